@@ -1,0 +1,136 @@
+//! What can be wrong with a checkpoint.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::sstable;
+
+/// Why a checkpoint cannot be found or read. Every message names the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No checkpoint at the path.
+    #[error("no checkpoint at {}: {found}", path.display())]
+    NotFound {
+        /// The path as given.
+        path: PathBuf,
+        /// What is there instead, and what to type.
+        found: String,
+    },
+    /// A folder with several checkpoints and nothing that says which.
+    #[error(
+        "{} holds several checkpoints ({}): name one of them, or pick one with --step",
+        path.display(),
+        names.join(", ")
+    )]
+    Ambiguous {
+        /// The folder.
+        path: PathBuf,
+        /// Names of the checkpoints in it.
+        names: Vec<String>,
+    },
+    /// A container that this program does not read.
+    #[error("{} is {kind}, which electra-convert does not read: {advice}", path.display())]
+    Unsupported {
+        /// The file or address.
+        path: PathBuf,
+        /// What it is.
+        kind: String,
+        /// What to do.
+        advice: String,
+    },
+    /// The index is not a sound table.
+    #[error("{} is damaged: copy it again from where it was trained", path.display())]
+    Table {
+        /// The index file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: sstable::Error,
+    },
+    /// The index is a sound table, but what it says is not.
+    #[error("{}: {what}", path.display())]
+    Index {
+        /// The index file.
+        path: PathBuf,
+        /// What was found, and what was expected.
+        what: String,
+    },
+    /// The entry of one variable makes no sense.
+    #[error("{}: the entry of variable {variable} {what}", path.display())]
+    Entry {
+        /// The index file.
+        path: PathBuf,
+        /// Name of the variable.
+        variable: String,
+        /// What was found, and what was expected.
+        what: String,
+    },
+    /// A data file that the index needs is not there.
+    #[error(
+        "{} is missing: it holds variable {variable}; put it beside the .index file",
+        path.display()
+    )]
+    ShardMissing {
+        /// The data file.
+        path: PathBuf,
+        /// Name of a variable in it.
+        variable: String,
+    },
+    /// A data file is too short.
+    #[error(
+        "{} is cut short: variable {variable} ends at byte {end}, the file at {len}; \
+         copy it again from where it was trained",
+        path.display()
+    )]
+    ShardTruncated {
+        /// The data file.
+        path: PathBuf,
+        /// Name of a variable that is cut.
+        variable: String,
+        /// Where the variable ends, in bytes.
+        end: u64,
+        /// Length of the file in bytes.
+        len: u64,
+    },
+    /// A variable's bytes are not those that were saved.
+    #[error(
+        "{} is damaged: the {len} bytes of variable {variable} at {offset} have the CRC-32C \
+         {found:#010x}, its index says {expected:#010x}; copy both files again from where they \
+         were trained",
+        path.display()
+    )]
+    Checksum {
+        /// The data file.
+        path: PathBuf,
+        /// Name of the variable.
+        variable: String,
+        /// First byte in the file.
+        offset: u64,
+        /// Number of bytes.
+        len: u64,
+        /// CRC-32C that the index holds.
+        expected: u32,
+        /// CRC-32C of the bytes in the file.
+        found: u32,
+    },
+    /// The `.meta` file is not a training graph.
+    #[error(
+        "{}: {what}; it is optional: move it away to go without it, and give \
+         --num-attention-heads and --hidden-act",
+        path.display()
+    )]
+    MetaGraph {
+        /// The `.meta` file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}

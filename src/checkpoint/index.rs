@@ -1,0 +1,415 @@
+//! The index of a TensorBundle: a [`Table`] from variable name to [`BundleEntry`].
+//!
+//! Its empty key holds the header. A partitioned variable has an entry that lists its slices, and
+//! one entry more for each slice under a key of its own ([`super::slice_key`]). Every claim of an
+//! entry is checked here, so that a [`Variable`] can be trusted: its pieces fit its shape, its shape
+//! fits into memory.
+//! Source: `tensorflow/core/protobuf/tensor_bundle.proto`.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use prost::Message;
+
+use super::proto::{BundleEntry, BundleHeader, TensorSlice};
+use super::slice_key::{SLICE_KEY_TAG, slice_key};
+use super::source::ReadAt;
+use super::sstable::{self, Table};
+use super::{DType, Error, Piece, Variable, crc};
+
+/// The newest format version read (`kTensorBundleVersion`).
+const VERSION: i32 = 1;
+/// The most slices accepted of one variable: they are compared in pairs.
+const MAX_SLICES: usize = 1 << 12;
+/// The most bytes of names accepted in one index. Names share prefixes on disk, so that a small
+/// file could otherwise hold gigabytes of them.
+const MAX_NAME_BYTES: usize = 64 << 20;
+/// The most axes accepted (`TensorShape::MaxDimensions`).
+const MAX_RANK: usize = 254;
+/// Suffix of every variable's key in a TensorFlow 2 object-based checkpoint.
+const OBJECT_KEY_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
+
+/// Reads the whole index: the number of shards, and the variables with their pieces.
+pub(super) fn read_index(
+    source: impl ReadAt,
+    path: &Path,
+) -> Result<(usize, Vec<Variable>), Error> {
+    let table = Table::open(source).map_err(|source| table_error(path, source))?;
+    let bad_index = |what: String| Error::Index {
+        path: path.to_owned(),
+        what,
+    };
+
+    let mut header = None;
+    let mut entries = Vec::new();
+    let mut slices = HashMap::new();
+    let mut name_bytes = 0;
+    table
+        .scan(|key, value| {
+            name_bytes += key.len();
+            if name_bytes > MAX_NAME_BYTES {
+                return Err(ScanError::Index(bad_index(format!(
+                    "the variable names take more than {MAX_NAME_BYTES} bytes"
+                ))));
+            }
+            if header.is_none() {
+                // The header's key is empty, so that it comes first.
+                let decoded = key.is_empty().then(|| BundleHeader::decode(value).ok());
+                let Some(Some(decoded)) = decoded else {
+                    return Err(ScanError::Index(bad_index(
+                        "it does not start with the header of a TensorBundle".into(),
+                    )));
+                };
+                header = Some(decoded);
+                return Ok(());
+            }
+            let entry = BundleEntry::decode(value).map_err(|error| {
+                ScanError::Index(Error::Entry {
+                    path: path.to_owned(),
+                    variable: String::from_utf8_lossy(key).into_owned(),
+                    what: format!("is not valid: {error}"),
+                })
+            })?;
+            if key.first() == Some(&SLICE_KEY_TAG) {
+                slices.insert(key.to_vec(), entry);
+            } else {
+                let name = String::from_utf8(key.to_vec()).map_err(|error| {
+                    ScanError::Index(bad_index(format!(
+                        "a variable's name is not UTF-8: {}",
+                        error.as_bytes().escape_ascii()
+                    )))
+                })?;
+                entries.push((name, entry));
+            }
+            Ok(())
+        })
+        .map_err(|error| match error {
+            ScanError::Table(source) => table_error(path, source),
+            ScanError::Index(error) => error,
+        })?;
+
+    let header = header.ok_or_else(|| bad_index("it is empty".into()))?;
+    let shard_count = check_header(&header, path)?;
+    if entries.is_empty() {
+        return Err(bad_index("it lists no variables".into()));
+    }
+    if entries
+        .iter()
+        .any(|(name, _)| name.ends_with(OBJECT_KEY_SUFFIX))
+    {
+        return Err(Error::Unsupported {
+            path: path.to_owned(),
+            kind: "a TensorFlow 2 object-based checkpoint".into(),
+            advice: "save it name-based, with tf.compat.v1.train.Saver".into(),
+        });
+    }
+
+    let mut claimed = 0;
+    let variables = entries
+        .into_iter()
+        .map(|(name, entry)| {
+            let check = |what| Error::Entry {
+                path: path.to_owned(),
+                variable: name.clone(),
+                what,
+            };
+            let variable = variable(&name, &entry, &slices, shard_count).map_err(check)?;
+            claimed += variable.pieces.iter().filter(|p| p.slice.is_some()).count();
+            Ok(variable)
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    if claimed != slices.len() {
+        return Err(bad_index(format!(
+            "it holds {} slices, of which its partitioned variables name {claimed}",
+            slices.len()
+        )));
+    }
+    Ok((shard_count, variables))
+}
+
+/// Lets [`Table::scan`] carry errors of the table and of what it holds.
+enum ScanError {
+    Table(sstable::Error),
+    Index(Error),
+}
+
+impl From<sstable::Error> for ScanError {
+    fn from(error: sstable::Error) -> Self {
+        Self::Table(error)
+    }
+}
+
+fn table_error(path: &Path, source: sstable::Error) -> Error {
+    let path = path.to_owned();
+    match source {
+        sstable::Error::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
+            Error::Io { path, source }
+        }
+        source => Error::Table { path, source },
+    }
+}
+
+/// Checks the header; returns the number of shards.
+fn check_header(header: &BundleHeader, path: &Path) -> Result<usize, Error> {
+    let unsupported = |kind: String| Error::Unsupported {
+        path: path.to_owned(),
+        kind,
+        advice: "load and save it again with TensorFlow 1 or 2 on an ordinary computer".into(),
+    };
+    if header.endianness != 0 {
+        return Err(unsupported("a big-endian TensorBundle".into()));
+    }
+    let needs = header.version.as_ref().map_or(0, |v| v.min_consumer);
+    if needs > VERSION {
+        return Err(unsupported(format!(
+            "a TensorBundle of version {needs} (newer than {VERSION})"
+        )));
+    }
+    usize::try_from(header.num_shards)
+        .ok()
+        .filter(|&n| n > 0)
+        .ok_or_else(|| Error::Index {
+            path: path.to_owned(),
+            what: format!("it claims {} data files", header.num_shards),
+        })
+}
+
+/// Builds a variable from its entry and its slices' entries. Errors complete the sentence
+/// "the entry of variable … ".
+fn variable(
+    name: &str,
+    entry: &BundleEntry,
+    slices: &HashMap<Vec<u8>, BundleEntry>,
+    shard_count: usize,
+) -> Result<Variable, String> {
+    let dtype = DType::from_proto(entry.dtype);
+    let shape = shape(entry)?;
+    let pieces = if entry.slices.is_empty() {
+        vec![piece(entry, dtype, &shape, shard_count)?]
+    } else {
+        partition(name, entry, dtype, &shape, slices, shard_count)?
+    };
+    Ok(Variable {
+        name: name.to_owned(),
+        dtype,
+        shape,
+        pieces,
+    })
+}
+
+fn shape(entry: &BundleEntry) -> Result<Vec<usize>, String> {
+    let Some(shape) = &entry.shape else {
+        return Ok(Vec::new());
+    };
+    if shape.unknown_rank || shape.dim.len() > MAX_RANK {
+        return Err("has no usable shape".into());
+    }
+    shape
+        .dim
+        .iter()
+        .map(|dim| {
+            usize::try_from(dim.size).map_err(|_| format!("has an axis of size {}", dim.size))
+        })
+        .collect()
+}
+
+/// Bytes that `shape` takes, or `None` when that overflows.
+fn byte_len(dtype_size: usize, shape: &[usize]) -> Option<u64> {
+    // An axis of size 0 must not hide an overflow that `Variable::elements` would then meet.
+    let nonzero = shape.iter().map(|&n| n.max(1));
+    nonzero
+        .chain([dtype_size])
+        .try_fold(1_usize, usize::checked_mul)
+        .filter(|&n| isize::try_from(n).is_ok())?;
+    Some((shape.iter().product::<usize>() * dtype_size) as u64)
+}
+
+/// The bytes that an entry points to, after checking that `shape` fits them.
+fn piece(
+    entry: &BundleEntry,
+    dtype: DType,
+    shape: &[usize],
+    shard_count: usize,
+) -> Result<Piece, String> {
+    let shard = usize::try_from(entry.shard_id)
+        .ok()
+        .filter(|&shard| shard < shard_count)
+        .ok_or_else(|| {
+            format!(
+                "points to data file {}, of {shard_count} in all",
+                entry.shard_id
+            )
+        })?;
+    let outside = || {
+        format!(
+            "points to {} bytes at {}, outside of any file",
+            entry.size, entry.offset
+        )
+    };
+    let offset = u64::try_from(entry.offset).map_err(|_| outside())?;
+    let len = u64::try_from(entry.size).map_err(|_| outside())?;
+    offset.checked_add(len).ok_or_else(outside)?;
+
+    let expected = byte_len(dtype.size().unwrap_or(1), shape)
+        .ok_or_else(|| format!("has the shape {shape:?}, too large for memory"))?;
+    if dtype.size().is_some() && len != expected {
+        return Err(format!(
+            "has {len} bytes, its shape {shape:?} of {dtype} takes {expected}"
+        ));
+    }
+    Ok(Piece {
+        shard,
+        offset,
+        len,
+        crc32c: crc::unmask(entry.crc32c),
+        slice: None,
+    })
+}
+
+/// The pieces of a partitioned variable, after checking that they cover it exactly once.
+fn partition(
+    name: &str,
+    entry: &BundleEntry,
+    dtype: DType,
+    shape: &[usize],
+    slices: &HashMap<Vec<u8>, BundleEntry>,
+    shard_count: usize,
+) -> Result<Vec<Piece>, String> {
+    let size = dtype
+        .size()
+        .ok_or_else(|| format!("is partitioned and of {dtype}, which cannot be joined"))?;
+    let total = byte_len(size, shape)
+        .ok_or_else(|| format!("has the shape {shape:?}, too large for memory"))?;
+    if entry.slices.len() > MAX_SLICES {
+        return Err(format!(
+            "lists {} slices, more than the {MAX_SLICES} allowed",
+            entry.slices.len()
+        ));
+    }
+
+    let mut pieces: Vec<Piece> = Vec::with_capacity(entry.slices.len());
+    for slice in &entry.slices {
+        let ranges = ranges(slice, shape)?;
+        let stored = slices
+            .get(&slice_key(name, slice))
+            .ok_or_else(|| format!("lists the slice {ranges:?}, which is not there"))?;
+        let slice_shape: Vec<usize> = ranges.iter().map(ExactSizeIterator::len).collect();
+        if stored.dtype != entry.dtype || self::shape(stored)? != slice_shape {
+            return Err(format!(
+                "lists the slice {ranges:?}, whose own entry has another type or shape"
+            ));
+        }
+        let overlaps = |other: &Piece| {
+            let other = other.slice.as_ref().expect("all are slices");
+            std::iter::zip(&ranges, other).all(|(a, b)| a.start < b.end && b.start < a.end)
+        };
+        if pieces.iter().any(overlaps) {
+            return Err(format!(
+                "lists the slice {ranges:?}, which overlaps another"
+            ));
+        }
+        pieces.push(Piece {
+            slice: Some(ranges),
+            ..piece(stored, dtype, &slice_shape, shard_count)?
+        });
+    }
+    let covered: u64 = pieces.iter().map(|piece| piece.len).sum();
+    if covered != total {
+        return Err(format!(
+            "has slices of {covered} bytes together, its shape {shape:?} of {dtype} takes {total}"
+        ));
+    }
+    Ok(pieces)
+}
+
+/// The index range of a slice on each axis.
+fn ranges(slice: &TensorSlice, shape: &[usize]) -> Result<Vec<Range<usize>>, String> {
+    if slice.extent.len() != shape.len() {
+        return Err(format!(
+            "lists a slice of {} axes, its shape {shape:?} has {}",
+            slice.extent.len(),
+            shape.len()
+        ));
+    }
+    std::iter::zip(&slice.extent, shape)
+        .map(|(extent, &size)| {
+            let Some(length) = extent.length else {
+                return Ok(0..size);
+            };
+            let start = usize::try_from(extent.start).ok();
+            let end = start.and_then(|s| s.checked_add(usize::try_from(length).ok()?));
+            match (start, end) {
+                (Some(start), Some(end)) if end <= size => Ok(start..end),
+                _ => Err(format!(
+                    "lists a slice of {length} from {} on an axis of {size}",
+                    extent.start
+                )),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::proto::{Dim, Extent, TensorShape};
+    use super::*;
+
+    #[test]
+    fn partitions_must_cover_a_variable_exactly_once() {
+        let extent = |start, length| Extent {
+            start,
+            length: Some(length),
+        };
+        let entry = |slices: &[(i64, i64)]| BundleEntry {
+            dtype: 1,
+            shape: Some(shape_of(6)),
+            slices: slices
+                .iter()
+                .map(|&(start, length)| TensorSlice {
+                    extent: vec![extent(start, length)],
+                })
+                .collect(),
+            ..BundleEntry::default()
+        };
+        let check = |slices: &[(i64, i64)]| {
+            let entry = entry(slices);
+            let stored = entry
+                .slices
+                .iter()
+                .zip(slices)
+                .map(|(slice, &(_, length))| {
+                    let stored = BundleEntry {
+                        dtype: 1,
+                        shape: Some(shape_of(length)),
+                        size: length.saturating_mul(4),
+                        ..BundleEntry::default()
+                    };
+                    (slice_key("v", slice), stored)
+                });
+            variable("v", &entry, &stored.collect(), 1)
+        };
+        assert_eq!(check(&[(0, 4), (4, 2)]).unwrap().pieces.len(), 2);
+        for (slices, word) in [
+            (&[(0, 4)][..], "takes 24"),
+            (&[(0, 4), (3, 3)], "overlaps"),
+            (&[(0, 4), (0, 4)], "overlaps"),
+            (&[(0, 4), (4, 3)], "on an axis of 6"),
+            (&[(-1, 4)], "on an axis of 6"),
+            (&[(i64::MAX, i64::MAX)], "on an axis of 6"),
+        ] {
+            let error = check(slices).unwrap_err();
+            assert!(error.contains(word), "{slices:?}: {error}");
+        }
+        let missing = variable("v", &entry(&[(0, 6)]), &HashMap::new(), 1);
+        assert!(missing.unwrap_err().contains("not there"));
+    }
+
+    fn shape_of(size: i64) -> TensorShape {
+        TensorShape {
+            dim: vec![Dim { size }],
+            unknown_rank: false,
+        }
+    }
+}

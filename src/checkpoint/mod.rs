@@ -1,0 +1,196 @@
+//! TensorFlow's checkpoint formats, and nothing of ELECTRA.
+//!
+//! [`locate()`] finds the files behind whatever a person types, [`Checkpoint::open`] reads the index,
+//! and [`Checkpoint::read`] fetches one variable with its checksum checked. The graph that the
+//! training run may have left beside it is a [`MetaGraph`].
+//!
+//! | file | format |
+//! |---|---|
+//! | `PREFIX.index`, `PREFIX.data-00000-of-00001` | TensorBundle (V2): `bundle`, `index` over `sstable` |
+//! | `PREFIX.meta` | `MetaGraphDef`: `meta_graph` |
+//! | `checkpoint` | which checkpoint is the latest: `locate` |
+//!
+//! Nothing read from a file is trusted: lengths, offsets, counts and shapes are checked before
+//! anything is allocated or read.
+
+mod bundle;
+mod crc;
+mod error;
+mod index;
+mod locate;
+mod meta_graph;
+mod proto;
+mod slice_key;
+pub mod source;
+pub mod sstable;
+
+pub use error::Error;
+pub use locate::{Location, locate};
+pub use meta_graph::{Constant, MetaGraph, Node};
+
+use std::fmt;
+use std::ops::Range;
+
+use bundle::Bundle;
+
+/// Element type of a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// IEEE 754 binary32.
+    Float32,
+    /// IEEE 754 binary64.
+    Float64,
+    /// IEEE 754 binary16.
+    Float16,
+    /// The upper half of a binary32.
+    BFloat16,
+    /// 32-bit signed integer.
+    Int32,
+    /// 64-bit signed integer.
+    Int64,
+    /// Anything else, by its number in TensorFlow's `types.proto`.
+    Other(i32),
+}
+
+/// Number in `types.proto`, name, bytes an element.
+const DTYPES: &[(DType, i32, &str, usize)] = &[
+    (DType::Float32, 1, "float32", 4),
+    (DType::Float64, 2, "float64", 8),
+    (DType::Int32, 3, "int32", 4),
+    (DType::Int64, 9, "int64", 8),
+    (DType::BFloat16, 14, "bfloat16", 2),
+    (DType::Float16, 19, "float16", 2),
+];
+
+impl DType {
+    fn from_proto(number: i32) -> Self {
+        DTYPES
+            .iter()
+            .find(|row| row.1 == number)
+            .map_or(Self::Other(number), |row| row.0)
+    }
+
+    /// Bytes an element; `None` for a type that this crate does not read.
+    pub fn size(self) -> Option<usize> {
+        DTYPES.iter().find(|row| row.0 == self).map(|row| row.3)
+    }
+
+    /// True for the four floating-point types.
+    pub fn is_float(self) -> bool {
+        matches!(
+            self,
+            Self::Float32 | Self::Float64 | Self::Float16 | Self::BFloat16
+        )
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self, DTYPES.iter().find(|row| row.0 == *self)) {
+            (_, Some(row)) => f.pad(row.2),
+            (Self::Other(number), None) => f.pad(&format!("dtype {number}")),
+            (_, None) => unreachable!("every named type is in DTYPES"),
+        }
+    }
+}
+
+/// A variable as the checkpoint's index describes it.
+#[derive(Clone, Debug)]
+pub struct Variable {
+    /// Its full name, such as `electra/encoder/layer_0/output/dense/kernel`.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Size of each axis; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Where its bytes are: one piece, or one for each slice of a partitioned variable. The
+    /// pieces cover the variable exactly once.
+    pub pieces: Vec<Piece>,
+}
+
+/// A run of bytes in one shard: little-endian, row-major.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// Index of the shard, the first number in `.data-00000-of-00001`.
+    pub shard: usize,
+    /// First byte in the shard.
+    pub offset: u64,
+    /// Number of bytes.
+    pub len: u64,
+    /// CRC-32C of the bytes (unmasked).
+    pub crc32c: u32,
+    /// The part of the variable that they hold, an index range for each axis; `None` for all of it.
+    pub slice: Option<Vec<Range<usize>>>,
+}
+
+impl Variable {
+    /// Number of elements; 1 for a scalar.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Number of bytes in the checkpoint.
+    pub fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len).sum()
+    }
+}
+
+/// An open checkpoint: the list of its variables, and a way to read them.
+#[derive(Debug)]
+pub struct Checkpoint {
+    location: Location,
+    bundle: Bundle,
+}
+
+impl Checkpoint {
+    /// Reads and checks the index; of the data files only the lengths.
+    pub fn open(location: Location) -> Result<Self, Error> {
+        let bundle = Bundle::open(&location)?;
+        Ok(Self { location, bundle })
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Every variable, in the byte order of their names.
+    pub fn variables(&self) -> &[Variable] {
+        self.bundle.variables()
+    }
+
+    /// Number of data files that the checkpoint was saved in.
+    pub fn shard_count(&self) -> usize {
+        self.bundle.shard_count()
+    }
+
+    /// Checks that the data file of `variable` is there and long enough, without reading it.
+    pub fn check_present(&self, variable: &Variable) -> Result<(), Error> {
+        self.bundle.check_present(variable)
+    }
+
+    /// Reads all of `variable` into `buf` and checks the CRC-32C of each piece.
+    ///
+    /// # Panics
+    /// If `buf` is not [`Variable::bytes`] long.
+    pub fn read(&self, variable: &Variable, buf: &mut [u8]) -> Result<(), Error> {
+        self.bundle.read(variable, buf)
+    }
+
+    /// The value of a scalar `int64` variable, such as the step counter. `None` when it is no such
+    /// scalar.
+    pub fn read_int64(&self, variable: &Variable) -> Result<Option<i64>, Error> {
+        let mut buf = [0; 8];
+        if variable.dtype != DType::Int64 || !variable.shape.is_empty() {
+            return Ok(None);
+        }
+        self.check_present(variable)?;
+        self.read(variable, &mut buf)?;
+        Ok(Some(i64::from_le_bytes(buf)))
+    }
+
+    /// The training graph, if `PREFIX.meta` lies beside the checkpoint.
+    pub fn meta_graph(&self) -> Result<Option<MetaGraph>, Error> {
+        MetaGraph::open(&self.location.meta_path())
+    }
+}

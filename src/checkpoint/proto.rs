@@ -1,0 +1,120 @@
+//! The protobuf messages that TensorFlow keeps in checkpoints, cut down to the fields read here.
+//!
+//! Hand-written for `prost`'s derive, so that no `protoc` is needed. Field numbers are those of
+//! `tensor_bundle.proto`, `tensor_shape.proto`, `tensor_slice.proto`, `versions.proto`,
+//! `meta_graph.proto`, `graph.proto`, `node_def.proto`, `attr_value.proto` and `tensor.proto` in
+//! `tensorflow/core`. Unknown fields are skipped, as protobuf wants it.
+
+use std::collections::HashMap;
+
+use prost::Message;
+
+/// The value of the empty key in a bundle's index.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BundleHeader {
+    #[prost(int32, tag = "1")]
+    pub(crate) num_shards: i32,
+    /// 0 little, 1 big.
+    #[prost(int32, tag = "2")]
+    pub(crate) endianness: i32,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) version: Option<VersionDef>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct VersionDef {
+    #[prost(int32, tag = "1")]
+    pub(crate) producer: i32,
+    #[prost(int32, tag = "2")]
+    pub(crate) min_consumer: i32,
+}
+
+/// The value of every other key in a bundle's index: where a variable, or a slice of one, is.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BundleEntry {
+    #[prost(int32, tag = "1")]
+    pub(crate) dtype: i32,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) shape: Option<TensorShape>,
+    #[prost(int32, tag = "3")]
+    pub(crate) shard_id: i32,
+    #[prost(int64, tag = "4")]
+    pub(crate) offset: i64,
+    #[prost(int64, tag = "5")]
+    pub(crate) size: i64,
+    /// Masked, see [`super::crc`].
+    #[prost(fixed32, tag = "6")]
+    pub(crate) crc32c: u32,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) slices: Vec<TensorSlice>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TensorShape {
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) dim: Vec<Dim>,
+    #[prost(bool, tag = "3")]
+    pub(crate) unknown_rank: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Dim {
+    #[prost(int64, tag = "1")]
+    pub(crate) size: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TensorSlice {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) extent: Vec<Extent>,
+}
+
+/// One axis of a slice; without a length it is the whole axis.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Extent {
+    #[prost(int64, tag = "1")]
+    pub(crate) start: i64,
+    #[prost(int64, optional, tag = "2")]
+    pub(crate) length: Option<i64>,
+}
+
+/// Field number of `graph_def` in `MetaGraphDef`.
+pub(crate) const META_GRAPH_GRAPH_DEF: u32 = 2;
+/// Field number of `node` in `GraphDef`.
+pub(crate) const GRAPH_NODE: u32 = 1;
+
+/// A node's name and operation, without the attributes: enough to decide whether to read them.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct NodeName {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(string, tag = "2")]
+    pub(crate) op: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct NodeAttributes {
+    #[prost(map = "string, message", tag = "5")]
+    pub(crate) attr: HashMap<String, AttrValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AttrValue {
+    #[prost(message, optional, tag = "8")]
+    pub(crate) tensor: Option<TensorValue>,
+}
+
+/// A constant: packed bytes, or one of the typed lists.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TensorValue {
+    #[prost(int32, tag = "1")]
+    pub(crate) dtype: i32,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) tensor_content: Vec<u8>,
+    #[prost(float, repeated, tag = "5")]
+    pub(crate) float_val: Vec<f32>,
+    #[prost(double, repeated, tag = "6")]
+    pub(crate) double_val: Vec<f64>,
+    #[prost(int32, repeated, tag = "7")]
+    pub(crate) int_val: Vec<i32>,
+}
