@@ -4,5 +4,7 @@
 compile_error!("electra-convert runs on 64-bit little-endian Unix systems");
 
 pub mod checkpoint;
+pub mod electra;
 
 pub use checkpoint::Checkpoint;
+pub use electra::{Inventory, Model, Rename, Setup};

@@ -1,0 +1,175 @@
+//! The configuration of one model, as transformers writes it.
+//!
+//! [`ElectraConfig`] is the only such type: inference makes it and config.json is its serde form.
+//! Its keys are the union of those that transformers 4 and 5 save, in their order; either version
+//! loads it without a warning.
+
+use serde::{Deserialize, Serialize};
+
+/// The release whose config.json this form follows.
+const TRANSFORMERS_VERSION: &str = "5.23.0";
+
+/// A config.json. Missing keys get transformers' defaults for ELECTRA, unknown ones are passed over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(
+    missing_docs,
+    clippy::struct_excessive_bools,
+    reason = "the keys are those of transformers' ElectraConfig"
+)]
+pub struct ElectraConfig {
+    pub add_cross_attention: bool,
+    pub architectures: Vec<String>,
+    pub attention_probs_dropout_prob: f64,
+    pub bos_token_id: Option<u32>,
+    pub classifier_dropout: Option<f64>,
+    /// Written by transformers 5; 4 writes `torch_dtype`.
+    pub dtype: Option<String>,
+    pub embedding_size: usize,
+    pub eos_token_id: Option<u32>,
+    pub hidden_act: Activation,
+    pub hidden_dropout_prob: f64,
+    pub hidden_size: usize,
+    pub initializer_range: f64,
+    pub intermediate_size: usize,
+    pub is_decoder: bool,
+    /// The original code fixes it at 1e-12. A float in JSON: transformers 5 checks the type.
+    pub layer_norm_eps: f64,
+    pub max_position_embeddings: usize,
+    pub model_type: String,
+    pub num_attention_heads: usize,
+    pub num_hidden_layers: usize,
+    pub pad_token_id: Option<u32>,
+    pub position_embedding_type: String,
+    pub summary_activation: Option<String>,
+    pub summary_last_dropout: f64,
+    pub summary_type: String,
+    pub summary_use_proj: bool,
+    pub tie_word_embeddings: bool,
+    pub torch_dtype: Option<String>,
+    pub transformers_version: String,
+    pub type_vocab_size: usize,
+    pub use_cache: bool,
+    pub vocab_size: usize,
+}
+
+impl Default for ElectraConfig {
+    /// `ElectraConfig()` in transformers.
+    fn default() -> Self {
+        Self {
+            add_cross_attention: false,
+            architectures: Vec::new(),
+            attention_probs_dropout_prob: 0.1,
+            bos_token_id: None,
+            classifier_dropout: None,
+            dtype: None,
+            embedding_size: 128,
+            eos_token_id: None,
+            hidden_act: Activation::Gelu,
+            hidden_dropout_prob: 0.1,
+            hidden_size: 256,
+            initializer_range: 0.02,
+            intermediate_size: 1024,
+            is_decoder: false,
+            layer_norm_eps: 1e-12,
+            max_position_embeddings: 512,
+            model_type: "electra".into(),
+            num_attention_heads: 4,
+            num_hidden_layers: 12,
+            pad_token_id: Some(0),
+            position_embedding_type: "absolute".into(),
+            summary_activation: Some("gelu".into()),
+            summary_last_dropout: 0.1,
+            summary_type: "first".into(),
+            summary_use_proj: true,
+            tie_word_embeddings: true,
+            torch_dtype: None,
+            transformers_version: TRANSFORMERS_VERSION.into(),
+            type_vocab_size: 2,
+            use_cache: true,
+            vocab_size: 30522,
+        }
+    }
+}
+
+impl ElectraConfig {
+    /// The bytes of config.json, as `save_pretrained` lays them out.
+    ///
+    /// # Panics
+    /// Never: every field has a JSON form.
+    pub fn to_json(&self) -> String {
+        let mut json = serde_json::to_string_pretty(self).expect("plain data");
+        json.push('\n');
+        json
+    }
+}
+
+/// The activation in the feed-forward part of a layer, `hidden_act`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// The exact one, with erf.
+    Gelu,
+    /// Its approximation with tanh.
+    GeluNew,
+    /// `max(0, x)`
+    Relu,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x * sigmoid(x)`
+    #[serde(alias = "swish")]
+    Silu,
+}
+
+impl Activation {
+    /// All that can be named.
+    pub const ALL: [Self; 5] = [
+        Self::Gelu,
+        Self::GeluNew,
+        Self::Relu,
+        Self::Tanh,
+        Self::Silu,
+    ];
+
+    /// The name in config.json.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Gelu => "gelu",
+            Self::GeluNew => "gelu_new",
+            Self::Relu => "relu",
+            Self::Tanh => "tanh",
+            Self::Silu => "silu",
+        }
+    }
+}
+
+impl std::fmt::Display for Activation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.key())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_have_one_name() {
+        for activation in Activation::ALL {
+            assert_eq!(
+                serde_json::to_value(activation).unwrap(),
+                activation.key(),
+                "serde and key() must agree"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_are_sorted_and_floats_stay_floats() {
+        let json = ElectraConfig::default().to_json();
+        let value: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(&json).unwrap();
+        assert!(value.keys().is_sorted());
+        assert!(json.contains(r#""layer_norm_eps": 1e-12"#), "{json}");
+    }
+}

@@ -1,0 +1,159 @@
+//! Why a checkpoint's variables are no ELECTRA, or not the one that was asked for.
+
+use super::config::Activation;
+use super::setup::Model;
+
+/// Names listed in one message; the rest is counted.
+const MAX_LISTED: usize = 6;
+
+/// Why a model cannot be exported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nothing that tells of an ELECTRA.
+    #[error("{}", not_electra(*encoder, examples))]
+    NotElectra {
+        /// There is an encoder, but no head of any kind.
+        encoder: bool,
+        /// Some of the names that are there.
+        examples: Vec<String>,
+    },
+    /// The training setup has no such model.
+    #[error("there is no {model} in this checkpoint: {why}{}", what_instead(*instead))]
+    NoSuchModel {
+        /// The model asked for.
+        model: Model,
+        /// Why there is none.
+        why: &'static str,
+        /// The model that can be exported.
+        instead: Option<Model>,
+    },
+    /// Two variables got one name by renaming.
+    #[error("--rename gives {first} and {second} the same name, {name}")]
+    RenameCollision {
+        /// A variable.
+        first: String,
+        /// Another variable.
+        second: String,
+        /// The name that both got.
+        name: String,
+    },
+    /// Variables that the architecture needs are not there.
+    #[error(
+        "the {model} is incomplete: {} of its {needed} variables missing: {}",
+        counted(names.len()),
+        list(names)
+    )]
+    Missing {
+        /// The model asked for.
+        model: Model,
+        /// How many variables the architecture has.
+        needed: usize,
+        /// The variables that are missing.
+        names: Vec<String>,
+    },
+    /// Variables without a role, or that the architecture has no place for.
+    #[error(
+        "{} variables are not part of any ELECTRA: {}; give them their usual names with \
+         --rename 'REGEX=REPLACEMENT', or leave them out with --allow-unknown",
+        names.len(),
+        list(names)
+    )]
+    Unknown {
+        /// The variables.
+        names: Vec<String>,
+    },
+    /// A variable with the wrong number of axes, or the wrong type.
+    #[error("variable {variable} has {found}, expected {expected}")]
+    WrongKind {
+        /// The variable.
+        variable: String,
+        /// Its shape or type.
+        found: String,
+        /// What the architecture has there.
+        expected: String,
+    },
+    /// Two sources give one value differently.
+    #[error("{key} is {first} by {first_source}, but {second} by {second_source}")]
+    Contradiction {
+        /// The key in config.json.
+        key: &'static str,
+        /// A value.
+        first: String,
+        /// Where it comes from.
+        first_source: String,
+        /// Another value.
+        second: String,
+        /// Where that comes from.
+        second_source: String,
+    },
+    /// A value that no model can have.
+    #[error("{key} is {value} by {origin}: {why}")]
+    Impossible {
+        /// The key in config.json.
+        key: &'static str,
+        /// The value.
+        value: String,
+        /// Where it comes from.
+        origin: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The generator's head would compute something else.
+    #[error(
+        "this generator was trained with {activation}, and its head applies {activation} too; \
+         ElectraForMaskedLM always applies gelu there, so that its logits would differ (by 0.1 to \
+         0.5 where this was measured; the encoder's outputs agree): export the discriminator, or \
+         accept it with --allow-inexact"
+    )]
+    InexactHead {
+        /// The activation that it was trained with.
+        activation: Activation,
+    },
+    /// The training graph could not be read.
+    #[error(transparent)]
+    Graph(#[from] crate::checkpoint::Error),
+}
+
+fn not_electra(encoder: bool, examples: &[String]) -> String {
+    let found = if examples.is_empty() {
+        String::new()
+    } else {
+        format!(" (there are {})", list(examples))
+    };
+    if encoder {
+        format!(
+            "this checkpoint has an ELECTRA encoder, but neither a discriminator's nor a \
+             generator's head, nor a task's{found}"
+        )
+    } else {
+        format!(
+            "this checkpoint holds no ELECTRA: no variable is named as Google's code names them, \
+             such as electra/encoder/layer_0/output/dense/kernel{found}; if the scopes were \
+             renamed, give --rename 'REGEX=REPLACEMENT'"
+        )
+    }
+}
+
+fn what_instead(model: Option<Model>) -> String {
+    model.map_or_else(String::new, |model| {
+        format!("; what can be exported is --model {model}")
+    })
+}
+
+fn counted(n: usize) -> String {
+    format!("{n} {}", if n == 1 { "is" } else { "are" })
+}
+
+fn list(names: &[String]) -> String {
+    let mut text = names
+        .iter()
+        .take(MAX_LISTED)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > MAX_LISTED {
+        text.push_str(&format!(", and {} more", names.len() - MAX_LISTED));
+    }
+    text
+}

@@ -1,0 +1,400 @@
+//! Finds the configuration of a model in its variables.
+//!
+//! Sizes come from shapes: the name table says which axis of which variable is which size, and all
+//! of them, in all layers, must agree. Head count and activation leave no trace in shapes; they
+//! come from the options, else a config.json, else the training graph, else the original code's
+//! own defaults. Every value is kept with its [`Source`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+
+use super::Error;
+use super::claim::{Claim, Source, agree};
+use super::config::{Activation, ElectraConfig};
+use super::graph::GraphFacts;
+use super::names::{self, Dim, Part, Scopes, TABLE};
+use super::role::Inventory;
+use super::setup::{Architecture, Model, follows_head_rule};
+use crate::checkpoint::MetaGraph;
+
+const HEADS: &str = "num_attention_heads";
+const ACTIVATION: &str = "hidden_act";
+const LAYERS: &str = "num_hidden_layers";
+
+/// Values that nothing in a checkpoint tells and that a config.json can.
+const CARRIED: &[&str] = &[
+    "attention_probs_dropout_prob",
+    "bos_token_id",
+    "classifier_dropout",
+    "eos_token_id",
+    "hidden_dropout_prob",
+    "initializer_range",
+    "layer_norm_eps",
+    "pad_token_id",
+    "summary_activation",
+    "summary_last_dropout",
+    "summary_type",
+    "summary_use_proj",
+    "use_cache",
+];
+
+/// Values that must be these, if a config.json has them at all.
+const FIXED: &[(&str, &[&str])] = &[
+    ("model_type", &["electra", "bert"]),
+    ("position_embedding_type", &["absolute"]),
+];
+
+/// What the user says of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Stated {
+    /// `--num-attention-heads`
+    pub num_attention_heads: Option<usize>,
+    /// `--hidden-act`
+    pub hidden_act: Option<Activation>,
+    /// `--config`
+    pub config: Option<ConfigFile>,
+}
+
+/// A Hugging Face or BERT config.json.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// Its keys.
+    pub values: Map<String, Value>,
+}
+
+impl Stated {
+    /// What it says of a generator when it describes the discriminator of the same checkpoint: the
+    /// original code takes the generator's configuration from the discriminator's, but for sizes
+    /// and head count.
+    #[must_use]
+    pub fn for_generator_beside(&self) -> Self {
+        let mut stated = self.clone();
+        stated.num_attention_heads = None;
+        if let Some(config) = &mut stated.config {
+            config
+                .values
+                .retain(|key, _| key == ACTIVATION || CARRIED.contains(&key.as_str()));
+        }
+        stated
+    }
+}
+
+/// A configuration with the source of each value that was not simply fixed.
+#[derive(Clone, Debug)]
+pub struct Inferred {
+    /// The configuration, without `dtype`, which the plan decides.
+    pub config: ElectraConfig,
+    /// Where each value comes from, by key.
+    pub sources: BTreeMap<&'static str, Source>,
+}
+
+/// Infers the configuration of the model in `scopes`.
+pub fn infer(
+    inventory: &Inventory,
+    model: Model,
+    (architecture, scopes): (Architecture, Scopes),
+    graph: Option<&MetaGraph>,
+    stated: &Stated,
+) -> Result<Inferred, Error> {
+    let file = stated.config.as_ref();
+    if let Some(file) = file {
+        check_fixed(file)?;
+    }
+    let mut sources = BTreeMap::new();
+    let (mut sizes, layers) = read_shapes(inventory, architecture, scopes)?;
+    let layers = count_layers(&layers, model, scopes)?;
+
+    let mut size = |dim: Dim| -> Result<usize, Error> {
+        let mut claims = sizes.remove(&dim).unwrap_or_default();
+        if claims.is_empty() {
+            return Err(nothing_tells(dim, model, architecture, scopes));
+        }
+        claims.extend(stated_size(file, dim.key())?);
+        let claim = agree(dim.key(), claims)?.expect("not empty");
+        if claim.value == 0 {
+            return Err(impossible(dim.key(), &claim, "it must be positive"));
+        }
+        sources.insert(dim.key(), claim.source);
+        Ok(claim.value)
+    };
+    let vocab_size = size(Dim::Vocab)?;
+    let embedding_size = size(Dim::Embedding)?;
+    let max_position_embeddings = size(Dim::Position)?;
+    let type_vocab_size = size(Dim::TokenType)?;
+    let hidden_size = size(Dim::Hidden)?;
+    let intermediate_size = size(Dim::Intermediate)?;
+
+    let layers = agree(
+        LAYERS,
+        [layers].into_iter().chain(stated_size(file, LAYERS)?),
+    )?
+    .expect("not empty");
+
+    let facts = graph
+        .map(|graph| GraphFacts::read(graph, scopes.body, inventory))
+        .transpose()?
+        .unwrap_or_default();
+    let heads = head_count(model, scopes, hidden_size, &facts, stated)?;
+    let activation = activation(&facts, stated)?;
+
+    let config = ElectraConfig {
+        architectures: vec![architecture.class().to_owned()],
+        vocab_size,
+        embedding_size,
+        max_position_embeddings,
+        type_vocab_size,
+        hidden_size,
+        intermediate_size,
+        num_hidden_layers: layers.value,
+        num_attention_heads: heads.value,
+        hidden_act: activation.value,
+        ..carried(file, &mut sources)?
+    };
+    sources.insert(LAYERS, layers.source);
+    sources.insert(HEADS, heads.source);
+    sources.insert(ACTIVATION, activation.source);
+    Ok(Inferred { config, sources })
+}
+
+/// The size claims of every variable of the model, and the layers that occur.
+type Shapes = (BTreeMap<Dim, Vec<Claim<usize>>>, BTreeSet<usize>);
+
+fn read_shapes(
+    inventory: &Inventory,
+    architecture: Architecture,
+    scopes: Scopes,
+) -> Result<Shapes, Error> {
+    let mut sizes: BTreeMap<Dim, Vec<Claim<usize>>> = BTreeMap::new();
+    let mut layers = BTreeSet::new();
+    for item in inventory.items() {
+        let Some(found) = names::lookup(&item.name) else {
+            continue;
+        };
+        let belongs = match found.rule.part {
+            Part::Embeddings => found.scope == Some(scopes.embeddings),
+            Part::Projection | Part::Layer => found.scope == Some(scopes.body),
+            head => architecture.head() == Some(head),
+        };
+        if !belongs {
+            continue;
+        }
+        layers.extend(found.layer);
+        let (shape, dims) = (&item.variable.shape, found.rule.shape);
+        if shape.len() != dims.len() {
+            return Err(wrong_shape(item.name.as_str(), shape, dims));
+        }
+        for (&size, &dim) in std::iter::zip(shape, dims) {
+            if dim == Dim::One && size != 1 {
+                return Err(wrong_shape(item.name.as_str(), shape, dims));
+            }
+            sizes
+                .entry(dim)
+                .or_default()
+                .push(Claim::new(size, Source::Shape(item.name.clone())));
+        }
+    }
+    Ok((sizes, layers))
+}
+
+/// Layers must be numbered from 0 without a gap. Counted by how many there are, so that a single
+/// `layer_999999999` claims nothing.
+fn count_layers(
+    layers: &BTreeSet<usize>,
+    model: Model,
+    scopes: Scopes,
+) -> Result<Claim<usize>, Error> {
+    let gap = std::iter::zip(0.., layers)
+        .find(|(expected, found)| expected != *found)
+        .map(|(expected, _)| expected);
+    let missing = if layers.is_empty() { Some(0) } else { gap };
+    if let Some(layer) = missing {
+        let rules = TABLE.iter().filter(|rule| rule.part == Part::Layer);
+        return Err(Error::Missing {
+            model,
+            needed: rules.clone().count() * layers.len().max(1),
+            names: rules.map(|rule| rule.variable(scopes, layer)).collect(),
+        });
+    }
+    Ok(Claim::new(layers.len(), Source::Layers(scopes.body)))
+}
+
+fn head_count(
+    model: Model,
+    scopes: Scopes,
+    hidden_size: usize,
+    facts: &GraphFacts,
+    stated: &Stated,
+) -> Result<Claim<usize>, Error> {
+    let mut claims = Vec::new();
+    if let Some(heads) = stated.num_attention_heads {
+        claims.push(Claim::new(heads, Source::Option("--num-attention-heads")));
+    }
+    claims.extend(stated_size(stated.config.as_ref(), HEADS)?);
+    claims.extend(facts.head_counts.iter().cloned());
+    for size in &facts.head_sizes {
+        if size.value == 0 || !hidden_size.is_multiple_of(size.value) {
+            return Err(Error::Impossible {
+                key: "head size",
+                value: size.value.to_string(),
+                origin: size.source.to_string(),
+                why: format!("it does not divide the hidden size {hidden_size}"),
+            });
+        }
+        claims.push(Claim::new(hidden_size / size.value, size.source.clone()));
+    }
+    let heads = agree(HEADS, claims)?.unwrap_or_else(|| {
+        let rule = if follows_head_rule(model, scopes) {
+            "a generator has max(1, hidden size / 64) heads"
+        } else {
+            "max(1, hidden size / 64), unless the training run was told otherwise"
+        };
+        Claim::new((hidden_size / 64).max(1), Source::OriginalCode(rule))
+    });
+    if heads.value == 0 || !hidden_size.is_multiple_of(heads.value) {
+        let why = format!(
+            "it must divide the hidden size {hidden_size}; give --num-attention-heads \
+             or a --config that fits"
+        );
+        return Err(impossible(HEADS, &heads, &why));
+    }
+    Ok(heads)
+}
+
+fn activation(facts: &GraphFacts, stated: &Stated) -> Result<Claim<Activation>, Error> {
+    let mut claims = Vec::new();
+    if let Some(activation) = stated.hidden_act {
+        claims.push(Claim::new(activation, Source::Option("--hidden-act")));
+    }
+    if let Some(file) = &stated.config
+        && let Some(value) = file.values.get(ACTIVATION)
+    {
+        let source = Source::ConfigFile(file.path.clone());
+        let activation = Activation::deserialize_from(value).ok_or_else(|| {
+            let names = Activation::ALL.map(Activation::key).join(", ");
+            impossible(
+                ACTIVATION,
+                &Claim::new(value, source.clone()),
+                &format!("the ones known are {names}"),
+            )
+        })?;
+        claims.push(Claim::new(activation, source));
+    }
+    claims.extend(facts.activations.iter().cloned());
+    Ok(agree(ACTIVATION, claims)?.unwrap_or_else(|| {
+        Claim::new(
+            Activation::Gelu,
+            Source::OriginalCode("gelu, unless the training run was told otherwise"),
+        )
+    }))
+}
+
+/// A size that the config file states.
+fn stated_size(
+    file: Option<&ConfigFile>,
+    key: &'static str,
+) -> Result<Option<Claim<usize>>, Error> {
+    let Some((file, value)) = file.and_then(|file| Some((file, file.values.get(key)?))) else {
+        return Ok(None);
+    };
+    let source = Source::ConfigFile(file.path.clone());
+    match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
+        Some(size) => Ok(Some(Claim::new(size, source))),
+        None => Err(impossible(
+            key,
+            &Claim::new(value, source),
+            "it must be a whole number",
+        )),
+    }
+}
+
+fn check_fixed(file: &ConfigFile) -> Result<(), Error> {
+    for (key, allowed) in FIXED {
+        let Some(value) = file.values.get(*key) else {
+            continue;
+        };
+        if !value.as_str().is_some_and(|v| allowed.contains(&v)) {
+            let claim = Claim::new(value, Source::ConfigFile(file.path.clone()));
+            let why = format!("an ELECTRA has {}", allowed.join(" or "));
+            return Err(impossible(key, &claim, &why));
+        }
+    }
+    Ok(())
+}
+
+/// The defaults, with what the config file states of them.
+fn carried(
+    file: Option<&ConfigFile>,
+    sources: &mut BTreeMap<&'static str, Source>,
+) -> Result<ElectraConfig, Error> {
+    let defaults = serde_json::to_value(ElectraConfig::default()).expect("plain data");
+    let Value::Object(mut values) = defaults else {
+        unreachable!("a struct is an object");
+    };
+    for &key in CARRIED {
+        let stated = file.and_then(|file| Some((file, file.values.get(key)?)));
+        let Some((file, value)) = stated else {
+            sources.insert(key, Source::TransformersDefault);
+            continue;
+        };
+        let source = Source::ConfigFile(file.path.clone());
+        values.insert(key.to_owned(), value.clone());
+        // One key at a time, so that the error can name it.
+        serde_json::from_value::<ElectraConfig>(Value::Object(values.clone())).map_err(
+            |error| impossible(key, &Claim::new(value, source.clone()), &error.to_string()),
+        )?;
+        sources.insert(key, source);
+    }
+    if sources["layer_norm_eps"] == Source::TransformersDefault {
+        sources.insert(
+            "layer_norm_eps",
+            Source::OriginalCode("LayerNorm adds 1e-12"),
+        );
+    }
+    Ok(serde_json::from_value(Value::Object(values)).expect("every key was checked"))
+}
+
+impl Activation {
+    fn deserialize_from(value: &Value) -> Option<Self> {
+        serde_json::from_value(value.clone()).ok()
+    }
+}
+
+fn nothing_tells(dim: Dim, model: Model, architecture: Architecture, scopes: Scopes) -> Error {
+    let parts = [
+        Some(Part::Embeddings),
+        Some(Part::Layer),
+        architecture.head(),
+    ];
+    let names: Vec<String> = TABLE
+        .iter()
+        .filter(|rule| rule.shape.contains(&dim) && parts.contains(&Some(rule.part)))
+        .map(|rule| rule.variable(scopes, 0))
+        .collect();
+    Error::Missing {
+        model,
+        needed: names.len(),
+        names,
+    }
+}
+
+fn impossible<T: std::fmt::Display>(key: &'static str, claim: &Claim<T>, why: &str) -> Error {
+    Error::Impossible {
+        key,
+        value: claim.value.to_string(),
+        origin: claim.source.to_string(),
+        why: why.to_owned(),
+    }
+}
+
+fn wrong_shape(variable: &str, shape: &[usize], dims: &[Dim]) -> Error {
+    let dims: Vec<&str> = dims.iter().map(|dim| dim.key()).collect();
+    Error::WrongKind {
+        variable: variable.to_owned(),
+        found: format!("the shape {shape:?}"),
+        expected: format!("[{}]", dims.join(", ")),
+    }
+}

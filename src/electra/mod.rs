@@ -1,0 +1,24 @@
+//! ELECTRA, and nothing of files: what each variable is for, which models a checkpoint holds, how
+//! they are configured, and what their tensors are called.
+//!
+//! | question | answered by |
+//! |---|---|
+//! | which variable is which tensor? | [`names`], the one table of names |
+//! | what is each variable for? | [`role`] |
+//! | how was it trained, which models are there? | [`setup`] |
+//! | what is the configuration, and who says so? | [`infer`], [`claim`], `graph` |
+//! | what does config.json look like? | [`config`] |
+
+pub mod claim;
+pub mod config;
+mod error;
+mod graph;
+pub mod infer;
+pub mod names;
+pub mod role;
+pub mod setup;
+
+pub use config::{Activation, ElectraConfig};
+pub use error::Error;
+pub use role::{Inventory, Item, Rename, Role};
+pub use setup::{Architecture, Model, Setup};

@@ -1,0 +1,259 @@
+//! The one table of names: which TensorFlow variable is which Hugging Face tensor, of what shape.
+//!
+//! Planning, config inference, roles and verification all ask this table. `{E}` is the scope of the
+//! embeddings and `{B}` that of the body, which depend on how a checkpoint was trained
+//! ([`super::setup`]); `{N}` is a layer.
+//! Sources: `model/modeling.py` and `pretrain/pretrain_helpers.py` in google-research/electra for
+//! the left column, `models/electra/modeling_electra.py` in transformers for the right one.
+
+use std::fmt;
+
+use Dim::{Embedding, Hidden, Intermediate, One, Position, TokenType, Vocab};
+use Part::{DiscriminatorHead, Embeddings, GeneratorHead, Layer, Projection};
+
+/// A size that the architecture names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dim {
+    /// `vocab_size`
+    Vocab,
+    /// `embedding_size`
+    Embedding,
+    /// `max_position_embeddings`
+    Position,
+    /// `type_vocab_size`
+    TokenType,
+    /// `hidden_size`
+    Hidden,
+    /// `intermediate_size`
+    Intermediate,
+    /// Always 1.
+    One,
+}
+
+impl Dim {
+    /// The key in config.json.
+    pub fn key(self) -> &'static str {
+        match self {
+            Vocab => "vocab_size",
+            Embedding => "embedding_size",
+            Position => "max_position_embeddings",
+            TokenType => "type_vocab_size",
+            Hidden => "hidden_size",
+            Intermediate => "intermediate_size",
+            One => "1",
+        }
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
+/// The part of the architecture that a tensor belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Word, position and token type embeddings with their LayerNorm.
+    Embeddings,
+    /// From embedding size to hidden size; absent when the two are equal.
+    Projection,
+    /// One layer of the encoder.
+    Layer,
+    /// Which tokens were replaced.
+    DiscriminatorHead,
+    /// Which tokens were masked.
+    GeneratorHead,
+}
+
+/// One line of the table.
+#[derive(Debug)]
+pub struct Rule {
+    /// The part that it belongs to.
+    pub part: Part,
+    /// Name of the TensorFlow variable.
+    variable: &'static str,
+    /// Name of the Hugging Face tensor.
+    tensor: &'static str,
+    /// Shape of the TensorFlow variable.
+    pub shape: &'static [Dim],
+}
+
+const fn rule(
+    part: Part,
+    variable: &'static str,
+    tensor: &'static str,
+    shape: &'static [Dim],
+) -> Rule {
+    Rule {
+        part,
+        variable,
+        tensor,
+        shape,
+    }
+}
+
+/// Every tensor of an ELECTRA, embeddings to heads.
+#[rustfmt::skip]
+pub static TABLE: &[Rule] = &[
+    rule(Embeddings, "{E}/word_embeddings",       "electra.embeddings.word_embeddings.weight",       &[Vocab, Embedding]),
+    rule(Embeddings, "{E}/position_embeddings",   "electra.embeddings.position_embeddings.weight",   &[Position, Embedding]),
+    rule(Embeddings, "{E}/token_type_embeddings", "electra.embeddings.token_type_embeddings.weight", &[TokenType, Embedding]),
+    rule(Embeddings, "{E}/LayerNorm/gamma",       "electra.embeddings.LayerNorm.weight",             &[Embedding]),
+    rule(Embeddings, "{E}/LayerNorm/beta",        "electra.embeddings.LayerNorm.bias",               &[Embedding]),
+
+    rule(Projection, "{B}/embeddings_project/kernel", "electra.embeddings_project.weight", &[Embedding, Hidden]),
+    rule(Projection, "{B}/embeddings_project/bias",   "electra.embeddings_project.bias",   &[Hidden]),
+
+    rule(Layer, "{B}/encoder/layer_{N}/attention/self/query/kernel",     "electra.encoder.layer.{N}.attention.self.query.weight",       &[Hidden, Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/attention/self/query/bias",       "electra.encoder.layer.{N}.attention.self.query.bias",         &[Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/attention/self/key/kernel",       "electra.encoder.layer.{N}.attention.self.key.weight",         &[Hidden, Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/attention/self/key/bias",         "electra.encoder.layer.{N}.attention.self.key.bias",           &[Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/attention/self/value/kernel",     "electra.encoder.layer.{N}.attention.self.value.weight",       &[Hidden, Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/attention/self/value/bias",       "electra.encoder.layer.{N}.attention.self.value.bias",         &[Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/attention/output/dense/kernel",   "electra.encoder.layer.{N}.attention.output.dense.weight",     &[Hidden, Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/attention/output/dense/bias",     "electra.encoder.layer.{N}.attention.output.dense.bias",       &[Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/attention/output/LayerNorm/gamma", "electra.encoder.layer.{N}.attention.output.LayerNorm.weight", &[Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/attention/output/LayerNorm/beta", "electra.encoder.layer.{N}.attention.output.LayerNorm.bias",   &[Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/intermediate/dense/kernel",       "electra.encoder.layer.{N}.intermediate.dense.weight",         &[Hidden, Intermediate]),
+    rule(Layer, "{B}/encoder/layer_{N}/intermediate/dense/bias",         "electra.encoder.layer.{N}.intermediate.dense.bias",           &[Intermediate]),
+    rule(Layer, "{B}/encoder/layer_{N}/output/dense/kernel",             "electra.encoder.layer.{N}.output.dense.weight",               &[Intermediate, Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/output/dense/bias",               "electra.encoder.layer.{N}.output.dense.bias",                 &[Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/output/LayerNorm/gamma",          "electra.encoder.layer.{N}.output.LayerNorm.weight",           &[Hidden]),
+    rule(Layer, "{B}/encoder/layer_{N}/output/LayerNorm/beta",           "electra.encoder.layer.{N}.output.LayerNorm.bias",             &[Hidden]),
+
+    rule(DiscriminatorHead, "discriminator_predictions/dense/kernel",   "discriminator_predictions.dense.weight",            &[Hidden, Hidden]),
+    rule(DiscriminatorHead, "discriminator_predictions/dense/bias",     "discriminator_predictions.dense.bias",              &[Hidden]),
+    rule(DiscriminatorHead, "discriminator_predictions/dense_1/kernel", "discriminator_predictions.dense_prediction.weight", &[Hidden, One]),
+    rule(DiscriminatorHead, "discriminator_predictions/dense_1/bias",   "discriminator_predictions.dense_prediction.bias",   &[One]),
+
+    // The decoder's weight is the word embeddings and is not written: transformers ties it.
+    rule(GeneratorHead, "generator_predictions/dense/kernel",    "generator_predictions.dense.weight",     &[Hidden, Embedding]),
+    rule(GeneratorHead, "generator_predictions/dense/bias",      "generator_predictions.dense.bias",       &[Embedding]),
+    rule(GeneratorHead, "generator_predictions/LayerNorm/gamma", "generator_predictions.LayerNorm.weight", &[Embedding]),
+    rule(GeneratorHead, "generator_predictions/LayerNorm/beta",  "generator_predictions.LayerNorm.bias",   &[Embedding]),
+    rule(GeneratorHead, "generator_predictions/output_bias",     "generator_lm_head.bias",                 &[Vocab]),
+];
+
+/// The TensorFlow scopes that one model's variables are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scopes {
+    /// `{E}`: `electra/embeddings` or `generator/embeddings`.
+    pub embeddings: &'static str,
+    /// `{B}`: `electra` or `generator`.
+    pub body: &'static str,
+}
+
+/// Where the embeddings can be.
+pub const ELECTRA_EMBEDDINGS: &str = "electra/embeddings";
+/// Where a generator's own embeddings are.
+pub const GENERATOR_EMBEDDINGS: &str = "generator/embeddings";
+/// The body of the discriminator, and of a generator that is tied to it.
+pub const ELECTRA_BODY: &str = "electra";
+/// The body of a generator of its own.
+pub const GENERATOR_BODY: &str = "generator";
+
+impl Rule {
+    /// Name of the variable in the given scopes and layer.
+    pub fn variable(&self, scopes: Scopes, layer: usize) -> String {
+        self.variable
+            .replace("{E}", scopes.embeddings)
+            .replace("{B}", scopes.body)
+            .replace("{N}", &layer.to_string())
+    }
+
+    /// Name of the tensor in the given layer.
+    pub fn tensor(&self, layer: usize) -> String {
+        self.tensor.replace("{N}", &layer.to_string())
+    }
+
+    /// TensorFlow multiplies by kernels from the right, `[in, out]`; PyTorch keeps weights as
+    /// `[out, in]`. Nothing else is transposed.
+    pub fn is_transposed(&self) -> bool {
+        self.variable.ends_with("/kernel")
+    }
+}
+
+/// The rule that a variable's name follows, with the scopes and the layer that it names.
+#[derive(Debug)]
+pub struct Match {
+    /// The line of the table.
+    pub rule: &'static Rule,
+    /// The scope in place of `{E}` or `{B}`; `None` for a head.
+    pub scope: Option<&'static str>,
+    /// The number in place of `{N}`.
+    pub layer: Option<usize>,
+}
+
+/// Looks a variable's name up in the table.
+pub fn lookup(name: &str) -> Option<Match> {
+    const PLACEHOLDERS: [(&str, &str); 4] = [
+        (ELECTRA_EMBEDDINGS, "{E}"),
+        (GENERATOR_EMBEDDINGS, "{E}"),
+        (ELECTRA_BODY, "{B}"),
+        (GENERATOR_BODY, "{B}"),
+    ];
+    // A name that spells a placeholder out would match its rule.
+    if name.contains('{') {
+        return None;
+    }
+    let (scope, pattern) = PLACEHOLDERS
+        .into_iter()
+        .find_map(|(scope, placeholder)| {
+            let rest = name.strip_prefix(scope)?.strip_prefix('/')?;
+            Some((Some(scope), format!("{placeholder}/{rest}")))
+        })
+        .unwrap_or_else(|| (None, name.to_owned()));
+    let (layer, pattern) = match layer_number(&pattern) {
+        Some((digits, layer)) => (
+            Some(layer),
+            pattern.replacen(&format!("layer_{digits}/"), "layer_{N}/", 1),
+        ),
+        None => (None, pattern),
+    };
+    let rule = TABLE.iter().find(|rule| rule.variable == pattern)?;
+    Some(Match { rule, scope, layer })
+}
+
+/// The number in `…/layer_7/…`, as text and as a number.
+fn layer_number(pattern: &str) -> Option<(&str, usize)> {
+    let (_, rest) = pattern.split_once("/layer_")?;
+    let (digits, _) = rest.split_once('/')?;
+    let layer: usize = digits.parse().ok()?;
+    // `layer_07` and `layer_+7` are not what the original code writes.
+    (layer.to_string() == digits).then_some((digits, layer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_is_found_by_the_name_it_makes() {
+        let scopes = Scopes {
+            embeddings: GENERATOR_EMBEDDINGS,
+            body: GENERATOR_BODY,
+        };
+        for rule in TABLE {
+            let name = rule.variable(scopes, 11);
+            let found = lookup(&name).unwrap_or_else(|| panic!("{name}"));
+            assert!(std::ptr::eq(found.rule, rule), "{name}");
+            assert_eq!(found.layer, (rule.part == Layer).then_some(11), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_off_the_table_are_not_found() {
+        for name in [
+            "electra/encoder/layer_01/output/dense/kernel",
+            "electra/encoder/layer_+1/output/dense/kernel",
+            "electra/encoder/layer_{N}/output/dense/kernel",
+            "electra/encoder/layer_0/output/dense/kernel/adam_m",
+            "discriminator/embeddings/word_embeddings",
+            "electra/embeddings",
+            "",
+        ] {
+            assert!(lookup(name).is_none(), "{name}");
+        }
+    }
+}

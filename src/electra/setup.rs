@@ -1,0 +1,267 @@
+//! How the checkpoint was trained, and so which models it holds and in which scopes.
+//!
+//! The original code builds its generator in seven ways (`pretrain/pretrain_model.py`,
+//! `finetune/`). They are told apart by which roles occur, and each says where the embeddings and
+//! the body of either model are. A new setup is one more row of the table.
+
+use std::fmt;
+
+use super::Error;
+use super::names::{
+    ELECTRA_BODY, ELECTRA_EMBEDDINGS, GENERATOR_BODY, GENERATOR_EMBEDDINGS, Part, Scopes,
+};
+use super::role::{Inventory, Role};
+
+/// One of the two models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Model {
+    /// Tells which tokens were replaced; what ELECTRA is for.
+    Discriminator,
+    /// Fills masked tokens.
+    Generator,
+}
+
+impl Model {
+    /// Both, in the order in which they are listed.
+    pub const ALL: [Self; 2] = [Self::Discriminator, Self::Generator];
+
+    /// The name in options, JSON and folder names.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Discriminator => "discriminator",
+            Self::Generator => "generator",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Discriminator => Self::Generator,
+            Self::Generator => Self::Discriminator,
+        }
+    }
+}
+
+impl fmt::Display for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.key())
+    }
+}
+
+/// The Hugging Face class that an export is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// A discriminator with its head.
+    ForPreTraining,
+    /// A generator with its head.
+    ForMaskedLm,
+    /// An encoder whose pre-training head was not kept.
+    Encoder,
+}
+
+impl Architecture {
+    /// The class name in config.json.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::ForPreTraining => "ElectraForPreTraining",
+            Self::ForMaskedLm => "ElectraForMaskedLM",
+            Self::Encoder => "ElectraModel",
+        }
+    }
+
+    /// The head that it has, beside embeddings and encoder.
+    pub fn head(self) -> Option<Part> {
+        match self {
+            Self::ForPreTraining => Some(Part::DiscriminatorHead),
+            Self::ForMaskedLm => Some(Part::GeneratorHead),
+            Self::Encoder => None,
+        }
+    }
+}
+
+/// How a checkpoint was trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// The generator shares the discriminator's embeddings.
+    Default,
+    /// `untied_generator_embeddings`
+    UntiedEmbeddings,
+    /// `untied_generator: false`
+    Tied,
+    /// `electra_objective: false`
+    MaskedLm,
+    /// `uniform_generator`
+    UniformGenerator,
+    /// `electric_objective`
+    Electric,
+    /// `task_specific/`
+    FineTuned,
+}
+
+/// One model in one setup: where it is, or why there is none.
+type Place = Result<(Architecture, Scopes), &'static str>;
+
+struct Row {
+    setup: Setup,
+    key: &'static str,
+    description: &'static str,
+    discriminator: Place,
+    generator: Place,
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "a place of the table is a result")]
+const fn at(architecture: Architecture, embeddings: &'static str, body: &'static str) -> Place {
+    Ok((architecture, Scopes { embeddings, body }))
+}
+
+const DISCRIMINATOR: Place = at(
+    Architecture::ForPreTraining,
+    ELECTRA_EMBEDDINGS,
+    ELECTRA_BODY,
+);
+const SHARED_ENCODER: Place = at(Architecture::ForMaskedLm, ELECTRA_EMBEDDINGS, ELECTRA_BODY);
+
+const TABLE: &[Row] = &[
+    Row {
+        setup: Setup::Default,
+        key: "default",
+        description: "ELECTRA; the generator shares the discriminator's embeddings",
+        discriminator: DISCRIMINATOR,
+        generator: at(
+            Architecture::ForMaskedLm,
+            ELECTRA_EMBEDDINGS,
+            GENERATOR_BODY,
+        ),
+    },
+    Row {
+        setup: Setup::UntiedEmbeddings,
+        key: "untied_generator_embeddings",
+        description: "ELECTRA; the generator has embeddings of its own",
+        discriminator: DISCRIMINATOR,
+        generator: at(
+            Architecture::ForMaskedLm,
+            GENERATOR_EMBEDDINGS,
+            GENERATOR_BODY,
+        ),
+    },
+    Row {
+        setup: Setup::Tied,
+        key: "tied_generator",
+        description: "ELECTRA; one encoder serves both models",
+        discriminator: DISCRIMINATOR,
+        generator: SHARED_ENCODER,
+    },
+    Row {
+        setup: Setup::MaskedLm,
+        key: "masked_lm",
+        description: "plain masked language model (electra_objective: false)",
+        discriminator: Err("it was trained as a plain masked language model, without one"),
+        generator: SHARED_ENCODER,
+    },
+    Row {
+        setup: Setup::UniformGenerator,
+        key: "uniform_generator",
+        description: "ELECTRA with a uniform generator, which has no weights",
+        discriminator: DISCRIMINATOR,
+        generator: Err("its generator drew tokens uniformly and has no weights"),
+    },
+    Row {
+        setup: Setup::Electric,
+        key: "electric",
+        description: "Electric; its generator has two towers",
+        discriminator: DISCRIMINATOR,
+        generator: Err(
+            "it is an Electric model, whose two-tower generator (generator_ltr, generator_rtl) \
+             has no Hugging Face class",
+        ),
+    },
+    Row {
+        setup: Setup::FineTuned,
+        key: "fine_tuned",
+        description: "fine-tuned for a task, without its pre-training heads",
+        discriminator: at(Architecture::Encoder, ELECTRA_EMBEDDINGS, ELECTRA_BODY),
+        generator: Err("it was fine-tuned for a task, which does not keep the generator"),
+    },
+];
+
+impl Setup {
+    /// Tells how the checkpoint was trained by which roles occur in it.
+    pub fn of(inventory: &Inventory) -> Result<Self, Error> {
+        let has = |role| inventory.has(role);
+        let discriminator = has(Role::DiscriminatorHead);
+        let generator = has(Role::GeneratorHead);
+        if has(Role::TaskHead) {
+            Ok(Self::FineTuned)
+        } else if has(Role::ElectricGenerator) {
+            Ok(Self::Electric)
+        } else if has(Role::GeneratorEmbeddings) {
+            Ok(Self::UntiedEmbeddings)
+        } else if has(Role::GeneratorEncoder) {
+            Ok(Self::Default)
+        } else if generator && discriminator {
+            Ok(Self::Tied)
+        } else if generator {
+            Ok(Self::MaskedLm)
+        } else if discriminator {
+            Ok(Self::UniformGenerator)
+        } else {
+            Err(Error::NotElectra {
+                encoder: has(Role::Encoder),
+                examples: inventory
+                    .items()
+                    .iter()
+                    .filter(|item| item.role == Role::Unknown)
+                    .map(|item| item.name.clone())
+                    .take(3)
+                    .collect(),
+            })
+        }
+    }
+
+    /// The architecture and scopes of `model`, or why there is none.
+    pub fn place(self, model: Model) -> Result<(Architecture, Scopes), Error> {
+        let other = self.at(model.other()).is_ok().then_some(model.other());
+        self.at(model).map_err(|why| Error::NoSuchModel {
+            model,
+            why,
+            instead: other,
+        })
+    }
+
+    /// The models that can be exported.
+    pub fn models(self) -> impl Iterator<Item = Model> {
+        Model::ALL
+            .into_iter()
+            .filter(move |&model| self.at(model).is_ok())
+    }
+
+    /// The name in JSON.
+    pub fn key(self) -> &'static str {
+        self.row().key
+    }
+
+    /// A line for people.
+    pub fn description(self) -> &'static str {
+        self.row().description
+    }
+
+    fn at(self, model: Model) -> Place {
+        match model {
+            Model::Discriminator => self.row().discriminator,
+            Model::Generator => self.row().generator,
+        }
+    }
+
+    fn row(self) -> &'static Row {
+        TABLE
+            .iter()
+            .find(|row| row.setup == self)
+            .expect("every setup has a row")
+    }
+}
+
+/// The head counts that the original code sets by itself, as it does for every generator with an
+/// encoder of its own (`pretrain_helpers.get_generator_config`), and where `--num-attention-heads`
+/// does not reach when both models are exported.
+pub fn follows_head_rule(model: Model, scopes: Scopes) -> bool {
+    model == Model::Generator && scopes.body == GENERATOR_BODY
+}
