@@ -1,10 +1,120 @@
-//! Reads Google Research ELECTRA TensorFlow checkpoints, without TensorFlow.
+//! Turns Google Research ELECTRA TensorFlow checkpoints into Hugging Face models, without
+//! TensorFlow.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! locate → open → inventory → plan → write (staged) → publish → report
+//! ```
+//!
+//! | module | knows |
+//! |---|---|
+//! | [`checkpoint`] | TensorFlow's file formats: finds the files, lists and reads variables |
+//! | [`electra`] | ELECTRA: roles of variables, the two models, their configuration, the names |
+//! | [`convert()`] | the plan of an export and its execution |
+//!
+//! ```no_run
+//! use electra_convert::{Model, PlanOptions, Request, Source, convert};
+//!
+//! let source = Source::open("model.ckpt-400".as_ref(), None, &[])?;
+//! let request = Request {
+//!     models: vec![Model::Discriminator],
+//!     out: "out".into(),
+//!     options: PlanOptions::default(),
+//!     force: false,
+//! };
+//! let plans = request.plan(&source)?;
+//! let exports = convert(&source, &request, plans, &())?;
+//! println!("wrote {} tensors", exports[0].plan.tensors.len());
+//! # Ok::<(), electra_convert::Error>(())
+//! ```
 
 #[cfg(not(all(unix, target_endian = "little", target_pointer_width = "64")))]
 compile_error!("electra-convert runs on 64-bit little-endian Unix systems");
 
 pub mod checkpoint;
+pub mod convert;
 pub mod electra;
 
 pub use checkpoint::Checkpoint;
+pub use convert::{Error, Export, Plan, PlanOptions, Progress, Request, TargetDtype, convert};
 pub use electra::{Inventory, Model, Rename, Setup};
+
+use std::path::Path;
+
+use checkpoint::MetaGraph;
+use electra::Role;
+
+/// An open checkpoint whose variables have their roles.
+#[derive(Debug)]
+pub struct Source {
+    checkpoint: Checkpoint,
+    inventory: Inventory,
+    graph: Option<MetaGraph>,
+}
+
+impl Source {
+    /// Locates and opens a checkpoint and gives every variable its role.
+    ///
+    /// `path` is a prefix, one of the checkpoint's files or a folder; `step` picks one of several
+    /// checkpoints; `renames` are applied to the names of variables first.
+    pub fn open(path: &Path, step: Option<u64>, renames: &[Rename]) -> Result<Self, Error> {
+        let location = checkpoint::locate(path, step)?;
+        let checkpoint = Checkpoint::open(location)?;
+        let inventory = Inventory::new(checkpoint.variables(), renames)?;
+        let graph = checkpoint.meta_graph()?;
+        Ok(Self {
+            checkpoint,
+            inventory,
+            graph,
+        })
+    }
+
+    /// The checkpoint itself.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Its variables with their roles.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// How it was trained; an error when it is no ELECTRA.
+    pub fn setup(&self) -> Result<Setup, Error> {
+        Ok(Setup::of(&self.inventory)?)
+    }
+
+    /// Plans the export of one model.
+    pub fn plan(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
+        Plan::new(
+            &self.inventory,
+            self.setup()?,
+            self.graph.as_ref(),
+            model,
+            options,
+        )
+    }
+
+    /// The training step: the value of `global_step`, else the number in the checkpoint's name,
+    /// else `None`.
+    pub fn step(&self) -> Result<Option<u64>, Error> {
+        let location = self.checkpoint.location();
+        let counter = self
+            .inventory
+            .items()
+            .iter()
+            .find(|item| item.role == Role::StepCounter);
+        let Some(counter) = counter else {
+            return Ok(location.step_in_name());
+        };
+        match self.checkpoint.read_int64(&counter.variable) {
+            Ok(value) => Ok(value
+                .and_then(|step| u64::try_from(step).ok())
+                .or_else(|| location.step_in_name())),
+            // An index alone is enough to look at what a checkpoint holds.
+            Err(checkpoint::Error::ShardMissing { .. }) => Ok(location.step_in_name()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

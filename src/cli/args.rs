@@ -1,0 +1,220 @@
+//! The command line, as clap reads it. Help, man page and completions come from these types.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use electra_convert::electra::Activation;
+use electra_convert::{Model, Rename, TargetDtype};
+use regex::Regex;
+
+use super::exit::Exit;
+
+/// Turn an ELECTRA TensorFlow checkpoint into a Hugging Face model, without TensorFlow.
+///
+/// Reads a checkpoint of google-research/electra, infers its configuration, and writes
+/// model.safetensors and config.json for the model that you name.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    override_usage = "electra-convert --model <discriminator|generator|both> [OPTIONS] CKPT OUT\n       \
+                      electra-convert <COMMAND>",
+    after_help = "Examples:\n  \
+        electra-convert inspect model.ckpt-400          what is inside?\n  \
+        electra-convert --model discriminator runs/ out  export the latest checkpoint of a folder",
+    after_long_help = Exit::help()
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) convert: ConvertArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The main job, spelled out
+    #[command(hide = true)]
+    Convert(ConvertArgs),
+    /// Show what a checkpoint holds: models, configuration, variables
+    Inspect(InspectArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell to write it for
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Where the checkpoint is and how its variables are named.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// The checkpoint: a prefix (model.ckpt-400), one of its files, or a folder
+    #[arg(value_name = "CKPT", required = true)]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Take the checkpoint of this training step
+    #[arg(long, value_name = "N")]
+    pub(crate) step: Option<u64>,
+    /// Rename variables first, for forks with other scopes; repeatable, $1 is the first group
+    #[arg(long, value_name = "REGEX=REPLACEMENT", value_parser = Rename::parse)]
+    pub(crate) rename: Vec<Rename>,
+}
+
+/// What the shapes of variables cannot tell.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct StatedArgs {
+    /// A Hugging Face or BERT config.json, checked against the shapes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Number of attention heads [default: what the training graph says, else hidden size / 64]
+    #[arg(long, value_name = "N")]
+    pub(crate) num_attention_heads: Option<usize>,
+    /// Activation of the feed-forward layers [default: what the training graph says, else gelu]
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) hidden_act: Option<ActivationArg>,
+    /// Leave out variables that are not part of any ELECTRA, instead of failing
+    #[arg(long)]
+    pub(crate) allow_unknown: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// Which model to export: a training checkpoint holds two
+    #[arg(long, value_enum, value_name = "MODEL")]
+    pub(crate) model: Option<ModelArg>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// The folder to write to; made if need be
+    #[arg(required = true)]
+    pub(crate) out: Option<PathBuf>,
+    /// Element type of the weights; keep turns float64 into float32
+    #[arg(long, value_enum, default_value = "keep")]
+    pub(crate) dtype: DtypeArg,
+    /// Print what would be done, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Replace the files of an earlier export; other files in OUT are never touched
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Export a generator although transformers computes its head with another activation
+    #[arg(long)]
+    pub(crate) allow_inexact: bool,
+    #[command(flatten)]
+    pub(crate) stated: StatedArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// List every variable: name, type, shape, bytes, role
+    #[arg(long)]
+    pub(crate) variables: bool,
+    /// List only the variables whose name matches
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) grep: Option<Regex>,
+    #[command(flatten)]
+    pub(crate) stated: StatedArgs,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Print one JSON document on standard output, and nothing else there
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print errors only
+    #[arg(long, short, conflicts_with_all = ["json", "verbose"])]
+    pub(crate) quiet: bool,
+    /// Also list every tensor and every variable left out
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModelArg {
+    /// Tells which tokens were replaced; what is usually meant by "ELECTRA"
+    Discriminator,
+    /// Fills masked tokens
+    Generator,
+    /// Both, into OUT/discriminator and OUT/generator
+    Both,
+}
+
+impl ModelArg {
+    pub(crate) fn models(self) -> Vec<Model> {
+        match self {
+            Self::Discriminator => vec![Model::Discriminator],
+            Self::Generator => vec![Model::Generator],
+            Self::Both => Model::ALL.to_vec(),
+        }
+    }
+
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Discriminator => Model::Discriminator.key(),
+            Self::Generator => Model::Generator.key(),
+            Self::Both => "both",
+        }
+    }
+}
+
+impl From<Model> for ModelArg {
+    fn from(model: Model) -> Self {
+        match model {
+            Model::Discriminator => Self::Discriminator,
+            Model::Generator => Self::Generator,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DtypeArg {
+    Keep,
+    F32,
+    F16,
+    Bf16,
+}
+
+impl From<DtypeArg> for TargetDtype {
+    fn from(arg: DtypeArg) -> Self {
+        match arg {
+            DtypeArg::Keep => Self::Keep,
+            DtypeArg::F32 => Self::F32,
+            DtypeArg::F16 => Self::F16,
+            DtypeArg::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+/// [`Activation`] with the names that config.json uses.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ActivationArg(pub(crate) Activation);
+
+impl ValueEnum for ActivationArg {
+    fn value_variants<'a>() -> &'a [Self] {
+        const VARIANTS: [ActivationArg; Activation::ALL.len()] = {
+            let mut variants = [ActivationArg(Activation::Gelu); Activation::ALL.len()];
+            let mut i = 0;
+            while i < variants.len() {
+                variants[i] = ActivationArg(Activation::ALL[i]);
+                i += 1;
+            }
+            variants
+        };
+        &VARIANTS
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        Some(clap::builder::PossibleValue::new(self.0.key()))
+    }
+}

@@ -1,0 +1,270 @@
+//! `electra-convert --model MODEL CKPT OUT`.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use dialoguer::Select;
+use dialoguer::theme::ColorfulTheme;
+use electra_convert::electra::infer::{ConfigFile, Stated};
+use electra_convert::{Error, Plan, PlanOptions, Request, Source, convert};
+use serde_json::json;
+
+use super::args::{ConvertArgs, ModelArg, SourceArgs, StatedArgs};
+use super::exit::Usage;
+use super::progress::{Bar, Signals};
+use super::report;
+use super::text::{self, HEADING, WARNING, columns, count};
+
+/// Converts, and reports what was done.
+pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
+    let signals = Signals::catch()?;
+    let result = run_until_signal(args, &signals);
+    let interrupted = result
+        .as_ref()
+        .is_err_and(|error| matches!(error.downcast_ref(), Some(Error::Interrupted)));
+    if interrupted {
+        signals.obey();
+    }
+    result
+}
+
+fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()> {
+    let source = open(&args.source)?;
+    let step = source.step()?;
+    let options = PlanOptions {
+        stated: stated(&args.stated)?,
+        dtype: args.dtype.into(),
+        allow_unknown: args.stated.allow_unknown,
+        allow_inexact: args.allow_inexact,
+    };
+    let model = match args.model {
+        Some(model) => model,
+        None => choose_model(args, &source, &options, signals)?,
+    };
+    let request = Request {
+        models: model.models(),
+        out: args.out.clone().expect("clap requires it"),
+        options,
+        force: args.force,
+    };
+
+    let start = Instant::now();
+    let plans = request.plan(&source)?;
+    if !args.output.quiet {
+        warn(idle_renames(&source).chain(plans.iter().flat_map(|plan| plan.warnings.clone())));
+    }
+    if args.dry_run {
+        return report_plans(args, &source, step, &plans);
+    }
+
+    let total = plans
+        .iter()
+        .flat_map(|plan| &plan.tensors)
+        .map(|tensor| tensor.variable.bytes())
+        .sum();
+    let hidden = args.output.quiet || args.output.json;
+    let bar = Bar::new(total, hidden, signals);
+    let exports = convert(&source, &request, plans, &bar)?;
+    drop(bar);
+
+    let seconds = start.elapsed().as_secs_f64();
+    if args.output.json {
+        report::print_json(&json!({
+            "format_version": report::FORMAT_VERSION,
+            "command": "convert",
+            "status": "converted",
+            "checkpoint": report::checkpoint_json(&source, step),
+            "exports": exports.iter().map(report::export_json).collect::<Vec<_>>(),
+            "seconds": seconds,
+        }))?;
+    } else if !args.output.quiet {
+        for export in &exports {
+            let mut out = format!(
+                "{HEADING}Exported the {} of {}{HEADING:#}\n",
+                export.plan.model,
+                source.checkpoint().location().prefix().display()
+            );
+            out.push_str(&report::plan_text(
+                &source,
+                step,
+                &export.plan,
+                args.output.verbose,
+            ));
+            out.push_str(&report::heading("Written"));
+            let rows: Vec<[String; 2]> = export
+                .files
+                .iter()
+                .map(|(path, len)| [path.display().to_string(), text::bytes(*len)])
+                .collect();
+            out.push_str(&columns(1, &rows));
+            out.push('\n');
+            report::print_text(&out)?;
+        }
+        report::print_text(&format!("Done in {seconds:.2} s\n"))?;
+    }
+    Ok(())
+}
+
+/// Opens the checkpoint that the arguments name.
+pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<Source> {
+    let path = args.checkpoint.as_deref().expect("clap requires it");
+    Ok(Source::open(path, args.step, &args.rename)?)
+}
+
+/// Reads what the arguments say of the configuration.
+pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<Stated> {
+    let config = args
+        .config
+        .as_ref()
+        .map(|path| {
+            let usage = |what: String| Usage(format!("--config {}: {what}", path.display()));
+            let text = fs::read(path).map_err(|error| usage(error.to_string()))?;
+            let values = serde_json::from_slice(&text)
+                .map_err(|error| usage(format!("not a JSON object: {error}")))?;
+            anyhow::Ok(ConfigFile {
+                path: path.clone(),
+                values,
+            })
+        })
+        .transpose()?;
+    Ok(Stated {
+        num_attention_heads: args.num_attention_heads,
+        hidden_act: args.hidden_act.map(|arg| arg.0),
+        config,
+    })
+}
+
+/// Asks on a terminal; elsewhere the answer is an error that teaches the command.
+fn choose_model(
+    args: &ConvertArgs,
+    source: &Source,
+    options: &PlanOptions,
+    signals: &Signals,
+) -> anyhow::Result<ModelArg> {
+    let setup = source.setup()?;
+    let choices: Vec<(ModelArg, String)> = setup
+        .models()
+        .map(|model| {
+            let about = match source.plan(model, options) {
+                Ok(plan) => about(&plan),
+                Err(error) => format!("cannot be exported: {error}"),
+            };
+            (ModelArg::from(model), about)
+        })
+        .collect();
+    let both = (choices.len() > 1).then(|| (ModelArg::Both, "into a folder for each".to_owned()));
+    let choices: Vec<(ModelArg, String)> = choices.into_iter().chain(both).collect();
+
+    let may_ask = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if may_ask && !args.output.json && !args.output.quiet {
+        let rows: Vec<[String; 2]> = choices
+            .iter()
+            .map(|(model, about)| [model.key().to_owned(), about.clone()])
+            .collect();
+        let answer = Select::with_theme(&ColorfulTheme::default())
+            .with_prompt("Which model of this checkpoint?")
+            .items(columns(2, &rows).lines().map(str::trim_start))
+            .default(0)
+            .interact();
+        if answer.is_err() {
+            let _ = dialoguer::console::Term::stderr().show_cursor();
+            signals.obey();
+        }
+        return Ok(choices[answer.context("no model was chosen")?].0);
+    }
+
+    let rows: Vec<[String; 2]> = choices
+        .iter()
+        .flat_map(|(model, about)| {
+            [
+                [model.key().to_owned(), about.clone()],
+                [String::new(), command_with(*model)],
+            ]
+        })
+        .collect();
+    Err(Usage(format!(
+        "say which model to export with --model; {} holds\n{}",
+        source.checkpoint().location().prefix().display(),
+        columns(2, &rows).trim_end()
+    ))
+    .into())
+}
+
+fn about(plan: &Plan) -> String {
+    let config = plan.config();
+    format!(
+        "{}, hidden size {}, {}",
+        count(config.num_hidden_layers, "layer"),
+        config.hidden_size,
+        count(plan.parameters(), "parameter")
+    )
+}
+
+/// What was typed, with `--model`.
+fn command_with(model: ModelArg) -> String {
+    let typed: Vec<OsString> = env::args_os().skip(1).collect();
+    let words = [OsString::from("--model"), model.key().into()];
+    let command = match typed.split_first() {
+        Some((first, rest)) if first == "convert" => {
+            [std::slice::from_ref(first), &words, rest].concat()
+        }
+        _ => [&words[..], &typed].concat(),
+    };
+    let quoted: Vec<String> = command
+        .iter()
+        .map(|word| text::shell_quoted(word))
+        .collect();
+    format!("electra-convert {}", quoted.join(" "))
+}
+
+fn idle_renames(source: &Source) -> impl Iterator<Item = String> {
+    source
+        .inventory()
+        .idle_renames()
+        .map(|rename| format!("--rename '{rename}' changes no variable's name in this checkpoint"))
+}
+
+fn warn(warnings: impl Iterator<Item = String>) {
+    let style = WARNING;
+    for warning in warnings {
+        let shown = text::printable(&warning).replace('\n', "\\n");
+        let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {shown}");
+    }
+}
+
+/// Prints the plans of a dry run.
+fn report_plans(
+    args: &ConvertArgs,
+    source: &Source,
+    step: Option<u64>,
+    plans: &[Plan],
+) -> anyhow::Result<()> {
+    if args.output.json {
+        report::print_json(&json!({
+            "format_version": report::FORMAT_VERSION,
+            "command": "convert",
+            "status": "planned",
+            "checkpoint": report::checkpoint_json(source, step),
+            "exports": plans.iter().map(report::plan_json).collect::<Vec<_>>(),
+        }))?;
+        return Ok(());
+    }
+    if args.output.quiet {
+        return Ok(());
+    }
+    for plan in plans {
+        let out = format!(
+            "{HEADING}Would export the {} of {}{HEADING:#}\n{}\n",
+            plan.model,
+            source.checkpoint().location().prefix().display(),
+            report::plan_text(source, step, plan, true)
+        );
+        report::print_text(&out)?;
+    }
+    report::print_text("Nothing was written (--dry-run)\n")?;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Exit codes: which there are, and which error gets which.
+
+use electra_convert::{Error, checkpoint, electra};
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done = 0,
+    Failure = 1,
+    Usage = 2,
+    Checkpoint = 3,
+    Model = 4,
+}
+
+const MEANINGS: &[(Exit, &str)] = &[
+    (Exit::Done, "done"),
+    (Exit::Failure, "I/O or internal error"),
+    (Exit::Usage, "wrong usage, or OUT has such files already"),
+    (
+        Exit::Checkpoint,
+        "the checkpoint is missing, corrupt or of an unsupported kind",
+    ),
+    (
+        Exit::Model,
+        "this model cannot be exported from it: not in it, incomplete, unknown variables, or \
+         sources that contradict each other",
+    ),
+];
+
+/// An error in what was typed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+impl Exit {
+    /// The code for an error, by the first cause that is one of ours.
+    pub(crate) fn of(error: &anyhow::Error) -> Self {
+        error
+            .chain()
+            .find_map(|cause| {
+                let usage = cause.downcast_ref::<Usage>().map(|_| Self::Usage);
+                usage
+                    .or_else(|| cause.downcast_ref().map(Self::of_convert))
+                    .or_else(|| cause.downcast_ref().map(Self::of_checkpoint))
+            })
+            .unwrap_or(Self::Failure)
+    }
+
+    fn of_convert(error: &Error) -> Self {
+        match error {
+            Error::Checkpoint(error) | Error::Electra(electra::Error::Graph(error)) => {
+                Self::of_checkpoint(error)
+            }
+            Error::Electra(_) | Error::Overflow { .. } => Self::Model,
+            Error::Exists { .. } | Error::FolderInTheWay { .. } | Error::NotAFolder { .. } => {
+                Self::Usage
+            }
+            _ => Self::Failure,
+        }
+    }
+
+    fn of_checkpoint(error: &checkpoint::Error) -> Self {
+        match error {
+            checkpoint::Error::Io { .. } => Self::Failure,
+            _ => Self::Checkpoint,
+        }
+    }
+
+    /// The table for `--help`.
+    pub(crate) fn help() -> String {
+        let mut text = String::from("Exit codes:\n");
+        for (exit, meaning) in MEANINGS {
+            text.push_str(&format!("  {}  {meaning}\n", *exit as u8));
+        }
+        text
+    }
+}

@@ -1,0 +1,240 @@
+//! What was found and done, as JSON and as text.
+//!
+//! The JSON shapes are documented in `docs/json.md`; [`FORMAT_VERSION`] grows when a field changes
+//! its meaning or goes away, not when one is added.
+
+use std::io::{self, Write as _};
+
+use electra_convert::electra::claim::Source as ValueSource;
+use electra_convert::electra::infer::Inferred;
+use electra_convert::{Export, Plan, Source};
+use serde_json::{Map, Value, json};
+
+use super::text::{self, FAINT, HEADING, bytes, columns, count};
+
+/// Version of all JSON documents.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// Prints one JSON document on standard output.
+pub(crate) fn print_json(document: &Value) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, document)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+/// Prints text on standard output, without its styles where they are not wanted.
+pub(crate) fn print_text(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// The checkpoint as every document describes it.
+pub(crate) fn checkpoint_json(source: &Source, step: Option<u64>) -> Value {
+    let checkpoint = source.checkpoint();
+    json!({
+        "prefix": checkpoint.location().prefix().to_string_lossy(),
+        "name": checkpoint.location().name(),
+        "format": "tensor_bundle",
+        "shards": checkpoint.shard_count(),
+        "step": step,
+        "setup": source.setup().ok().map(electra_convert::Setup::key),
+    })
+}
+
+/// `TensorBundle, 1 data file, step 400`.
+pub(crate) fn checkpoint_line(source: &Source, step: Option<u64>) -> String {
+    let mut line = format!(
+        "TensorBundle, {}",
+        count(source.checkpoint().shard_count(), "data file")
+    );
+    if let Some(step) = step {
+        line.push_str(&format!(", step {step}"));
+    }
+    line
+}
+
+/// `3 layers, hidden size 128, 4 heads, …`.
+pub(crate) fn sizes_line(plan: &Plan) -> String {
+    let config = plan.config();
+    format!(
+        "{}, hidden size {}, {}, embedding size {}, vocabulary {}",
+        count(config.num_hidden_layers, "layer"),
+        config.hidden_size,
+        count(config.num_attention_heads, "head"),
+        config.embedding_size,
+        config.vocab_size
+    )
+}
+
+/// What a plan exports, as JSON.
+pub(crate) fn plan_json(plan: &Plan) -> Value {
+    let sources: Map<String, Value> = plan
+        .inferred
+        .sources
+        .iter()
+        .map(|(key, source)| {
+            let value = json!({ "kind": source.key(), "detail": source.to_string() });
+            ((*key).to_owned(), value)
+        })
+        .collect();
+    let left_out: Vec<Value> = plan
+        .left_out
+        .iter()
+        .map(|group| {
+            json!({
+                "role": group.role.key(),
+                "variables": group.names.len(),
+                "bytes": group.bytes,
+                "names": group.names,
+            })
+        })
+        .collect();
+    let tensors: Vec<Value> = plan
+        .tensors
+        .iter()
+        .map(|tensor| {
+            json!({
+                "name": tensor.name,
+                "variable": tensor.variable.name,
+                "shape": tensor.shape,
+                "transposed": tensor.transpose,
+                "from_dtype": tensor.variable.dtype.to_string(),
+                "dtype": tensor.cast.to.to_string(),
+            })
+        })
+        .collect();
+    json!({
+        "model": plan.model.key(),
+        "architecture": plan.architecture.class(),
+        "parameters": plan.parameters(),
+        "bytes": plan.bytes(),
+        "dtype": plan.dtype_name(),
+        "config": plan.config(),
+        "config_sources": sources,
+        "tensors": tensors,
+        "left_out": left_out,
+        "inexact": plan.inexact,
+        "warnings": plan.warnings,
+    })
+}
+
+/// What a conversion published, as JSON.
+pub(crate) fn export_json(export: &Export) -> Value {
+    let mut document = plan_json(&export.plan);
+    let files: Vec<Value> = export
+        .files
+        .iter()
+        .map(|(path, len)| json!({ "path": path.to_string_lossy(), "bytes": len }))
+        .collect();
+    document["files"] = files.into();
+    document
+}
+
+/// The part of a report that a dry run and a conversion share.
+pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose: bool) -> String {
+    let mut out = String::new();
+    let setup = source
+        .setup()
+        .map_or("", electra_convert::Setup::description);
+    out.push_str(&columns(
+        2,
+        &[
+            ["checkpoint".into(), checkpoint_line(source, step)],
+            ["trained as".into(), setup.into()],
+            ["class".into(), plan.architecture.class().into()],
+            [
+                "tensors".into(),
+                format!(
+                    "{}, {}, {}, {}",
+                    plan.tensors.len(),
+                    count(plan.parameters(), "parameter"),
+                    bytes(plan.bytes() as u64),
+                    plan.dtype_name()
+                ),
+            ],
+            ["model".into(), sizes_line(plan)],
+        ],
+    ));
+    if verbose {
+        out.push_str(&heading("Tensors"));
+        let rows: Vec<[String; 4]> = plan.tensors.iter().map(tensor_row).collect();
+        out.push_str(&columns(4, &rows));
+    }
+    out.push_str(&heading("Configuration that no shape tells"));
+    out.push_str(&config_text(&plan.inferred));
+
+    out.push_str(&heading("Left out"));
+    if plan.left_out.is_empty() {
+        out.push_str("  nothing\n");
+    }
+    let rows: Vec<[String; 3]> = plan
+        .left_out
+        .iter()
+        .map(|group| {
+            [
+                group.role.to_string(),
+                count(group.names.len(), "variable"),
+                bytes(group.bytes),
+            ]
+        })
+        .collect();
+    out.push_str(&columns(1, &rows));
+    if verbose {
+        for name in plan.left_out.iter().flat_map(|group| &group.names) {
+            out.push_str(&format!("    {}\n", text::printable(name)));
+        }
+    }
+    out
+}
+
+fn tensor_row(tensor: &electra_convert::convert::PlannedTensor) -> [String; 4] {
+    let mut how = format!("{:?} {}", tensor.shape, tensor.variable.dtype);
+    if tensor.transpose {
+        how.push_str(", transposed");
+    }
+    if tensor.cast.is_lossy() {
+        how.push_str(&format!(", rounded to {}", tensor.cast.to));
+    }
+    [
+        tensor.variable.name.clone(),
+        "→".into(),
+        tensor.name.clone(),
+        how,
+    ]
+}
+
+/// Values with their sources; those that are mere defaults of transformers share a line.
+fn config_text(inferred: &Inferred) -> String {
+    let values = serde_json::to_value(&inferred.config).expect("plain data");
+    let value = |key: &str| match &values[key] {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    let (defaults, told): (Vec<_>, Vec<_>) = inferred
+        .sources
+        .iter()
+        .filter(|(_, source)| !source.is_shape())
+        .partition(|(_, source)| **source == ValueSource::TransformersDefault);
+    let rows: Vec<[String; 3]> = told
+        .iter()
+        .map(|(key, source)| [(*key).to_string(), value(key), source.to_string()])
+        .collect();
+    let mut text = columns(3, &rows);
+    let defaults: Vec<String> = defaults
+        .iter()
+        .map(|(key, _)| format!("{key} {}", value(key)))
+        .collect();
+    if !defaults.is_empty() {
+        text.push_str(&format!(
+            "  {FAINT}transformers' defaults: {}{FAINT:#}\n",
+            defaults.join(", ")
+        ));
+    }
+    text
+}
+
+pub(crate) fn heading(title: &str) -> String {
+    format!("\n{HEADING}{title}{HEADING:#}\n")
+}

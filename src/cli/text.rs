@@ -1,0 +1,102 @@
+//! Text for people: styles, columns, and names that may come from a hostile file.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const HEADING: Style = Style::new().bold();
+pub(crate) const FAINT: Style = Style::new().dimmed();
+
+/// Text in which nothing can steer a terminal: control characters and marks that reverse the
+/// direction of writing are escaped, line breaks stay.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            safe.extend(c.escape_unicode());
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// An argument as one types it into a shell.
+pub(crate) fn shell_quoted(argument: &OsStr) -> String {
+    let text = argument.to_string_lossy();
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:,+@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+/// Rows of cells in columns two spaces apart, indented by two. The first `left` columns are flush
+/// left, the others right.
+pub(crate) fn columns<const N: usize>(left: usize, rows: &[[String; N]]) -> String {
+    let rows: Vec<[Cow<'_, str>; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| printable(cell)))
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let mut text = String::new();
+    for row in &rows {
+        let mut line = String::new();
+        for (column, (cell, width)) in std::iter::zip(row, widths).enumerate() {
+            let _ = if column < left {
+                write!(line, "  {cell:<width$}")
+            } else {
+                write!(line, "  {cell:>width$}")
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// `1 variable`, `2 variables`.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    let n_text = indicatif::HumanCount(n as u64);
+    format!("{n_text} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Bytes in binary units.
+pub(crate) fn bytes(n: u64) -> String {
+    indicatif::HumanBytes(n).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_escapes_are_not_printed_raw() {
+        assert_eq!(printable("a\x1b[31mb\u{202e}"), "a\\u{1b}[31mb\\u{202e}");
+        assert_eq!(printable("electra/ä\n"), "electra/ä\n");
+    }
+
+    #[test]
+    fn quotes_only_what_a_shell_would_take_apart() {
+        assert_eq!(
+            shell_quoted("runs/model.ckpt-400".as_ref()),
+            "runs/model.ckpt-400"
+        );
+        assert_eq!(shell_quoted("my runs".as_ref()), "'my runs'");
+        assert_eq!(shell_quoted("it's".as_ref()), r"'it'\''s'");
+        assert_eq!(shell_quoted("".as_ref()), "''");
+    }
+}

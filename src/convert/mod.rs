@@ -1,0 +1,250 @@
+//! From an open checkpoint to a published model.
+//!
+//! [`convert`] is the whole of it. A [`Plan`] says what will be done (`plan`), `write` streams the
+//! tensors through `transform` into a staging folder, `publish` moves the result to its place.
+
+mod plan;
+mod publish;
+mod transform;
+mod write;
+
+pub use plan::{LeftOut, Plan, PlanOptions, PlannedTensor, TargetDtype};
+pub use transform::Cast;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use crate::Source;
+use crate::checkpoint;
+use crate::electra::{self, Model};
+use publish::Stage;
+
+/// Name of the weights; transformers looks for exactly this.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
+/// Name of the configuration; transformers looks for exactly this.
+pub const CONFIG_FILE: &str = "config.json";
+
+/// What to export, and where to.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The models, each once. One goes into `out` itself, two into folders named after them.
+    pub models: Vec<Model>,
+    /// The folder to write into; made if need be.
+    pub out: PathBuf,
+    /// Choices that shape the plan.
+    pub options: PlanOptions,
+    /// Replace files of an earlier export.
+    pub force: bool,
+}
+
+impl Request {
+    /// Where a file of `model` goes, below `out`.
+    fn below_out(&self, model: Model, file: &str) -> PathBuf {
+        if self.models.len() > 1 {
+            Path::new(model.key()).join(file)
+        } else {
+            PathBuf::from(file)
+        }
+    }
+
+    /// One plan for each model.
+    pub fn plan(&self, source: &Source) -> Result<Vec<Plan>, Error> {
+        self.models
+            .iter()
+            .map(|&model| {
+                let mut options = self.options.clone();
+                // With both models, what is said of the configuration describes the discriminator.
+                let (_, scopes) = source.setup()?.place(model)?;
+                if self.models.len() > 1 && electra::setup::follows_head_rule(model, scopes) {
+                    options.stated = options.stated.for_generator_beside();
+                }
+                source.plan(model, &options)
+            })
+            .collect()
+    }
+}
+
+/// Hears of progress, and may stop the work.
+pub trait Progress: Sync {
+    /// `bytes` more of the checkpoint are done; `Break` stops the conversion and cleans up.
+    fn advance(&self, bytes: u64) -> ControlFlow<()>;
+}
+
+/// Hears nothing and never stops.
+impl Progress for () {
+    fn advance(&self, _bytes: u64) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// A published model.
+#[derive(Debug)]
+pub struct Export {
+    /// What was done.
+    pub plan: Plan,
+    /// The files that were written with their lengths, in the order in which they appeared.
+    pub files: Vec<(PathBuf, u64)>,
+}
+
+/// Writes the planned models and publishes them together.
+///
+/// `plans` are those of [`Request::plan`]. On any error OUT is as it was before.
+pub fn convert(
+    source: &Source,
+    request: &Request,
+    plans: Vec<Plan>,
+    progress: &dyn Progress,
+) -> Result<Vec<Export>, Error> {
+    for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
+        source.checkpoint().check_present(&tensor.variable)?;
+    }
+    // The weights last: their presence says that the rest is there.
+    let files = [CONFIG_FILE, WEIGHTS_FILE]
+        .iter()
+        .flat_map(|file| plans.iter().map(|plan| request.below_out(plan.model, file)))
+        .collect();
+    let stage = Stage::new(&request.out, files, request.force)?;
+
+    let mut exports = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let config = request.below_out(plan.model, CONFIG_FILE);
+        let weights = request.below_out(plan.model, WEIGHTS_FILE);
+        let files = vec![
+            (
+                request.out.join(&config),
+                write_config(&plan, &stage.path(&config))?,
+            ),
+            (
+                request.out.join(&weights),
+                write::write_safetensors(
+                    &plan,
+                    source.checkpoint(),
+                    &provenance(source, &plan)?,
+                    &stage.path(&weights),
+                    progress,
+                )?,
+            ),
+        ];
+        exports.push(Export { plan, files });
+    }
+    stage.publish()?;
+    Ok(exports)
+}
+
+/// Writes config.json to `path`; returns its length.
+fn write_config(plan: &Plan, path: &Path) -> Result<u64, Error> {
+    let config = plan.config().to_json();
+    File::create_new(path)
+        .and_then(|mut file| {
+            file.write_all(config.as_bytes())?;
+            file.sync_all()
+        })
+        .map_err(Error::writing(path))?;
+    Ok(config.len() as u64)
+}
+
+/// The metadata of the weights: `format`, without which transformers does not load them, and where
+/// they come from. Only what is in the checkpoint itself: no clock, no path.
+fn provenance(source: &Source, plan: &Plan) -> Result<BTreeMap<String, String>, Error> {
+    let mut metadata = BTreeMap::from([
+        ("format".to_owned(), "pt".to_owned()),
+        (
+            "converter".to_owned(),
+            concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+        ),
+        ("source".to_owned(), source.checkpoint().location().name()),
+        ("model".to_owned(), plan.model.key().to_owned()),
+    ]);
+    if let Some(step) = source.step()? {
+        metadata.insert("step".to_owned(), step.to_string());
+    }
+    if let Some(inexact) = &plan.inexact {
+        metadata.insert("inexact".to_owned(), inexact.clone());
+    }
+    Ok(metadata)
+}
+
+/// Why nothing was exported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The checkpoint cannot be found or read.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// Its variables are not the model that was asked for.
+    #[error(transparent)]
+    Electra(#[from] electra::Error),
+    /// A value that the target type cannot hold.
+    #[error(
+        "tensor {tensor} does not fit {dtype}: element {index} of variable {variable} is {value:e}; \
+         write it with a wider --dtype (bf16, f32)"
+    )]
+    Overflow {
+        /// Name of the tensor.
+        tensor: String,
+        /// Name of the variable.
+        variable: String,
+        /// Index of the element in the variable, row-major.
+        index: usize,
+        /// Its value.
+        value: f64,
+        /// The type asked for.
+        dtype: String,
+    },
+    /// A file of that name is there already.
+    #[error("{} exists already: choose another folder, or replace it with --force", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder has the name of a file to be written.
+    #[error("{} is a folder, where a file of that name belongs: move it away", path.display())]
+    FolderInTheWay {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// OUT is no folder.
+    #[error("{} is a file: give a folder to write into", path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The operating system refused to write.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The header breaks a rule of the format.
+    #[error("the safetensors header is not valid: {0}")]
+    Header(String),
+    /// The progress listener stopped the work.
+    #[error("interrupted: nothing was written")]
+    Interrupted,
+    /// Neither the new files nor the old ones could be put in place.
+    #[error(
+        "cannot put {} back; the files of the earlier export are in {}",
+        path.display(),
+        kept.display()
+    )]
+    Stranded {
+        /// The file that could not be moved back.
+        path: PathBuf,
+        /// Where the old files are.
+        kept: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::Write { path, source }
+    }
+}

@@ -1,0 +1,383 @@
+//! What an export will be, as plain data: which variable becomes which tensor and how, what is left
+//! out and why, and the configuration.
+//!
+//! A plan is made from both ends. From the tensors that the architecture needs: a missing one is an
+//! error. From the variables that exist: one without a place is an error too. Nothing is read but
+//! the index (and the training graph), nothing is written.
+
+use std::collections::BTreeMap;
+
+use safetensors::Dtype;
+
+use super::Error;
+use super::transform::Cast;
+use crate::checkpoint::{MetaGraph, Variable};
+use crate::electra::config::Activation;
+use crate::electra::infer::{Inferred, Stated, infer};
+use crate::electra::names::{Part, Scopes, TABLE};
+use crate::electra::{Architecture, ElectraConfig, Inventory, Item, Model, Role, Setup};
+
+/// Element type of the exported tensors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TargetDtype {
+    /// That of the variable; float64 becomes float32, which is all that the Hugging Face classes
+    /// compute in.
+    #[default]
+    Keep,
+    /// float32
+    F32,
+    /// float16
+    F16,
+    /// bfloat16
+    Bf16,
+}
+
+/// Choices that shape a plan.
+#[derive(Clone, Debug, Default)]
+pub struct PlanOptions {
+    /// What the user says of the configuration.
+    pub stated: Stated,
+    /// Element type to write.
+    pub dtype: TargetDtype,
+    /// Leave variables without a role out instead of failing.
+    pub allow_unknown: bool,
+    /// Export a generator whose head transformers computes differently.
+    pub allow_inexact: bool,
+}
+
+/// One tensor of the export.
+#[derive(Clone, Debug)]
+pub struct PlannedTensor {
+    /// Name of the Hugging Face tensor.
+    pub name: String,
+    /// The variable that it is made from.
+    pub variable: Variable,
+    /// Swap the two axes.
+    pub transpose: bool,
+    /// From and to which element type.
+    pub cast: Cast,
+    /// Shape of the tensor (after transposing).
+    pub shape: Vec<usize>,
+}
+
+impl PlannedTensor {
+    /// Number of bytes in the written file.
+    pub fn bytes(&self) -> usize {
+        self.variable.elements() * self.cast.to_size()
+    }
+}
+
+/// Variables of one role that are not exported.
+#[derive(Clone, Debug)]
+pub struct LeftOut {
+    /// What they are for.
+    pub role: Role,
+    /// Their names in the checkpoint, sorted.
+    pub names: Vec<String>,
+    /// Their bytes in the checkpoint.
+    pub bytes: u64,
+}
+
+/// What will be exported, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The model.
+    pub model: Model,
+    /// The Hugging Face class that it is written for.
+    pub architecture: Architecture,
+    /// The configuration and the source of each value.
+    pub inferred: Inferred,
+    /// The tensors, by name.
+    pub tensors: Vec<PlannedTensor>,
+    /// What is not exported, by role.
+    pub left_out: Vec<LeftOut>,
+    /// What the user should know although nothing failed.
+    pub warnings: Vec<String>,
+    /// How the export will not compute what the original graph did, if so.
+    pub inexact: Option<String>,
+}
+
+impl Plan {
+    /// Plans the export of `model`.
+    pub fn new(
+        inventory: &Inventory,
+        setup: Setup,
+        graph: Option<&MetaGraph>,
+        model: Model,
+        options: &PlanOptions,
+    ) -> Result<Self, Error> {
+        let (architecture, scopes) = setup.place(model)?;
+        let inferred = infer(
+            inventory,
+            model,
+            (architecture, scopes),
+            graph,
+            &options.stated,
+        )?;
+
+        let mut tensors = needed(&inferred.config, architecture, scopes)
+            .map(|needed| planned(needed, inventory, options.dtype))
+            .collect::<Found>()
+            .into_result(model)?;
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+
+        let mut warnings = Vec::new();
+        let left_out = left_out(inventory, &tensors);
+        check_left_out(&left_out, architecture, scopes, options, &mut warnings)?;
+        let inexact = check_head(architecture, inferred.config.hidden_act, options)?;
+        warnings.extend(inexact.clone());
+        if architecture == Architecture::Encoder {
+            warnings.push(
+                "a fine-tuned checkpoint has no discriminator head: only the encoder is exported, \
+                 and ElectraForPreTraining will start with a new head"
+                    .into(),
+            );
+        }
+        warnings.extend(narrowing(&tensors, options.dtype));
+
+        let mut plan = Self {
+            model,
+            architecture,
+            inferred,
+            tensors,
+            left_out,
+            warnings,
+            inexact,
+        };
+        let dtype = Some(plan.dtype_name().to_owned());
+        plan.inferred.config.torch_dtype.clone_from(&dtype);
+        plan.inferred.config.dtype = dtype;
+        Ok(plan)
+    }
+
+    /// The configuration to be written.
+    pub fn config(&self) -> &ElectraConfig {
+        &self.inferred.config
+    }
+
+    /// Number of exported weights.
+    pub fn parameters(&self) -> usize {
+        self.tensors.iter().map(|t| t.variable.elements()).sum()
+    }
+
+    /// Number of bytes that the tensors take.
+    pub fn bytes(&self) -> usize {
+        self.tensors.iter().map(PlannedTensor::bytes).sum()
+    }
+
+    /// The element type for config.json: the one that all tensors have, or float32 where they
+    /// differ, which holds every value of the others.
+    pub fn dtype_name(&self) -> &'static str {
+        let mut types = self.tensors.iter().map(|tensor| tensor.cast.to);
+        match types.next() {
+            Some(first) if types.all(|other| other == first) => torch_name(first),
+            _ => torch_name(Dtype::F32),
+        }
+    }
+}
+
+/// PyTorch's name of an element type.
+pub(crate) fn torch_name(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F16 => "float16",
+        Dtype::BF16 => "bfloat16",
+        _ => "float32",
+    }
+}
+
+/// A tensor that the architecture needs.
+struct Needed {
+    variable: String,
+    tensor: String,
+    transpose: bool,
+}
+
+/// Every tensor of the architecture, in the order of the name table.
+fn needed(
+    config: &ElectraConfig,
+    architecture: Architecture,
+    scopes: Scopes,
+) -> impl Iterator<Item = Needed> {
+    let layers = config.num_hidden_layers;
+    let has_projection = config.embedding_size != config.hidden_size;
+    TABLE.iter().flat_map(move |rule| {
+        let times = match rule.part {
+            Part::Embeddings => 1,
+            Part::Projection => usize::from(has_projection),
+            Part::Layer => layers,
+            head => usize::from(architecture.head() == Some(head)),
+        };
+        (0..times).map(move |layer| Needed {
+            variable: rule.variable(scopes, layer),
+            tensor: rule.tensor(layer),
+            transpose: rule.is_transposed(),
+        })
+    })
+}
+
+/// A planned tensor, or the name of the variable that is missing for it.
+fn planned(
+    needed: Needed,
+    inventory: &Inventory,
+    dtype: TargetDtype,
+) -> Result<PlannedTensor, PlanProblem> {
+    let item = inventory
+        .get(&needed.variable)
+        .ok_or(PlanProblem::Missing(needed.variable))?;
+    let variable = item.variable.clone();
+    let cast = Cast::new(variable.dtype, dtype).ok_or_else(|| {
+        PlanProblem::Other(crate::electra::Error::WrongKind {
+            variable: variable.name.clone(),
+            found: format!("elements of {}", variable.dtype),
+            expected: "floating-point numbers".into(),
+        })
+    })?;
+    let mut shape = variable.shape.clone();
+    if needed.transpose {
+        shape.reverse();
+    }
+    Ok(PlannedTensor {
+        name: needed.tensor,
+        variable,
+        transpose: needed.transpose,
+        cast,
+        shape,
+    })
+}
+
+enum PlanProblem {
+    Missing(String),
+    Other(crate::electra::Error),
+}
+
+/// Collects tensors and all missing names, so that one error lists them together.
+#[derive(Default)]
+struct Found {
+    tensors: Vec<PlannedTensor>,
+    missing: Vec<String>,
+    other: Option<crate::electra::Error>,
+}
+
+impl FromIterator<Result<PlannedTensor, PlanProblem>> for Found {
+    fn from_iter<T: IntoIterator<Item = Result<PlannedTensor, PlanProblem>>>(iter: T) -> Self {
+        let mut found = Self::default();
+        for result in iter {
+            match result {
+                Ok(tensor) => found.tensors.push(tensor),
+                Err(PlanProblem::Missing(name)) => found.missing.push(name),
+                Err(PlanProblem::Other(error)) => {
+                    found.other.get_or_insert(error);
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Found {
+    fn into_result(self, model: Model) -> Result<Vec<PlannedTensor>, Error> {
+        if !self.missing.is_empty() {
+            return Err(crate::electra::Error::Missing {
+                model,
+                needed: self.missing.len() + self.tensors.len(),
+                names: self.missing,
+            }
+            .into());
+        }
+        self.other
+            .map_or(Ok(self.tensors), |error| Err(error.into()))
+    }
+}
+
+fn left_out(inventory: &Inventory, tensors: &[PlannedTensor]) -> Vec<LeftOut> {
+    let mut exported: Vec<&str> = tensors.iter().map(|t| t.variable.name.as_str()).collect();
+    exported.sort_unstable();
+    let is_exported = |item: &&Item| exported.binary_search(&item.variable.name.as_str()).is_ok();
+    let mut by_role: BTreeMap<Role, LeftOut> = BTreeMap::new();
+    for item in inventory.items().iter().filter(|item| !is_exported(item)) {
+        let group = by_role.entry(item.role).or_insert_with(|| LeftOut {
+            role: item.role,
+            names: Vec::new(),
+            bytes: 0,
+        });
+        group.names.push(item.variable.name.clone());
+        group.bytes += item.variable.bytes();
+    }
+    by_role.into_values().collect()
+}
+
+/// Refuses variables that have no place: unknown ones, and weights of the exported model itself
+/// that its architecture has no tensor for (a projection where both sizes are equal, say).
+fn check_left_out(
+    left_out: &[LeftOut],
+    architecture: Architecture,
+    scopes: Scopes,
+    options: &PlanOptions,
+    warnings: &mut Vec<String>,
+) -> Result<(), Error> {
+    let own = own_roles(architecture, scopes);
+    let names: Vec<String> = left_out
+        .iter()
+        .filter(|group| group.role == Role::Unknown || own.contains(&group.role))
+        .flat_map(|group| group.names.iter().cloned())
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    if !options.allow_unknown {
+        return Err(crate::electra::Error::Unknown { names }.into());
+    }
+    warnings.push(format!(
+        "left out {} variables that are not part of any ELECTRA (--allow-unknown): {}",
+        names.len(),
+        names.join(", ")
+    ));
+    Ok(())
+}
+
+/// The roles whose variables make up the model.
+fn own_roles(architecture: Architecture, scopes: Scopes) -> Vec<Role> {
+    let sample = |part: Part| {
+        TABLE
+            .iter()
+            .find(|rule| rule.part == part)
+            .map(|rule| Role::of(&rule.variable(scopes, 0)))
+    };
+    [
+        Some(Part::Embeddings),
+        Some(Part::Layer),
+        architecture.head(),
+    ]
+    .into_iter()
+    .flatten()
+    .filter_map(sample)
+    .collect()
+}
+
+/// `ElectraForMaskedLM` applies gelu in its head whatever `hidden_act` says; the original code's
+/// generator head applies `hidden_act`.
+fn check_head(
+    architecture: Architecture,
+    activation: Activation,
+    options: &PlanOptions,
+) -> Result<Option<String>, Error> {
+    if architecture != Architecture::ForMaskedLm || activation == Activation::Gelu {
+        return Ok(None);
+    }
+    if !options.allow_inexact {
+        return Err(crate::electra::Error::InexactHead { activation }.into());
+    }
+    Ok(Some(format!(
+        "the logits are not those of the original graph: its head applies {activation}, \
+         ElectraForMaskedLM applies gelu (--allow-inexact)"
+    )))
+}
+
+/// A note on float64 variables that `keep` does not keep.
+fn narrowing(tensors: &[PlannedTensor], dtype: TargetDtype) -> Option<String> {
+    let narrowed = tensors
+        .iter()
+        .filter(|tensor| dtype == TargetDtype::Keep && tensor.cast.is_lossy())
+        .count();
+    (narrowed > 0).then(|| format!("rounded {narrowed} float64 variables to float32"))
+}

@@ -1,0 +1,343 @@
+//! Turns the bytes of a variable into the bytes of a tensor: transpose, then cast.
+//!
+//! Bytes are viewed as typed arrays, never copied element by element through a dispatch. Casts
+//! round to nearest, ties to even, and refuse a finite value that the target cannot hold.
+
+use bytemuck::Pod;
+use half::{bf16, f16};
+use ndarray::ArrayView2;
+use safetensors::Dtype;
+
+use super::plan::TargetDtype;
+use crate::checkpoint::DType;
+
+/// A buffer aligned for every element type, so that views of it never fail.
+#[derive(Debug, Default)]
+pub(crate) struct AlignedBytes {
+    words: Vec<u64>,
+    len: usize,
+}
+
+impl AlignedBytes {
+    /// `len` zero bytes.
+    pub(crate) fn zeroed(len: usize) -> Self {
+        Self {
+            words: vec![0; len.div_ceil(size_of::<u64>())],
+            len,
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &bytemuck::must_cast_slice(&self.words)[..self.len]
+    }
+
+    pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::must_cast_slice_mut(&mut self.words)[..self.len]
+    }
+
+    fn elements<T: Pod>(&self) -> &[T] {
+        bytemuck::cast_slice(self.as_bytes())
+    }
+}
+
+/// From which element type to which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cast {
+    /// Type of the variable.
+    pub from: DType,
+    /// Type of the tensor.
+    pub to: Dtype,
+}
+
+impl Cast {
+    /// The cast for a variable; `None` when it holds no floating-point numbers.
+    pub(crate) fn new(from: DType, target: TargetDtype) -> Option<Self> {
+        let kept = match from {
+            DType::Float32 | DType::Float64 => Dtype::F32,
+            DType::Float16 => Dtype::F16,
+            DType::BFloat16 => Dtype::BF16,
+            DType::Int32 | DType::Int64 | DType::Other(_) => return None,
+        };
+        let to = match target {
+            TargetDtype::Keep => kept,
+            TargetDtype::F32 => Dtype::F32,
+            TargetDtype::F16 => Dtype::F16,
+            TargetDtype::Bf16 => Dtype::BF16,
+        };
+        Some(Self { from, to })
+    }
+
+    /// Bytes an element of the tensor.
+    pub(crate) fn to_size(self) -> usize {
+        self.to.bitsize() / 8
+    }
+
+    /// True when a value may be rounded.
+    pub fn is_lossy(self) -> bool {
+        !matches!(
+            (self.from, self.to),
+            (
+                DType::Float32 | DType::Float16 | DType::BFloat16,
+                Dtype::F32
+            ) | (DType::Float16, Dtype::F16)
+                | (DType::BFloat16, Dtype::BF16)
+        )
+    }
+}
+
+/// A finite value that the target type cannot hold.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Overflow {
+    /// Index in the variable, row-major.
+    pub(crate) index: usize,
+    /// The value.
+    pub(crate) value: f64,
+}
+
+/// Applies a cast to all elements, in their order.
+pub(crate) fn cast(source: AlignedBytes, cast: Cast) -> Result<AlignedBytes, Overflow> {
+    match (cast.from, cast.to) {
+        (DType::Float32, Dtype::F32)
+        | (DType::Float16, Dtype::F16)
+        | (DType::BFloat16, Dtype::BF16) => Ok(source),
+        (DType::Float32, to) => narrow(source.elements::<f32>(), to),
+        (DType::Float64, to) => narrow(source.elements::<f64>(), to),
+        (DType::Float16, to) => narrow(source.elements::<f16>(), to),
+        (DType::BFloat16, to) => narrow(source.elements::<bf16>(), to),
+        (from, to) => unreachable!("no cast from {from} to {to:?} is planned"),
+    }
+}
+
+fn narrow<S: Float>(source: &[S], to: Dtype) -> Result<AlignedBytes, Overflow> {
+    match to {
+        Dtype::F32 => cast_elements::<S, f32>(source),
+        Dtype::F16 => cast_elements::<S, f16>(source),
+        Dtype::BF16 => cast_elements::<S, bf16>(source),
+        to => unreachable!("no cast to {to:?} is planned"),
+    }
+}
+
+fn cast_elements<S: Float, T: Float>(source: &[S]) -> Result<AlignedBytes, Overflow> {
+    let mut target = AlignedBytes::zeroed(source.len() * size_of::<T>());
+    let elements: &mut [T] = bytemuck::cast_slice_mut(target.as_bytes_mut());
+    for (index, (to, from)) in std::iter::zip(elements, source).enumerate() {
+        *to = T::round_from(from.widen());
+        if !to.widen().is_finite() && from.widen().is_finite() {
+            return Err(Overflow {
+                index,
+                value: from.widen(),
+            });
+        }
+    }
+    Ok(target)
+}
+
+/// A floating-point element type.
+trait Float: Pod {
+    /// The same value; every type here fits into float64.
+    fn widen(self) -> f64;
+    /// The nearest value, ties to even.
+    fn round_from(value: f64) -> Self;
+}
+
+impl Float for f64 {
+    fn widen(self) -> f64 {
+        self
+    }
+
+    fn round_from(value: f64) -> Self {
+        value
+    }
+}
+
+impl Float for f32 {
+    fn widen(self) -> f64 {
+        f64::from(self)
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "rounding is what it is for"
+    )]
+    fn round_from(value: f64) -> Self {
+        value as Self
+    }
+}
+
+impl Float for f16 {
+    fn widen(self) -> f64 {
+        self.to_f64()
+    }
+
+    fn round_from(value: f64) -> Self {
+        Self::from_f32(round_to_odd(value))
+    }
+}
+
+impl Float for bf16 {
+    fn widen(self) -> f64 {
+        self.to_f64()
+    }
+
+    fn round_from(value: f64) -> Self {
+        Self::from_f32(round_to_odd(value))
+    }
+}
+
+/// float64 to float32 such that a second rounding to a shorter type is right: an inexact result
+/// gets an odd last bit, so that it is never mistaken for a tie (Boldo and Melquiond, "When double
+/// rounding is odd"). `half` alone rounds twice on its way from float64.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::float_cmp,
+    reason = "rounding is what it is for, and exactness what it asks"
+)]
+fn round_to_odd(value: f64) -> f32 {
+    let nearest = value as f32;
+    if f64::from(nearest) == value || value.is_nan() || nearest.to_bits() & 1 == 1 {
+        return nearest;
+    }
+    // The neighbour on the other side of `value` is odd, and so is the better choice.
+    let towards_zero = f64::from(nearest).abs() > value.abs();
+    if towards_zero {
+        f32::from_bits(nearest.to_bits() - 1)
+    } else {
+        f32::from_bits(nearest.to_bits() + 1)
+    }
+}
+
+/// Swaps the two axes of a row-major matrix of `element`-byte elements.
+pub(crate) fn transpose(source: &AlignedBytes, shape: [usize; 2], element: usize) -> AlignedBytes {
+    match element {
+        2 => transpose_elements::<u16>(source, shape),
+        4 => transpose_elements::<u32>(source, shape),
+        8 => transpose_elements::<u64>(source, shape),
+        _ => unreachable!("element types have two, four or eight bytes"),
+    }
+}
+
+fn transpose_elements<T: Pod>(source: &AlignedBytes, shape: [usize; 2]) -> AlignedBytes {
+    let matrix = ArrayView2::from_shape(shape, source.elements::<T>()).expect("a full matrix");
+    let mut target = AlignedBytes::zeroed(source.len);
+    let elements: &mut [T] = bytemuck::cast_slice_mut(target.as_bytes_mut());
+    ndarray::ArrayViewMut2::from_shape([shape[1], shape[0]], elements)
+        .expect("as many elements")
+        .assign(&matrix.t());
+    target
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn aligned<T: Pod>(values: &[T]) -> AlignedBytes {
+        let mut bytes = AlignedBytes::zeroed(size_of_val(values));
+        bytes
+            .as_bytes_mut()
+            .copy_from_slice(bytemuck::cast_slice(values));
+        bytes
+    }
+
+    /// The two neighbours of `value` among all finite values of a 16-bit type, found by looking at
+    /// every one of them.
+    fn nearest_by_search(value: f64, all: &[(f64, u16)]) -> Vec<u16> {
+        let distance = |x: f64| (x - value).abs();
+        let best = all
+            .iter()
+            .map(|&(x, _)| distance(x))
+            .fold(f64::INFINITY, f64::min);
+        #[allow(clippy::float_cmp, reason = "ties are exact")]
+        all.iter()
+            .filter(|&&(x, _)| distance(x) == best)
+            .map(|&(_, bits)| bits)
+            .collect()
+    }
+
+    fn check_rounding(round: impl Fn(f64) -> u16, widen: impl Fn(u16) -> f64, value: f64) {
+        let all: Vec<(f64, u16)> = (0..=u16::MAX)
+            .map(|bits| (widen(bits), bits))
+            .filter(|(x, _)| x.is_finite())
+            .collect();
+        let nearest = nearest_by_search(value, &all);
+        let found = round(value);
+        // Zero has two signs; of two neighbours at the same distance the even one wins.
+        #[allow(clippy::float_cmp, reason = "the two zeros are equal")]
+        let expected: Vec<u16> = match nearest[..] {
+            [_, _] if widen(nearest[0]) != widen(nearest[1]) => nearest
+                .iter()
+                .copied()
+                .filter(|bits| bits & 1 == 0)
+                .collect(),
+            _ => nearest,
+        };
+        assert!(
+            expected.contains(&found),
+            "{value:e}: {found:#06x}, expected {expected:x?}"
+        );
+    }
+
+    #[test]
+    fn float64_is_rounded_once() {
+        // Just above a tie of float16: through float32 it would become the tie, and round down.
+        let just_above_a_tie = 1.0 + f64::powi(2.0, -11) + f64::powi(2.0, -40);
+        assert_eq!(f16::round_from(just_above_a_tie).to_bits(), 0x3c01);
+        assert_eq!(f16::round_from(-just_above_a_tie).to_bits(), 0xbc01);
+        assert_eq!(f16::round_from(1.0 + f64::powi(2.0, -11)).to_bits(), 0x3c00);
+        let just_above_a_tie = 1.0 + f64::powi(2.0, -8) + f64::powi(2.0, -40);
+        assert_eq!(bf16::round_from(just_above_a_tie).to_bits(), 0x3f81);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn rounding_gives_the_nearest_value(mantissa in -2.0..2.0_f64, exponent in -26..15_i32) {
+            let value = mantissa * f64::powi(2.0, exponent);
+            check_rounding(|x| f16::round_from(x).to_bits(), |b| f16::from_bits(b).to_f64(), value);
+            check_rounding(|x| bf16::round_from(x).to_bits(), |b| bf16::from_bits(b).to_f64(), value);
+            // And where float32 is what is rounded.
+            let short = f64::from(f32::round_from(value));
+            check_rounding(|x| f16::round_from(x).to_bits(), |b| f16::from_bits(b).to_f64(), short);
+        }
+
+        #[test]
+        fn transposing_twice_changes_nothing(rows in 1..40_usize, columns in 1..40_usize) {
+            let values: Vec<u32> = (0..u32::try_from(rows * columns).unwrap()).collect();
+            let source = aligned(&values);
+            let once = transpose(&source, [rows, columns], 4);
+            let element = |bytes: &AlignedBytes, i: usize| bytes.elements::<u32>()[i];
+            for row in 0..rows {
+                for column in 0..columns {
+                    prop_assert_eq!(
+                        element(&once, column * rows + row),
+                        element(&source, row * columns + column)
+                    );
+                }
+            }
+            let twice = transpose(&once, [columns, rows], 4);
+            prop_assert_eq!(twice.as_bytes(), source.as_bytes());
+        }
+    }
+
+    #[test]
+    fn casts_name_the_first_value_that_does_not_fit() {
+        let from_to = |from, to| Cast { from, to };
+        let values = aligned(&[1.0_f32, 65519.0, -65520.0, 1e30]);
+        let overflow = cast(values, from_to(DType::Float32, Dtype::F16)).unwrap_err();
+        assert_eq!(
+            overflow,
+            Overflow {
+                index: 2,
+                value: -65520.0
+            }
+        );
+        let values = aligned(&[1e39_f64]);
+        assert!(cast(values, from_to(DType::Float64, Dtype::F32)).is_err());
+        let values = aligned(&[f32::NAN, f32::INFINITY]);
+        let kept = cast(values, from_to(DType::Float32, Dtype::BF16)).unwrap();
+        let kept = kept.elements::<bf16>();
+        assert!(kept[0].is_nan() && kept[1].is_infinite());
+    }
+}

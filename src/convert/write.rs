@@ -1,0 +1,135 @@
+//! Writes `model.safetensors`.
+//!
+//! The layout follows from the plan alone, so every tensor is an independent job: read its
+//! variable, check it, transform it, write it at its place. The model is never in memory as a whole.
+//!
+//! The header is serialised here rather than by `safetensors::serialize`, which wants all tensors at
+//! once and writes the metadata in the random order of a `HashMap`; it is then read back with that
+//! crate, whose checks it must pass. Tensors are ordered as the crate orders them: wider element
+//! types first, then by name. The same plan gives the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::plan::{Plan, PlannedTensor};
+use super::transform::{AlignedBytes, Overflow, cast, transpose};
+use super::{Error, Progress};
+use crate::checkpoint::{Checkpoint, DType};
+
+/// Length of the header's length, and the multiple that the header is padded to.
+const WORD: usize = 8;
+
+/// Where everything goes in the file.
+#[derive(Debug)]
+struct Layout<'a> {
+    /// Length, JSON and padding.
+    header: Vec<u8>,
+    /// The tensors with their places, from the start of the file.
+    tensors: Vec<(&'a PlannedTensor, u64)>,
+    len: u64,
+}
+
+impl<'a> Layout<'a> {
+    fn new(plan: &'a Plan, metadata: &BTreeMap<String, String>) -> Result<Self, Error> {
+        let mut ordered: Vec<&PlannedTensor> = plan.tensors.iter().collect();
+        ordered.sort_by(|a, b| b.cast.to.cmp(&a.cast.to).then_with(|| a.name.cmp(&b.name)));
+
+        let mut json = Map::new();
+        json.insert("__metadata__".into(), to_value(metadata));
+        let mut end = 0;
+        let mut offsets = Vec::with_capacity(ordered.len());
+        for tensor in &ordered {
+            let start = end;
+            end += tensor.bytes();
+            offsets.push(start as u64);
+            let info = TensorInfo {
+                dtype: tensor.cast.to,
+                shape: tensor.shape.clone(),
+                data_offsets: (start, end),
+            };
+            json.insert(tensor.name.clone(), to_value(&info));
+        }
+
+        let mut text = serde_json::to_vec(&json).expect("plain data");
+        serde_json::from_slice::<Metadata>(&text)
+            .map_err(|error| Error::Header(error.to_string()))?;
+        text.resize(text.len().next_multiple_of(WORD), b' ');
+        let mut header = (text.len() as u64).to_le_bytes().to_vec();
+        header.append(&mut text);
+
+        let data = header.len() as u64;
+        Ok(Self {
+            header,
+            tensors: std::iter::zip(ordered, offsets)
+                .map(|(tensor, offset)| (tensor, data + offset))
+                .collect(),
+            len: data + end as u64,
+        })
+    }
+}
+
+fn to_value(value: impl Serialize) -> Value {
+    serde_json::to_value(value).expect("plain data")
+}
+
+/// Writes the tensors of `plan` to `path` and syncs it to disk. Returns the length of the file.
+pub(super) fn write_safetensors(
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+    metadata: &BTreeMap<String, String>,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<u64, Error> {
+    let layout = Layout::new(plan, metadata)?;
+    let file = File::create_new(path).map_err(Error::writing(path))?;
+    reserve(&file, layout.len).map_err(Error::writing(path))?;
+    file.write_all_at(&layout.header, 0)
+        .map_err(Error::writing(path))?;
+    for (tensor, offset) in &layout.tensors {
+        let bytes = convert_tensor(tensor, checkpoint)?;
+        file.write_all_at(bytes.as_bytes(), *offset)
+            .map_err(Error::writing(path))?;
+        if let ControlFlow::Break(()) = progress.advance(tensor.variable.bytes()) {
+            return Err(Error::Interrupted);
+        }
+    }
+    file.sync_all().map_err(Error::writing(path))?;
+    Ok(layout.len)
+}
+
+/// Gives the file its final length, so that a file system that cannot hold it says so now.
+fn reserve(file: &File, len: u64) -> io::Result<()> {
+    file.set_len(len)
+}
+
+/// Reads one variable and turns it into the bytes of its tensor.
+fn convert_tensor(tensor: &PlannedTensor, checkpoint: &Checkpoint) -> Result<AlignedBytes, Error> {
+    let variable = &tensor.variable;
+    let len = usize::try_from(variable.bytes()).expect("checked when opened");
+    let mut bytes = AlignedBytes::zeroed(len);
+    checkpoint.read(variable, bytes.as_bytes_mut())?;
+
+    let bytes = match (tensor.transpose, variable.shape[..].try_into()) {
+        (true, Ok(shape)) => transpose(&bytes, shape, element_size(variable.dtype)),
+        _ => bytes,
+    };
+    cast(bytes, tensor.cast).map_err(|Overflow { index, value }| Error::Overflow {
+        tensor: tensor.name.clone(),
+        variable: variable.name.clone(),
+        index,
+        value,
+        dtype: tensor.cast.to.to_string(),
+    })
+}
+
+fn element_size(dtype: DType) -> usize {
+    dtype.size().expect("only floating-point types are planned")
+}

@@ -1,0 +1,290 @@
+//! Writes TensorBundles, sound and unsound, without any code of the program.
+
+use std::fs;
+use std::path::Path;
+
+/// A variable to be written. The default entry is right; tests bend single fields.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) name: Vec<u8>,
+    pub(crate) dtype: u64,
+    pub(crate) shape: Vec<i64>,
+    pub(crate) shard: u64,
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
+    pub(crate) crc32c: u32,
+}
+
+pub(crate) const FLOAT32: u64 = 1;
+pub(crate) const FLOAT64: u64 = 2;
+pub(crate) const INT32: u64 = 3;
+
+/// A checkpoint in the making.
+#[derive(Default)]
+pub(crate) struct Bundle {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) data: Vec<u8>,
+}
+
+impl Bundle {
+    /// Adds a variable whose bytes are `bytes`.
+    pub(crate) fn add(&mut self, name: &str, dtype: u64, shape: &[i64], bytes: &[u8]) {
+        self.entries.push(Entry {
+            name: name.as_bytes().to_vec(),
+            dtype,
+            shape: shape.to_vec(),
+            shard: 0,
+            offset: self.data.len() as u64,
+            size: bytes.len() as u64,
+            crc32c: crc32c::crc32c(bytes),
+        });
+        self.data.extend_from_slice(bytes);
+    }
+
+    /// Adds a float32 variable with distinct values.
+    pub(crate) fn add_floats(&mut self, name: &str, shape: &[i64]) {
+        let seed = crc32c::crc32c(name.as_bytes()) >> 16;
+        let elements = u32::try_from(shape.iter().product::<i64>()).unwrap();
+        #[allow(clippy::cast_precision_loss)]
+        let bytes: Vec<u8> = (0..elements)
+            .flat_map(|i| (((i * 7 + seed) % 1013) as f32 / 1013.0 - 0.5).to_le_bytes())
+            .collect();
+        self.add(name, FLOAT32, shape, &bytes);
+    }
+
+    pub(crate) fn entry(&mut self, name: &str) -> &mut Entry {
+        let found = self.entries.iter_mut().find(|e| e.name == name.as_bytes());
+        found.unwrap_or_else(|| panic!("{name}"))
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.entries.retain(|e| e.name != name.as_bytes());
+    }
+
+    /// The index, with a sound header.
+    pub(crate) fn index(&self) -> Vec<u8> {
+        let header = message(&[
+            (1, Field::Varint(1)),
+            (3, Field::Bytes(message(&[(1, Field::Varint(1))]))),
+        ]);
+        self.index_with_header(&header)
+    }
+
+    pub(crate) fn index_with_header(&self, header: &[u8]) -> Vec<u8> {
+        let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = self
+            .entries
+            .iter()
+            .map(|e| (e.name.clone(), e.encode()))
+            .collect();
+        pairs.sort();
+        pairs.insert(0, (Vec::new(), header.to_vec()));
+        table(&pairs, 20, Compression::None)
+    }
+
+    /// Writes `PREFIX.index` and `PREFIX.data-00000-of-00001`.
+    pub(crate) fn write(&self, prefix: &Path) {
+        let path = |suffix: &str| format!("{}{suffix}", prefix.display());
+        fs::write(path(".index"), self.index()).unwrap();
+        fs::write(path(".data-00000-of-00001"), &self.data).unwrap();
+    }
+}
+
+impl Entry {
+    fn encode(&self) -> Vec<u8> {
+        let dims: Vec<(u32, Field)> = self
+            .shape
+            .iter()
+            .map(|&size| {
+                (
+                    2,
+                    Field::Bytes(message(&[(1, Field::Varint(size.cast_unsigned()))])),
+                )
+            })
+            .collect();
+        message(&[
+            (1, Field::Varint(self.dtype)),
+            (2, Field::Bytes(message(&dims))),
+            (3, Field::Varint(self.shard)),
+            (4, Field::Varint(self.offset)),
+            (5, Field::Varint(self.size)),
+            (6, Field::Fixed32(mask(self.crc32c))),
+        ])
+    }
+}
+
+/// A protobuf field.
+pub(crate) enum Field {
+    Varint(u64),
+    Bytes(Vec<u8>),
+    Fixed32(u32),
+}
+
+pub(crate) fn message(fields: &[(u32, Field)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (number, field) in fields {
+        let (wire, bytes) = match field {
+            Field::Varint(value) => (0, varint(*value)),
+            Field::Bytes(bytes) => (2, [varint(bytes.len() as u64), bytes.clone()].concat()),
+            Field::Fixed32(value) => (5, value.to_le_bytes().to_vec()),
+        };
+        out.extend(varint(u64::from(number << 3 | wire)));
+        out.extend(bytes);
+    }
+    out
+}
+
+pub(crate) fn varint(mut value: u64) -> Vec<u8> {
+    let mut out = Vec::new();
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+    out
+}
+
+pub(crate) fn mask(crc: u32) -> u32 {
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Compression {
+    None,
+    Snappy,
+}
+
+/// A table of sorted pairs, `per_block` to a block.
+pub(crate) fn table(
+    pairs: &[(Vec<u8>, Vec<u8>)],
+    per_block: usize,
+    compression: Compression,
+) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut index = Vec::new();
+    for chunk in pairs.chunks(per_block) {
+        let handle = push_block(&mut file, &block(chunk), compression);
+        index.push((chunk.last().unwrap().0.clone(), handle));
+    }
+    let meta = push_block(&mut file, &block(&[]), Compression::None);
+    let index = push_block(&mut file, &block(&index), compression);
+    push_footer(&mut file, &[meta, index].concat());
+    file
+}
+
+pub(crate) fn push_footer(file: &mut Vec<u8>, handles: &[u8]) {
+    let mut footer = handles.to_vec();
+    footer.resize(40, 0);
+    footer.extend(0xdb47_7524_8b80_fb57_u64.to_le_bytes());
+    file.extend(footer);
+}
+
+/// Entries with shared prefixes, a restart point every 16.
+pub(crate) fn block(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut restarts = Vec::new();
+    let mut last: &[u8] = &[];
+    for (i, (key, value)) in pairs.iter().enumerate() {
+        let mut shared = std::iter::zip(last, key)
+            .take_while(|(a, b)| a == b)
+            .count();
+        if i % 16 == 0 {
+            restarts.push(u32::try_from(out.len()).unwrap());
+            shared = 0;
+        }
+        out.extend(varint(shared as u64));
+        out.extend(varint((key.len() - shared) as u64));
+        out.extend(varint(value.len() as u64));
+        out.extend(&key[shared..]);
+        out.extend(value);
+        last = key;
+    }
+    if restarts.is_empty() {
+        restarts.push(0);
+    }
+    let count = u32::try_from(restarts.len()).unwrap();
+    out.extend(
+        restarts
+            .into_iter()
+            .chain([count])
+            .flat_map(u32::to_le_bytes),
+    );
+    out
+}
+
+/// Appends a block with its trailer; returns its handle.
+pub(crate) fn push_block(file: &mut Vec<u8>, block: &[u8], compression: Compression) -> Vec<u8> {
+    let mut bytes = match compression {
+        Compression::None => block.to_vec(),
+        Compression::Snappy => snap::raw::Encoder::new().compress_vec(block).unwrap(),
+    };
+    let handle = [varint(file.len() as u64), varint(bytes.len() as u64)].concat();
+    bytes.push(u8::from(compression == Compression::Snappy));
+    let crc = mask(crc32c::crc32c(&bytes));
+    file.extend(bytes);
+    file.extend(crc.to_le_bytes());
+    handle
+}
+
+/// The sizes of an ELECTRA to be made up.
+#[derive(Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) vocab: i64,
+    pub(crate) embedding: i64,
+    pub(crate) positions: i64,
+    pub(crate) token_types: i64,
+    pub(crate) hidden: i64,
+    pub(crate) intermediate: i64,
+    pub(crate) layers: i64,
+}
+
+pub(crate) const SMALL: Sizes = Sizes {
+    vocab: 40,
+    embedding: 8,
+    positions: 12,
+    token_types: 2,
+    hidden: 16,
+    intermediate: 24,
+    layers: 2,
+};
+
+/// A discriminator as the original code would save it.
+pub(crate) fn discriminator(s: Sizes) -> Bundle {
+    let mut bundle = Bundle::default();
+    let (e, h, i) = (s.embedding, s.hidden, s.intermediate);
+    let mut add = |name: &str, shape: &[i64]| bundle.add_floats(name, shape);
+    add("electra/embeddings/word_embeddings", &[s.vocab, e]);
+    add("electra/embeddings/position_embeddings", &[s.positions, e]);
+    add(
+        "electra/embeddings/token_type_embeddings",
+        &[s.token_types, e],
+    );
+    add("electra/embeddings/LayerNorm/gamma", &[e]);
+    add("electra/embeddings/LayerNorm/beta", &[e]);
+    if e != h {
+        add("electra/embeddings_project/kernel", &[e, h]);
+        add("electra/embeddings_project/bias", &[h]);
+    }
+    for n in 0..s.layers {
+        let layer = format!("electra/encoder/layer_{n}");
+        for (dense, rows, columns) in [
+            ("attention/self/query", h, h),
+            ("attention/self/key", h, h),
+            ("attention/self/value", h, h),
+            ("attention/output/dense", h, h),
+            ("intermediate/dense", h, i),
+            ("output/dense", i, h),
+        ] {
+            add(&format!("{layer}/{dense}/kernel"), &[rows, columns]);
+            add(&format!("{layer}/{dense}/bias"), &[columns]);
+        }
+        for norm in ["attention/output/LayerNorm", "output/LayerNorm"] {
+            add(&format!("{layer}/{norm}/gamma"), &[h]);
+            add(&format!("{layer}/{norm}/beta"), &[h]);
+        }
+    }
+    add("discriminator_predictions/dense/kernel", &[h, h]);
+    add("discriminator_predictions/dense/bias", &[h]);
+    add("discriminator_predictions/dense_1/kernel", &[h, 1]);
+    add("discriminator_predictions/dense_1/bias", &[1]);
+    bundle
+}

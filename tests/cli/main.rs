@@ -1,0 +1,11 @@
+//! Drives the program over real checkpoints, and over odd and hostile ones made here.
+
+mod bundle_writer;
+mod convert;
+mod corrupt;
+mod errors;
+mod inspect;
+mod locate;
+mod publish;
+mod support;
+mod synthetic;
