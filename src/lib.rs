@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`checkpoint`] | TensorFlow's file formats: finds the files, lists and reads variables |
 //! | [`electra`] | ELECTRA: roles of variables, the two models, their configuration, the names |
-//! | [`convert()`] | the plan of an export and its execution |
+//! | [`mod@convert`] | the plan of an export, writing and publishing it |
 //!
 //! ```no_run
 //! use electra_convert::{Model, PlanOptions, Request, Source, convert};
@@ -36,85 +36,59 @@ pub mod checkpoint;
 pub mod convert;
 pub mod electra;
 
+mod request;
+mod source;
+
 pub use checkpoint::Checkpoint;
-pub use convert::{Error, Export, Plan, PlanOptions, Progress, Request, TargetDtype, convert};
+pub use convert::{Error, Plan, PlanOptions, Progress, TargetDtype};
 pub use electra::{Inventory, Model, Rename, Setup};
+pub use request::{Export, Request};
+pub use source::Source;
 
-use std::path::Path;
+use convert::{CONFIG_FILE, Stage, WEIGHTS_FILE, provenance, write_config, write_safetensors};
 
-use checkpoint::MetaGraph;
-use electra::Role;
-
-/// An open checkpoint whose variables have their roles.
-#[derive(Debug)]
-pub struct Source {
-    checkpoint: Checkpoint,
-    inventory: Inventory,
-    graph: Option<MetaGraph>,
-}
-
-impl Source {
-    /// Locates and opens a checkpoint and gives every variable its role.
-    ///
-    /// `path` is a prefix, one of the checkpoint's files or a folder; `step` picks one of several
-    /// checkpoints; `renames` are applied to the names of variables first.
-    pub fn open(path: &Path, step: Option<u64>, renames: &[Rename]) -> Result<Self, Error> {
-        let location = checkpoint::locate(path, step)?;
-        let checkpoint = Checkpoint::open(location)?;
-        let inventory = Inventory::new(checkpoint.variables(), renames)?;
-        let graph = checkpoint.meta_graph()?;
-        Ok(Self {
-            checkpoint,
-            inventory,
-            graph,
-        })
+/// Writes the planned models and publishes them together.
+///
+/// `plans` are those of [`Request::plan`]. On any error OUT is as it was before.
+pub fn convert(
+    source: &Source,
+    request: &Request,
+    plans: Vec<Plan>,
+    progress: &dyn Progress,
+) -> Result<Vec<Export>, Error> {
+    for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
+        source.checkpoint().check_present(&tensor.variable)?;
     }
+    let step = source.step()?;
+    // The weights last: their presence says that the rest is there.
+    let files = [CONFIG_FILE, WEIGHTS_FILE]
+        .iter()
+        .flat_map(|file| plans.iter().map(|plan| request.below_out(plan.model, file)))
+        .collect();
+    let stage = Stage::new(&request.out, files, request.force)?;
 
-    /// The checkpoint itself.
-    pub fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+    let mut exports = Vec::with_capacity(plans.len());
+    for plan in plans {
+        let config = request.below_out(plan.model, CONFIG_FILE);
+        let weights = request.below_out(plan.model, WEIGHTS_FILE);
+        let files = vec![
+            (
+                request.out.join(&config),
+                write_config(&plan, &stage.path(&config))?,
+            ),
+            (
+                request.out.join(&weights),
+                write_safetensors(
+                    &plan,
+                    source.checkpoint(),
+                    &provenance(&plan, source.checkpoint().location(), step),
+                    &stage.path(&weights),
+                    progress,
+                )?,
+            ),
+        ];
+        exports.push(Export { plan, files });
     }
-
-    /// Its variables with their roles.
-    pub fn inventory(&self) -> &Inventory {
-        &self.inventory
-    }
-
-    /// How it was trained; an error when it is no ELECTRA.
-    pub fn setup(&self) -> Result<Setup, Error> {
-        Ok(Setup::of(&self.inventory)?)
-    }
-
-    /// Plans the export of one model.
-    pub fn plan(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
-        Plan::new(
-            &self.inventory,
-            self.setup()?,
-            self.graph.as_ref(),
-            model,
-            options,
-        )
-    }
-
-    /// The training step: the value of `global_step`, else the number in the checkpoint's name,
-    /// else `None`.
-    pub fn step(&self) -> Result<Option<u64>, Error> {
-        let location = self.checkpoint.location();
-        let counter = self
-            .inventory
-            .items()
-            .iter()
-            .find(|item| item.role == Role::StepCounter);
-        let Some(counter) = counter else {
-            return Ok(location.step_in_name());
-        };
-        match self.checkpoint.read_int64(&counter.variable) {
-            Ok(value) => Ok(value
-                .and_then(|step| u64::try_from(step).ok())
-                .or_else(|| location.step_in_name())),
-            // An index alone is enough to look at what a checkpoint holds.
-            Err(checkpoint::Error::ShardMissing { .. }) => Ok(location.step_in_name()),
-            Err(error) => Err(error.into()),
-        }
-    }
+    stage.publish()?;
+    Ok(exports)
 }

@@ -1,7 +1,7 @@
-//! From an open checkpoint to a published model.
+//! The steps from an open checkpoint to a published model.
 //!
-//! [`convert`] is the whole of it. A [`Plan`] says what will be done (`plan`), `write` streams the
-//! tensors through `transform` into a staging folder, `publish` moves the result to its place.
+//! A [`Plan`] says what will be done (`plan`), `write` streams the tensors through `transform` into a
+//! staging folder, `publish` moves the result to its place. [`crate::convert()`] runs them in turn.
 
 mod plan;
 mod publish;
@@ -9,7 +9,9 @@ mod transform;
 mod write;
 
 pub use plan::{LeftOut, Plan, PlanOptions, PlannedTensor, TargetDtype};
+pub(crate) use publish::Stage;
 pub use transform::Cast;
+pub(crate) use write::write_safetensors;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,55 +19,14 @@ use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use crate::Source;
 use crate::checkpoint;
-use crate::electra::{self, Model};
-use publish::Stage;
+use crate::checkpoint::Location;
+use crate::electra;
 
 /// Name of the weights; transformers looks for exactly this.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Name of the configuration; transformers looks for exactly this.
 pub const CONFIG_FILE: &str = "config.json";
-
-/// What to export, and where to.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The models, each once. One goes into `out` itself, two into folders named after them.
-    pub models: Vec<Model>,
-    /// The folder to write into; made if need be.
-    pub out: PathBuf,
-    /// Choices that shape the plan.
-    pub options: PlanOptions,
-    /// Replace files of an earlier export.
-    pub force: bool,
-}
-
-impl Request {
-    /// Where a file of `model` goes, below `out`.
-    fn below_out(&self, model: Model, file: &str) -> PathBuf {
-        if self.models.len() > 1 {
-            Path::new(model.key()).join(file)
-        } else {
-            PathBuf::from(file)
-        }
-    }
-
-    /// One plan for each model.
-    pub fn plan(&self, source: &Source) -> Result<Vec<Plan>, Error> {
-        self.models
-            .iter()
-            .map(|&model| {
-                let mut options = self.options.clone();
-                // With both models, what is said of the configuration describes the discriminator.
-                let (_, scopes) = source.setup()?.place(model)?;
-                if self.models.len() > 1 && electra::setup::follows_head_rule(model, scopes) {
-                    options.stated = options.stated.for_generator_beside();
-                }
-                source.plan(model, &options)
-            })
-            .collect()
-    }
-}
 
 /// Hears of progress, and may stop the work.
 pub trait Progress: Sync {
@@ -80,62 +41,8 @@ impl Progress for () {
     }
 }
 
-/// A published model.
-#[derive(Debug)]
-pub struct Export {
-    /// What was done.
-    pub plan: Plan,
-    /// The files that were written with their lengths, in the order in which they appeared.
-    pub files: Vec<(PathBuf, u64)>,
-}
-
-/// Writes the planned models and publishes them together.
-///
-/// `plans` are those of [`Request::plan`]. On any error OUT is as it was before.
-pub fn convert(
-    source: &Source,
-    request: &Request,
-    plans: Vec<Plan>,
-    progress: &dyn Progress,
-) -> Result<Vec<Export>, Error> {
-    for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
-        source.checkpoint().check_present(&tensor.variable)?;
-    }
-    // The weights last: their presence says that the rest is there.
-    let files = [CONFIG_FILE, WEIGHTS_FILE]
-        .iter()
-        .flat_map(|file| plans.iter().map(|plan| request.below_out(plan.model, file)))
-        .collect();
-    let stage = Stage::new(&request.out, files, request.force)?;
-
-    let mut exports = Vec::with_capacity(plans.len());
-    for plan in plans {
-        let config = request.below_out(plan.model, CONFIG_FILE);
-        let weights = request.below_out(plan.model, WEIGHTS_FILE);
-        let files = vec![
-            (
-                request.out.join(&config),
-                write_config(&plan, &stage.path(&config))?,
-            ),
-            (
-                request.out.join(&weights),
-                write::write_safetensors(
-                    &plan,
-                    source.checkpoint(),
-                    &provenance(source, &plan)?,
-                    &stage.path(&weights),
-                    progress,
-                )?,
-            ),
-        ];
-        exports.push(Export { plan, files });
-    }
-    stage.publish()?;
-    Ok(exports)
-}
-
 /// Writes config.json to `path`; returns its length.
-fn write_config(plan: &Plan, path: &Path) -> Result<u64, Error> {
+pub(crate) fn write_config(plan: &Plan, path: &Path) -> Result<u64, Error> {
     let config = plan.config().to_json();
     File::create_new(path)
         .and_then(|mut file| {
@@ -148,23 +55,27 @@ fn write_config(plan: &Plan, path: &Path) -> Result<u64, Error> {
 
 /// The metadata of the weights: `format`, without which transformers does not load them, and where
 /// they come from. Only what is in the checkpoint itself: no clock, no path.
-fn provenance(source: &Source, plan: &Plan) -> Result<BTreeMap<String, String>, Error> {
+pub(crate) fn provenance(
+    plan: &Plan,
+    location: &Location,
+    step: Option<u64>,
+) -> BTreeMap<String, String> {
     let mut metadata = BTreeMap::from([
         ("format".to_owned(), "pt".to_owned()),
         (
             "converter".to_owned(),
             concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
         ),
-        ("source".to_owned(), source.checkpoint().location().name()),
+        ("source".to_owned(), location.name()),
         ("model".to_owned(), plan.model.key().to_owned()),
     ]);
-    if let Some(step) = source.step()? {
+    if let Some(step) = step {
         metadata.insert("step".to_owned(), step.to_string());
     }
     if let Some(inexact) = &plan.inexact {
         metadata.insert("inexact".to_owned(), inexact.clone());
     }
-    Ok(metadata)
+    metadata
 }
 
 /// Why nothing was exported.

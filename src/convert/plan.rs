@@ -14,7 +14,7 @@ use super::transform::Cast;
 use crate::checkpoint::{MetaGraph, Variable};
 use crate::electra::config::Activation;
 use crate::electra::infer::{Inferred, Stated, infer};
-use crate::electra::names::{Part, Scopes, TABLE};
+use crate::electra::names::{self, Part, Rule, Scopes, TABLE};
 use crate::electra::{Architecture, ElectraConfig, Inventory, Item, Model, Role, Setup};
 
 /// Element type of the exported tensors.
@@ -115,8 +115,8 @@ impl Plan {
             &options.stated,
         )?;
 
-        let mut tensors = needed(&inferred.config, architecture, scopes)
-            .map(|needed| planned(needed, inventory, options.dtype))
+        let mut tensors = names::tensors(&inferred.config, architecture.head())
+            .map(|(rule, layer)| planned(rule, layer, scopes, inventory, options.dtype))
             .collect::<Found>()
             .into_result(model)?;
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
@@ -185,45 +185,16 @@ pub(crate) fn torch_name(dtype: Dtype) -> &'static str {
     }
 }
 
-/// A tensor that the architecture needs.
-struct Needed {
-    variable: String,
-    tensor: String,
-    transpose: bool,
-}
-
-/// Every tensor of the architecture, in the order of the name table.
-fn needed(
-    config: &ElectraConfig,
-    architecture: Architecture,
-    scopes: Scopes,
-) -> impl Iterator<Item = Needed> {
-    let layers = config.num_hidden_layers;
-    let has_projection = config.embedding_size != config.hidden_size;
-    TABLE.iter().flat_map(move |rule| {
-        let times = match rule.part {
-            Part::Embeddings => 1,
-            Part::Projection => usize::from(has_projection),
-            Part::Layer => layers,
-            head => usize::from(architecture.head() == Some(head)),
-        };
-        (0..times).map(move |layer| Needed {
-            variable: rule.variable(scopes, layer),
-            tensor: rule.tensor(layer),
-            transpose: rule.is_transposed(),
-        })
-    })
-}
-
 /// A planned tensor, or the name of the variable that is missing for it.
 fn planned(
-    needed: Needed,
+    rule: &Rule,
+    layer: usize,
+    scopes: Scopes,
     inventory: &Inventory,
     dtype: TargetDtype,
 ) -> Result<PlannedTensor, PlanProblem> {
-    let item = inventory
-        .get(&needed.variable)
-        .ok_or(PlanProblem::Missing(needed.variable))?;
+    let name = rule.variable(scopes, layer);
+    let item = inventory.get(&name).ok_or(PlanProblem::Missing(name))?;
     let variable = item.variable.clone();
     let cast = Cast::new(variable.dtype, dtype).ok_or_else(|| {
         PlanProblem::Other(crate::electra::Error::WrongKind {
@@ -233,13 +204,13 @@ fn planned(
         })
     })?;
     let mut shape = variable.shape.clone();
-    if needed.transpose {
+    if rule.is_transposed() {
         shape.reverse();
     }
     Ok(PlannedTensor {
-        name: needed.tensor,
+        name: rule.tensor(layer),
         variable,
-        transpose: needed.transpose,
+        transpose: rule.is_transposed(),
         cast,
         shape,
     })

@@ -25,7 +25,7 @@ const OLD: &str = "old";
 
 /// Files that are on their way into OUT.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(crate) struct Stage {
     // Declared before `created`: the hidden folder must go before the folders around it.
     hidden: TempDir,
     created: CreatedFolders,
@@ -65,7 +65,7 @@ impl Drop for CreatedFolders {
 impl Stage {
     /// Prepares OUT for `files` (paths below it, weights last). Fails when one of them exists and
     /// `force` is not given.
-    pub(super) fn new(out: &Path, files: Vec<PathBuf>, force: bool) -> Result<Self, Error> {
+    pub(crate) fn new(out: &Path, files: Vec<PathBuf>, force: bool) -> Result<Self, Error> {
         check_targets(out, &files, force)?;
         let mut created = CreatedFolders::default();
         created.create(out).map_err(Error::writing(out))?;
@@ -89,12 +89,12 @@ impl Stage {
     }
 
     /// Where to write a file, given by its path below OUT, until it is published.
-    pub(super) fn path(&self, file: &Path) -> PathBuf {
+    pub(crate) fn path(&self, file: &Path) -> PathBuf {
         self.hidden.path().join(NEW).join(file)
     }
 
     /// Moves all files to their places; on failure everything is as it was.
-    pub(super) fn publish(mut self) -> Result<(), Error> {
+    pub(crate) fn publish(mut self) -> Result<(), Error> {
         for folder in self.files.iter().filter_map(|file| file.parent()) {
             let folder = self.out.join(folder);
             self.created

@@ -81,7 +81,7 @@ fn to_value(value: impl Serialize) -> Value {
 }
 
 /// Writes the tensors of `plan` to `path` and syncs it to disk. Returns the length of the file.
-pub(super) fn write_safetensors(
+pub(crate) fn write_safetensors(
     plan: &Plan,
     checkpoint: &Checkpoint,
     metadata: &BTreeMap<String, String>,

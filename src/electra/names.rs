@@ -11,6 +11,8 @@ use std::fmt;
 use Dim::{Embedding, Hidden, Intermediate, One, Position, TokenType, Vocab};
 use Part::{DiscriminatorHead, Embeddings, GeneratorHead, Layer, Projection};
 
+use super::ElectraConfig;
+
 /// A size that the architecture names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dim {
@@ -41,6 +43,21 @@ impl Dim {
             Hidden => "hidden_size",
             Intermediate => "intermediate_size",
             One => "1",
+        }
+    }
+}
+
+impl Dim {
+    /// The size that a configuration gives it.
+    pub fn size(self, config: &ElectraConfig) -> usize {
+        match self {
+            Vocab => config.vocab_size,
+            Embedding => config.embedding_size,
+            Position => config.max_position_embeddings,
+            TokenType => config.type_vocab_size,
+            Hidden => config.hidden_size,
+            Intermediate => config.intermediate_size,
+            One => 1,
         }
     }
 }
@@ -172,6 +189,33 @@ impl Rule {
     pub fn is_transposed(&self) -> bool {
         self.variable.ends_with("/kernel")
     }
+
+    /// Shape of the tensor.
+    pub fn tensor_shape(&self, config: &ElectraConfig) -> Vec<usize> {
+        let mut shape: Vec<usize> = self.shape.iter().map(|dim| dim.size(config)).collect();
+        if self.is_transposed() {
+            shape.reverse();
+        }
+        shape
+    }
+}
+
+/// Every tensor of a model with the given head: its rule and its layer (0 outside of layers).
+pub fn tensors(
+    config: &ElectraConfig,
+    head: Option<Part>,
+) -> impl Iterator<Item = (&'static Rule, usize)> {
+    let layers = config.num_hidden_layers;
+    let has_projection = config.embedding_size != config.hidden_size;
+    TABLE.iter().flat_map(move |rule| {
+        let times = match rule.part {
+            Embeddings => 1,
+            Projection => usize::from(has_projection),
+            Layer => layers,
+            DiscriminatorHead | GeneratorHead => usize::from(head == Some(rule.part)),
+        };
+        (0..times).map(move |layer| (rule, layer))
+    })
 }
 
 /// The rule that a variable's name follows, with the scopes and the layer that it names.

@@ -1,0 +1,56 @@
+//! What to export, where to, and what came of it.
+
+use std::path::{Path, PathBuf};
+
+use crate::Source;
+use crate::convert::{Error, Plan, PlanOptions};
+use crate::electra::{self, Model};
+
+/// What to export, and where to.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The models, each once. One goes into `out` itself, two into folders named after them.
+    pub models: Vec<Model>,
+    /// The folder to write into; made if need be.
+    pub out: PathBuf,
+    /// Choices that shape the plan.
+    pub options: PlanOptions,
+    /// Replace files of an earlier export.
+    pub force: bool,
+}
+
+impl Request {
+    /// Where a file of `model` goes, below `out`.
+    pub(crate) fn below_out(&self, model: Model, file: &str) -> PathBuf {
+        if self.models.len() > 1 {
+            Path::new(model.key()).join(file)
+        } else {
+            PathBuf::from(file)
+        }
+    }
+
+    /// One plan for each model.
+    pub fn plan(&self, source: &Source) -> Result<Vec<Plan>, Error> {
+        self.models
+            .iter()
+            .map(|&model| {
+                let mut options = self.options.clone();
+                // With both models, what is said of the configuration describes the discriminator.
+                let (_, scopes) = source.setup()?.place(model)?;
+                if self.models.len() > 1 && electra::setup::follows_head_rule(model, scopes) {
+                    options.stated = options.stated.for_generator_beside();
+                }
+                source.plan(model, &options)
+            })
+            .collect()
+    }
+}
+
+/// A published model.
+#[derive(Debug)]
+pub struct Export {
+    /// What was done.
+    pub plan: Plan,
+    /// The files that were written with their lengths, in the order in which they appeared.
+    pub files: Vec<(PathBuf, u64)>,
+}
