@@ -35,6 +35,7 @@ compile_error!("electra-convert runs on 64-bit little-endian Unix systems");
 pub mod checkpoint;
 pub mod convert;
 pub mod electra;
+pub mod model;
 
 mod request;
 mod source;

@@ -70,6 +70,11 @@ impl DType {
             .map_or(Self::Other(number), |row| row.0)
     }
 
+    /// The type of this name, such as `float32`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        DTYPES.iter().find(|row| row.2 == name).map(|row| row.0)
+    }
+
     /// Bytes an element; `None` for a type that this crate does not read.
     pub fn size(self) -> Option<usize> {
         DTYPES.iter().find(|row| row.0 == self).map(|row| row.3)

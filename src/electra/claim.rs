@@ -46,6 +46,11 @@ impl Source {
         }
     }
 
+    /// True when the checkpoint itself says so: its shapes, or its training graph.
+    pub fn is_evidence(&self) -> bool {
+        self.is_shape() || matches!(self, Self::Graph { .. })
+    }
+
     /// True when it was read off the variables themselves.
     pub fn is_shape(&self) -> bool {
         matches!(self, Self::Shape(_) | Self::Layers(_))
@@ -99,10 +104,10 @@ pub fn agree<T: PartialEq + fmt::Display>(
         None => Ok(Some(first)),
         Some(other) => Err(Error::Contradiction {
             key,
-            first: first.value.to_string(),
-            first_source: first.source.to_string(),
-            second: other.value.to_string(),
-            second_source: other.source.to_string(),
+            first: first.value.to_string().into(),
+            first_source: first.source.to_string().into(),
+            second: other.value.to_string().into(),
+            second_source: other.source.to_string().into(),
         }),
     }
 }

@@ -4,8 +4,12 @@
 //! Its keys are the union of those that transformers 4 and 5 save, in their order; either version
 //! loads it without a warning.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+/// Labels of a head that names none, as transformers has it.
+const DEFAULT_LABELS: usize = 2;
 /// The release whose config.json this form follows.
 const TRANSFORMERS_VERSION: &str = "5.23.0";
 
@@ -30,6 +34,9 @@ pub struct ElectraConfig {
     pub hidden_act: Activation,
     pub hidden_dropout_prob: f64,
     pub hidden_size: usize,
+    /// Names of the labels of a fine-tuned head; transformers counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id2label: Option<BTreeMap<String, String>>,
     pub initializer_range: f64,
     pub intermediate_size: usize,
     pub is_decoder: bool,
@@ -68,6 +75,7 @@ impl Default for ElectraConfig {
             hidden_act: Activation::Gelu,
             hidden_dropout_prob: 0.1,
             hidden_size: 256,
+            id2label: None,
             initializer_range: 0.02,
             intermediate_size: 1024,
             is_decoder: false,
@@ -93,6 +101,11 @@ impl Default for ElectraConfig {
 }
 
 impl ElectraConfig {
+    /// Number of labels of a classification head.
+    pub fn num_labels(&self) -> usize {
+        self.id2label.as_ref().map_or(DEFAULT_LABELS, BTreeMap::len)
+    }
+
     /// The bytes of config.json, as `save_pretrained` lays them out.
     ///
     /// # Panics

@@ -79,13 +79,13 @@ pub enum Error {
         /// The key in config.json.
         key: &'static str,
         /// A value.
-        first: String,
+        first: Box<str>,
         /// Where it comes from.
-        first_source: String,
+        first_source: Box<str>,
         /// Another value.
-        second: String,
+        second: Box<str>,
         /// Where that comes from.
-        second_source: String,
+        second_source: Box<str>,
     },
     /// A value that no model can have.
     #[error("{key} is {value} by {origin}: {why}")]

@@ -7,12 +7,14 @@
 //! | what is each variable for? | [`role`] |
 //! | how was it trained, which models are there? | [`setup`] |
 //! | what is the configuration, and who says so? | [`infer`], [`claim`], `graph` |
+//! | which tensors does each Hugging Face class expect? | [`head`] |
 //! | what does config.json look like? | [`config`] |
 
 pub mod claim;
 pub mod config;
 mod error;
 mod graph;
+pub mod head;
 pub mod infer;
 pub mod names;
 pub mod role;
@@ -20,5 +22,6 @@ pub mod setup;
 
 pub use config::{Activation, ElectraConfig};
 pub use error::Error;
+pub use head::Head;
 pub use role::{Inventory, Item, Rename, Role};
 pub use setup::{Architecture, Model, Setup};

@@ -161,6 +161,19 @@ pub struct Scopes {
     pub body: &'static str,
 }
 
+/// True when the tensor of this name is a transposed kernel.
+pub fn is_transposed(tensor: &str) -> bool {
+    let pattern = match tensor
+        .split_once(".layer.")
+        .and_then(|(_, rest)| rest.split_once('.'))
+    {
+        Some((digits, _)) => tensor.replacen(&format!(".layer.{digits}."), ".layer.{N}.", 1),
+        None => tensor.to_owned(),
+    };
+    let rule = TABLE.iter().find(|rule| rule.tensor == pattern);
+    rule.is_some_and(Rule::is_transposed)
+}
+
 /// Where the embeddings can be.
 pub const ELECTRA_EMBEDDINGS: &str = "electra/embeddings";
 /// Where a generator's own embeddings are.

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::Error;
+use super::head::Head;
 use super::names::{
     ELECTRA_BODY, ELECTRA_EMBEDDINGS, GENERATOR_BODY, GENERATOR_EMBEDDINGS, Part, Scopes,
 };
@@ -61,20 +62,12 @@ pub enum Architecture {
 impl Architecture {
     /// The class name in config.json.
     pub fn class(self) -> &'static str {
-        match self {
-            Self::ForPreTraining => "ElectraForPreTraining",
-            Self::ForMaskedLm => "ElectraForMaskedLM",
-            Self::Encoder => "ElectraModel",
-        }
+        Head::of(self).class()
     }
 
     /// The head that it has, beside embeddings and encoder.
     pub fn head(self) -> Option<Part> {
-        match self {
-            Self::ForPreTraining => Some(Part::DiscriminatorHead),
-            Self::ForMaskedLm => Some(Part::GeneratorHead),
-            Self::Encoder => None,
-        }
+        Head::of(self).part()
     }
 }
 

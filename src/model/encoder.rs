@@ -1,0 +1,171 @@
+//! The transformer encoder: self-attention, feed-forward, each with a residual and a LayerNorm.
+
+use candle_core::{D, DType, Result, Tensor};
+use candle_nn::{Linear, Module, VarBuilder, linear, ops::softmax_last_dim};
+
+use super::norm::LayerNorm;
+use super::{Hidden, activate};
+use crate::electra::{Activation, ElectraConfig};
+
+/// Which tokens a token may look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attend {
+    /// All that are no padding.
+    Everywhere,
+    /// Only those before it and itself, as a causal language model.
+    Backwards,
+}
+
+/// `ElectraEncoder`: a stack of layers.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    layers: Vec<Layer>,
+}
+
+impl Encoder {
+    /// Loads `layer.N.*` below `vb`.
+    pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
+        let layers = (0..config.num_hidden_layers)
+            .map(|n| Layer::load(vb.pp("layer").pp(n), config))
+            .collect::<Result<_>>()?;
+        Ok(Self { layers })
+    }
+
+    /// `embedded` is `[batch, sequence, hidden]`, `attention_mask` `[batch, sequence]`.
+    pub fn forward(
+        &self,
+        embedded: Tensor,
+        attention_mask: Option<&Tensor>,
+        attend: Attend,
+        all_layers: bool,
+    ) -> Result<Hidden> {
+        let mask = additive_mask(&embedded, attention_mask, attend)?;
+        let mut all = all_layers.then(|| vec![embedded.clone()]);
+        let mut hidden = embedded;
+        for layer in &self.layers {
+            hidden = layer.forward(&hidden, mask.as_ref())?;
+            if let Some(all) = &mut all {
+                all.push(hidden.clone());
+            }
+        }
+        Ok(Hidden { last: hidden, all })
+    }
+}
+
+/// What is added to attention scores, `[batch or 1, 1, sequence or 1, sequence]`: 0 where a token
+/// may look, the most negative number where it may not. Not minus infinity, which would make a
+/// sequence of nothing but padding NaN; `None` where nothing is masked.
+fn additive_mask(
+    embedded: &Tensor,
+    attention_mask: Option<&Tensor>,
+    attend: Attend,
+) -> Result<Option<Tensor>> {
+    let (batch, length, _) = embedded.dims3()?;
+    let device = embedded.device();
+    let backwards = || -> Result<Tensor> {
+        Tensor::tril2(length, DType::U8, device)?.reshape((1, 1, length, length))
+    };
+    let present = attention_mask
+        .map(|mask| mask.ne(0_u32)?.reshape((batch, 1, 1, length)))
+        .transpose()?;
+    let visible = match (attend, present) {
+        (Attend::Everywhere, None) => return Ok(None),
+        (Attend::Everywhere, Some(present)) => present,
+        (Attend::Backwards, None) => backwards()?,
+        (Attend::Backwards, Some(present)) => backwards()?.broadcast_mul(&present)?,
+    };
+    let zeros = visible.zeros_like()?.to_dtype(embedded.dtype())?;
+    let lowest = Tensor::new(f32::MIN, device)?
+        .to_dtype(embedded.dtype())?
+        .broadcast_as(visible.shape())?;
+    Ok(Some(visible.where_cond(&zeros, &lowest)?))
+}
+
+/// `ElectraLayer`.
+#[derive(Clone, Debug)]
+struct Layer {
+    attention: Attention,
+    intermediate: Linear,
+    activation: Activation,
+    output: Linear,
+    norm: LayerNorm,
+}
+
+impl Layer {
+    fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let output = vb.pp("output");
+        Ok(Self {
+            attention: Attention::load(vb.pp("attention"), config)?,
+            intermediate: linear(hidden, inner, vb.pp("intermediate").pp("dense"))?,
+            activation: config.hidden_act,
+            output: linear(inner, hidden, output.pp("dense"))?,
+            norm: LayerNorm::load(hidden, config.layer_norm_eps, output.pp("LayerNorm"))?,
+        })
+    }
+
+    fn forward(&self, hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+        let attended = self.attention.forward(hidden, mask)?;
+        let inner = activate(self.activation, &self.intermediate.forward(&attended)?)?;
+        self.norm
+            .forward(&(self.output.forward(&inner)? + attended)?)
+    }
+}
+
+/// `ElectraAttention`: multi-head self-attention with its output projection.
+#[derive(Clone, Debug)]
+struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    heads: usize,
+    output: Linear,
+    norm: LayerNorm,
+}
+
+impl Attention {
+    fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
+        let hidden = config.hidden_size;
+        let heads = config.num_attention_heads;
+        if heads == 0 || !hidden.is_multiple_of(heads) {
+            candle_core::bail!("{heads} attention heads do not divide the hidden size {hidden}");
+        }
+        let (projections, output) = (vb.pp("self"), vb.pp("output"));
+        Ok(Self {
+            query: linear(hidden, hidden, projections.pp("query"))?,
+            key: linear(hidden, hidden, projections.pp("key"))?,
+            value: linear(hidden, hidden, projections.pp("value"))?,
+            heads,
+            output: linear(hidden, hidden, output.pp("dense"))?,
+            norm: LayerNorm::load(hidden, config.layer_norm_eps, output.pp("LayerNorm"))?,
+        })
+    }
+
+    fn forward(&self, hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+        let (batch, length, width) = hidden.dims3()?;
+        let head_size = width / self.heads;
+        // [batch, heads, sequence, head size]
+        let split = |projection: &Linear| -> Result<Tensor> {
+            projection
+                .forward(hidden)?
+                .reshape((batch, length, self.heads, head_size))?
+                .transpose(1, 2)?
+                .contiguous()
+        };
+        let (query, key, value) = (split(&self.query)?, split(&self.key)?, split(&self.value)?);
+
+        #[allow(clippy::cast_precision_loss, reason = "head sizes are small")]
+        let scale = 1.0 / (head_size as f64).sqrt();
+        let scores = (query.matmul(&key.transpose(D::Minus2, D::Minus1)?)? * scale)?;
+        let scores = match mask {
+            Some(mask) => scores.broadcast_add(mask)?,
+            None => scores,
+        };
+        let context = softmax_last_dim(&scores)?
+            .matmul(&value)?
+            .transpose(1, 2)?
+            .reshape((batch, length, width))?;
+        self.norm
+            .forward(&(self.output.forward(&context)? + hidden)?)
+    }
+}
