@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         out: out.clone(),
         options: PlanOptions::default(),
         force: false,
+        verify: true,
     };
     let plans = request.plan(&source)?;
     for export in convert(&source, &request, plans, &())? {

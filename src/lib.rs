@@ -4,7 +4,7 @@
 //! Data flows one way:
 //!
 //! ```text
-//! locate → open → inventory → plan → write (staged) → publish → report
+//! locate → open → inventory → plan → write (staged) → verify → publish → report
 //! ```
 //!
 //! | module | knows |
@@ -12,6 +12,8 @@
 //! | [`checkpoint`] | TensorFlow's file formats: finds the files, lists and reads variables |
 //! | [`electra`] | ELECTRA: roles of variables, the two models, their configuration, the names |
 //! | [`mod@convert`] | the plan of an export, writing and publishing it |
+//! | [`model`] | ELECTRA in candle, with eight heads |
+//! | [`verify`] | what must be true of a converted folder |
 //!
 //! ```no_run
 //! use electra_convert::{Model, PlanOptions, Request, Source, convert};
@@ -22,6 +24,7 @@
 //!     out: "out".into(),
 //!     options: PlanOptions::default(),
 //!     force: false,
+//!     verify: true,
 //! };
 //! let plans = request.plan(&source)?;
 //! let exports = convert(&source, &request, plans, &())?;
@@ -36,19 +39,24 @@ pub mod checkpoint;
 pub mod convert;
 pub mod electra;
 pub mod model;
+pub mod verify;
 
 mod request;
 mod source;
 
 pub use checkpoint::Checkpoint;
-pub use convert::{Error, Plan, PlanOptions, Progress, TargetDtype};
+pub use convert::{Plan, PlanOptions, Progress, TargetDtype};
 pub use electra::{Inventory, Model, Rename, Setup};
 pub use request::{Export, Request};
 pub use source::Source;
 
-use convert::{CONFIG_FILE, Stage, WEIGHTS_FILE, provenance, write_config, write_safetensors};
+use std::ops::ControlFlow;
+use std::path::Path;
 
-/// Writes the planned models and publishes them together.
+use convert::{CONFIG_FILE, Stage, WEIGHTS_FILE, provenance, write_config, write_safetensors};
+use verify::{Original, Report};
+
+/// Writes the planned models, verifies them and publishes them together.
 ///
 /// `plans` are those of [`Request::plan`]. On any error OUT is as it was before.
 pub fn convert(
@@ -57,8 +65,9 @@ pub fn convert(
     plans: Vec<Plan>,
     progress: &dyn Progress,
 ) -> Result<Vec<Export>, Error> {
+    let checkpoint = source.checkpoint();
     for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
-        source.checkpoint().check_present(&tensor.variable)?;
+        checkpoint.check_present(&tensor.variable)?;
     }
     let step = source.step()?;
     // The weights last: their presence says that the rest is there.
@@ -72,6 +81,8 @@ pub fn convert(
     for plan in plans {
         let config = request.below_out(plan.model, CONFIG_FILE);
         let weights = request.below_out(plan.model, WEIGHTS_FILE);
+        let metadata = provenance(&plan, checkpoint.location(), step);
+        let staged = stage.path(&weights);
         let files = vec![
             (
                 request.out.join(&config),
@@ -79,17 +90,67 @@ pub fn convert(
             ),
             (
                 request.out.join(&weights),
-                write_safetensors(
-                    &plan,
-                    source.checkpoint(),
-                    &provenance(&plan, source.checkpoint().location(), step),
-                    &stage.path(&weights),
-                    progress,
-                )?,
+                write_safetensors(&plan, checkpoint, &metadata, &staged, progress)?,
             ),
         ];
-        exports.push(Export { plan, files });
+        let report = request
+            .verify
+            .then(|| prove(checkpoint, &plan, staged.parent().unwrap_or(&staged)))
+            .transpose()?;
+        if progress.advance(0) == ControlFlow::Break(()) {
+            return Err(convert::Error::Interrupted.into());
+        }
+        exports.push(Export {
+            plan,
+            files,
+            report,
+        });
     }
     stage.publish()?;
     Ok(exports)
+}
+
+/// Verifies a staged model; a failed check is an error.
+fn prove(checkpoint: &Checkpoint, plan: &Plan, folder: &Path) -> Result<Report, Error> {
+    let report = verify::verify(folder, Original::Checkpoint(checkpoint, plan), None)?;
+    if report.passed() {
+        return Ok(report);
+    }
+    Err(Error::Rejected {
+        model: plan.model,
+        report: Box::new(report),
+    })
+}
+
+/// Why there is no export.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The checkpoint cannot be read, the model cannot be made from it, or the files cannot be
+    /// written.
+    #[error(transparent)]
+    Convert(#[from] convert::Error),
+    /// There is nothing to verify.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    /// The export was written and is wrong.
+    #[error("the {model} was not published, it did not pass verification: {}", report.summary())]
+    Rejected {
+        /// The model.
+        model: Model,
+        /// Every check.
+        report: Box<Report>,
+    },
+}
+
+impl From<checkpoint::Error> for Error {
+    fn from(error: checkpoint::Error) -> Self {
+        convert::Error::from(error).into()
+    }
+}
+
+impl From<electra::Error> for Error {
+    fn from(error: electra::Error) -> Self {
+        convert::Error::from(error).into()
+    }
 }

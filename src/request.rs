@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Source;
-use crate::convert::{Error, Plan, PlanOptions};
+use crate::convert::{Plan, PlanOptions};
 use crate::electra::{self, Model};
+use crate::verify::Report;
+use crate::{Error, Source};
 
 /// What to export, and where to.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Request {
     pub options: PlanOptions,
     /// Replace files of an earlier export.
     pub force: bool,
+    /// Verify what was written before it is published.
+    pub verify: bool,
 }
 
 impl Request {
@@ -53,4 +56,6 @@ pub struct Export {
     pub plan: Plan,
     /// The files that were written with their lengths, in the order in which they appeared.
     pub files: Vec<(PathBuf, u64)>,
+    /// What verification found; `None` where it was not asked for.
+    pub report: Option<Report>,
 }

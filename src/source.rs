@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use crate::Error;
 use crate::checkpoint::{self, Checkpoint, MetaGraph};
-use crate::convert::{Error, Plan, PlanOptions};
-use crate::electra::{Inventory, Model, Rename, Role, Setup};
+use crate::convert::{Plan, PlanOptions, TargetDtype};
+use crate::electra::infer::Stated;
+use crate::electra::{ElectraConfig, Head, Inventory, Model, Rename, Role, Setup};
 
 /// An open checkpoint whose variables have their roles.
 #[derive(Debug)]
@@ -48,13 +50,38 @@ impl Source {
 
     /// Plans the export of one model.
     pub fn plan(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
-        Plan::new(
+        Ok(Plan::new(
             &self.inventory,
             self.setup()?,
             self.graph.as_ref(),
             model,
             options,
-        )
+        )?)
+    }
+
+    /// The plan that a folder with this configuration should come from, to compare it with.
+    pub fn plan_of(&self, config: &ElectraConfig) -> Result<Plan, Error> {
+        let class = config.architectures.first();
+        let model = match class.and_then(|class| Head::of_class(class)) {
+            Some(head) if head.has_decoder() => Model::Generator,
+            _ => Model::Discriminator,
+        };
+        let options = PlanOptions {
+            stated: Stated {
+                // Where nothing else tells it, there is nothing to compare it with.
+                num_attention_heads: self.graph.is_none().then_some(config.num_attention_heads),
+                hidden_act: self.graph.is_none().then_some(config.hidden_act),
+                config: None,
+            },
+            dtype: match config.dtype.as_deref().or(config.torch_dtype.as_deref()) {
+                Some("float16") => TargetDtype::F16,
+                Some("bfloat16") => TargetDtype::Bf16,
+                _ => TargetDtype::Keep,
+            },
+            allow_unknown: true,
+            allow_inexact: true,
+        };
+        self.plan(model, &options)
     }
 
     /// The training step: the value of `global_step`, else the number in the checkpoint's name,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use electra_convert::electra::Activation;
+use electra_convert::verify::GOLDEN_TOLERANCE;
 use electra_convert::{Model, Rename, TargetDtype};
 use regex::Regex;
 
@@ -12,8 +13,9 @@ use super::exit::Exit;
 
 /// Turn an ELECTRA TensorFlow checkpoint into a Hugging Face model, without TensorFlow.
 ///
-/// Reads a checkpoint of google-research/electra, infers its configuration, and writes
-/// model.safetensors and config.json for the model that you name.
+/// Reads a checkpoint of google-research/electra, infers its configuration, writes
+/// model.safetensors and config.json for the model that you name, and proves that they are right
+/// before they appear.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -23,7 +25,8 @@ use super::exit::Exit;
                       electra-convert <COMMAND>",
     after_help = "Examples:\n  \
         electra-convert inspect model.ckpt-400          what is inside?\n  \
-        electra-convert --model discriminator runs/ out  export the latest checkpoint of a folder",
+        electra-convert --model discriminator runs/ out  export the latest checkpoint of a folder\n  \
+        electra-convert verify out                      is it still right?",
     after_long_help = Exit::help()
 )]
 pub(crate) struct Cli {
@@ -40,6 +43,8 @@ pub(crate) enum Command {
     Convert(ConvertArgs),
     /// Show what a checkpoint holds: models, configuration, variables
     Inspect(InspectArgs),
+    /// Verify a converted folder again
+    Verify(VerifyArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell to write it for
@@ -82,6 +87,10 @@ pub(crate) struct StatedArgs {
 }
 
 #[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch that one types"
+)]
 pub(crate) struct ConvertArgs {
     /// Which model to export: a training checkpoint holds two
     #[arg(long, value_enum, value_name = "MODEL")]
@@ -100,6 +109,9 @@ pub(crate) struct ConvertArgs {
     /// Replace the files of an earlier export; other files in OUT are never touched
     #[arg(long)]
     pub(crate) force: bool,
+    /// Publish without verifying
+    #[arg(long)]
+    pub(crate) no_verify: bool,
     /// Export a generator although transformers computes its head with another activation
     #[arg(long)]
     pub(crate) allow_inexact: bool,
@@ -124,6 +136,30 @@ pub(crate) struct InspectArgs {
     /// Print one JSON document
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The folder with config.json and model.safetensors
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Compare with this checkpoint; its .index file is enough unless values were rounded
+    #[arg(long, value_name = "CKPT")]
+    pub(crate) source: Option<PathBuf>,
+    /// Take the checkpoint of this training step
+    #[arg(long, value_name = "N", requires = "source")]
+    pub(crate) step: Option<u64>,
+    /// Rename variables first, as in the conversion; repeatable
+    #[arg(long, value_name = "REGEX=REPLACEMENT", value_parser = Rename::parse, requires = "source")]
+    pub(crate) rename: Vec<Rename>,
+    /// Compare with the outputs in this file, for the batch in it
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub(crate) golden: Option<PathBuf>,
+    /// The largest deviation from --golden allowed
+    #[arg(long, value_name = "X", default_value_t = GOLDEN_TOLERANCE, requires = "golden")]
+    pub(crate) tolerance: f32,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Context as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
+use electra_convert::convert::Error as ConvertError;
 use electra_convert::electra::infer::{ConfigFile, Stated};
 use electra_convert::{Error, Plan, PlanOptions, Request, Source, convert};
 use serde_json::json;
@@ -23,10 +24,13 @@ use super::text::{self, HEADING, WARNING, columns, count};
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let signals = Signals::catch()?;
     let result = run_until_signal(args, &signals);
-    let interrupted = result
-        .as_ref()
-        .is_err_and(|error| matches!(error.downcast_ref(), Some(Error::Interrupted)));
-    if interrupted {
+    let interrupted = |error: &anyhow::Error| {
+        matches!(
+            error.downcast_ref(),
+            Some(Error::Convert(ConvertError::Interrupted))
+        )
+    };
+    if result.as_ref().is_err_and(interrupted) {
         signals.obey();
     }
     result
@@ -50,6 +54,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         out: args.out.clone().expect("clap requires it"),
         options,
         force: args.force,
+        verify: !args.no_verify,
     };
 
     let start = Instant::now();
@@ -101,6 +106,10 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
                 .map(|(path, len)| [path.display().to_string(), text::bytes(*len)])
                 .collect();
             out.push_str(&columns(1, &rows));
+            out.push_str(&match &export.report {
+                Some(report) => report::verification_text(report, args.output.verbose),
+                None => format!("\n{WARNING}Not verified{WARNING:#} (--no-verify)\n"),
+            });
             out.push('\n');
             report::print_text(&out)?;
         }

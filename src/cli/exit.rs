@@ -1,6 +1,7 @@
 //! Exit codes: which there are, and which error gets which.
 
-use electra_convert::{Error, checkpoint, electra};
+use electra_convert::model::WeightsError;
+use electra_convert::{Error, checkpoint, convert, electra, verify};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,10 +11,11 @@ pub(crate) enum Exit {
     Usage = 2,
     Checkpoint = 3,
     Model = 4,
+    Verification = 5,
 }
 
 const MEANINGS: &[(Exit, &str)] = &[
-    (Exit::Done, "done"),
+    (Exit::Done, "done, verified (unless --no-verify)"),
     (Exit::Failure, "I/O or internal error"),
     (Exit::Usage, "wrong usage, or OUT has such files already"),
     (
@@ -25,12 +27,21 @@ const MEANINGS: &[(Exit, &str)] = &[
         "this model cannot be exported from it: not in it, incomplete, unknown variables, or \
          sources that contradict each other",
     ),
+    (
+        Exit::Verification,
+        "verification failed: nothing was published",
+    ),
 ];
 
 /// An error in what was typed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+/// A folder that did not pass verification; the report says why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Failed(pub(crate) String);
 
 impl Exit {
     /// The code for an error, by the first cause that is one of ours.
@@ -39,14 +50,31 @@ impl Exit {
             .chain()
             .find_map(|cause| {
                 let usage = cause.downcast_ref::<Usage>().map(|_| Self::Usage);
+                let failed = cause.downcast_ref::<Failed>().map(|_| Self::Verification);
                 usage
-                    .or_else(|| cause.downcast_ref().map(Self::of_convert))
-                    .or_else(|| cause.downcast_ref().map(Self::of_checkpoint))
+                    .or(failed)
+                    .or_else(|| cause.downcast_ref().map(Self::of_error))
             })
             .unwrap_or(Self::Failure)
     }
 
-    fn of_convert(error: &Error) -> Self {
+    fn of_error(error: &Error) -> Self {
+        match error {
+            Error::Convert(error) | Error::Verify(verify::Error::Original(error)) => {
+                Self::of_convert(error)
+            }
+            Error::Verify(
+                verify::Error::Io { .. } | verify::Error::Weights(WeightsError::Io { .. }),
+            ) => Self::Failure,
+            Error::Verify(verify::Error::Golden { .. }) => Self::Usage,
+            // A folder that cannot even be read as a model is not a right one.
+            Error::Rejected { .. } | Error::Verify(_) => Self::Verification,
+            _ => Self::Failure,
+        }
+    }
+
+    fn of_convert(error: &convert::Error) -> Self {
+        use convert::Error;
         match error {
             Error::Checkpoint(error) | Error::Electra(electra::Error::Graph(error)) => {
                 Self::of_checkpoint(error)

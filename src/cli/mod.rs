@@ -9,6 +9,7 @@ mod inspect;
 mod progress;
 mod report;
 mod text;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use clap::{CommandFactory as _, Parser as _};
 use serde_json::json;
 
 use args::{Cli, Command};
+use electra_convert::Error;
 use exit::Exit;
 
 /// Runs the program.
@@ -26,12 +28,14 @@ pub(crate) fn run() -> ExitCode {
         None => cli.convert.output.json,
         Some(Command::Convert(args)) => args.output.json,
         Some(Command::Inspect(args)) => args.json,
+        Some(Command::Verify(args)) => args.output.json,
         Some(Command::Completions { .. } | Command::Man) => false,
     };
     let result = match cli.command {
         None => convert::run(&cli.convert),
         Some(Command::Convert(args)) => convert::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
+        Some(Command::Verify(args)) => verify::run(&args),
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Man) => man(),
     };
@@ -57,13 +61,17 @@ fn fail(error: &anyhow::Error, exit: Exit, json: bool) {
     };
     let style = text::ERROR;
     let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {shown}");
-    if json {
-        let document = json!({
+    // A failed verification has printed its own document.
+    if json && error.downcast_ref::<exit::Failed>().is_none() {
+        let mut document = json!({
             "format_version": report::FORMAT_VERSION,
             "status": "failed",
             "exit_code": exit as u8,
             "error": message,
         });
+        if let Some(Error::Rejected { report, .. }) = error.downcast_ref() {
+            document["verification"] = report::verification_json(report);
+        }
         let _ = report::print_json(&document);
     }
 }

@@ -7,10 +7,11 @@ use std::io::{self, Write as _};
 
 use electra_convert::electra::claim::Source as ValueSource;
 use electra_convert::electra::infer::Inferred;
+use electra_convert::verify::{HeadReport, Report};
 use electra_convert::{Export, Plan, Source};
 use serde_json::{Map, Value, json};
 
-use super::text::{self, FAINT, HEADING, bytes, columns, count};
+use super::text::{self, FAINT, HEADING, WARNING, bytes, columns, count};
 
 /// Version of all JSON documents.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -129,6 +130,10 @@ pub(crate) fn export_json(export: &Export) -> Value {
         .map(|(path, len)| json!({ "path": path.to_string_lossy(), "bytes": len }))
         .collect();
     document["files"] = files.into();
+    document["verification"] = match &export.report {
+        Some(report) => verification_json(report),
+        None => Value::Null,
+    };
     document
 }
 
@@ -237,4 +242,173 @@ fn config_text(inferred: &Inferred) -> String {
 
 pub(crate) fn heading(title: &str) -> String {
     format!("\n{HEADING}{title}{HEADING:#}\n")
+}
+
+/// All checks of a folder, as JSON.
+pub(crate) fn verification_json(report: &Report) -> Value {
+    let heads: Vec<Value> = report
+        .heads
+        .iter()
+        .map(
+            |HeadReport {
+                 head,
+                 structure,
+                 output,
+             }| {
+                let mismatched: Vec<Value> = structure
+                .mismatched
+                .iter()
+                .map(|(name, found, expected)| {
+                    json!({ "name": name, "found": found, "expected": expected })
+                })
+                .collect();
+                json!({
+                    "class": head.class(),
+                    "loaded": structure.loaded,
+                    "missing": structure.missing,
+                    "unexpected": structure.unexpected,
+                    "mismatched": mismatched,
+                    "output_shape": output.as_ref().map(|output| &output.shape),
+                    "padding_deviation": output.as_ref().map(|output| output.padding_deviation),
+                    "order_deviation": output.as_ref().map(|output| output.order_deviation),
+                    "seconds": output.as_ref().map(|output| output.seconds),
+                })
+            },
+        )
+        .collect();
+    let golden = report.golden.as_ref().map(|golden| {
+        let outputs: Vec<Value> = golden
+            .compared
+            .iter()
+            .map(|compared| json!({ "name": compared.output, "deviation": compared.deviation }))
+            .collect();
+        json!({
+            "tolerance": golden.tolerance,
+            "outputs": outputs,
+            "skipped": golden.skipped,
+        })
+    });
+    let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
+    json!({
+        "passed": report.passed(),
+        "architecture": report.own.class(),
+        "heads": heads,
+        "bits": {
+            "against_index": report.bits.against_index,
+            "against_data": report.bits.against_data,
+            "against_record": report.bits.against_record,
+            "unchecked": report.bits.unchecked,
+        },
+        "constant": report.constant,
+        "golden": golden,
+        "failures": failures,
+        "seconds": report.seconds,
+    })
+}
+
+/// All checks of a folder, as text.
+pub(crate) fn verification_text(report: &Report, verbose: bool) -> String {
+    let title = if report.passed() {
+        "Verified"
+    } else {
+        "Not right"
+    };
+    let mut out = heading(&format!("{title}, in {:.2} s", report.seconds));
+    let mut rows = vec![["class", "loaded", "new", "output", "time"].map(str::to_owned)];
+    rows.extend(report.heads.iter().map(head_row));
+    out.push_str(&columns(1, &rows));
+    if verbose {
+        for HeadReport {
+            head, structure, ..
+        } in &report.heads
+        {
+            for name in &structure.missing {
+                out.push_str(&format!("    new in {head}: {}\n", text::printable(name)));
+            }
+        }
+    }
+    out.push_str(&bits_text(report));
+    if report.constant.is_empty() {
+        out.push_str("  no tensor is constant\n");
+    } else {
+        let names = report.constant.join(", ");
+        out.push_str(&format!(
+            "  {WARNING}suspicious:{WARNING:#} all elements are the same in {}\n",
+            text::printable(&names)
+        ));
+    }
+    if let Some(golden) = &report.golden {
+        out.push_str(&heading(&format!(
+            "Deviation from the reference (allowed {:.1e})",
+            golden.tolerance
+        )));
+        let rows: Vec<[String; 2]> = golden
+            .compared
+            .iter()
+            .map(|compared| {
+                [
+                    compared.output.clone(),
+                    format!("{:.1e}", compared.deviation),
+                ]
+            })
+            .collect();
+        out.push_str(&columns(1, &rows));
+        if !golden.skipped.is_empty() {
+            let names = golden.skipped.join(", ");
+            let names = text::printable(&names);
+            out.push_str(&format!("  {FAINT}not of this model: {names}{FAINT:#}\n"));
+        }
+    }
+    if !report.failures.is_empty() {
+        out.push_str(&heading("Failures"));
+        for failure in &report.failures {
+            let failure = failure.to_string();
+            out.push_str(&format!("  {}\n", text::printable(&failure)));
+        }
+    }
+    out
+}
+
+fn head_row(report: &HeadReport) -> [String; 5] {
+    let new = match report.structure.missing.len() {
+        0 => "nothing".to_owned(),
+        n => count(n, "tensor"),
+    };
+    let (shape, time) = match &report.output {
+        Some(output) => (
+            format!("{:?}", output.shape),
+            format!("{:.0} ms", output.seconds * 1e3),
+        ),
+        None => ("not run".to_owned(), String::new()),
+    };
+    let loaded = report.structure.loaded.to_string();
+    [report.head.to_string(), loaded, new, shape, time]
+}
+
+/// How the tensors were compared with the checkpoint.
+fn bits_text(report: &Report) -> String {
+    let bits = &report.bits;
+    let lines = [
+        (
+            bits.against_index,
+            "equal to the checkpoint's variables by its CRC-32C",
+        ),
+        (
+            bits.against_data,
+            "equal to the checkpoint's variables, rounded",
+        ),
+        (
+            bits.against_record,
+            "unchanged since the conversion, by the checkpoint's CRC-32C that it noted",
+        ),
+        (
+            bits.unchecked,
+            "not compared with the checkpoint: give --source, with its data where values were rounded",
+        ),
+    ];
+    let mut text = String::new();
+    for (n, what) in lines.into_iter().filter(|(n, _)| *n > 0) {
+        text.push_str(&format!("  {}: {what}\n", count(n, "tensor")));
+    }
+    text
 }

@@ -5,13 +5,15 @@
 
 mod plan;
 mod publish;
+pub(crate) mod record;
 mod transform;
 mod write;
 
 pub use plan::{LeftOut, Plan, PlanOptions, PlannedTensor, TargetDtype};
 pub(crate) use publish::Stage;
 pub use transform::Cast;
-pub(crate) use write::write_safetensors;
+pub(crate) use transform::{AlignedBytes, transpose, uncast};
+pub(crate) use write::{convert_tensor, write_safetensors};
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -68,6 +70,7 @@ pub(crate) fn provenance(
         ),
         ("source".to_owned(), location.name()),
         ("model".to_owned(), plan.model.key().to_owned()),
+        (record::KEY.to_owned(), record::to_json(plan)),
     ]);
     if let Some(step) = step {
         metadata.insert("step".to_owned(), step.to_string());

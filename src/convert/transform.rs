@@ -35,7 +35,7 @@ impl AlignedBytes {
         &mut bytemuck::must_cast_slice_mut(&mut self.words)[..self.len]
     }
 
-    fn elements<T: Pod>(&self) -> &[T] {
+    pub(crate) fn elements<T: Pod>(&self) -> &[T] {
         bytemuck::cast_slice(self.as_bytes())
     }
 }
@@ -105,6 +105,27 @@ pub(crate) fn cast(source: AlignedBytes, cast: Cast) -> Result<AlignedBytes, Ove
         (DType::Float16, to) => narrow(source.elements::<f16>(), to),
         (DType::BFloat16, to) => narrow(source.elements::<bf16>(), to),
         (from, to) => unreachable!("no cast from {from} to {to:?} is planned"),
+    }
+}
+
+/// Undoes a cast that was not lossy. A tensor that no such cast can have made is returned as it is.
+pub(crate) fn uncast(tensor: AlignedBytes, undone: Cast) -> AlignedBytes {
+    let to = match (undone.from, undone.to) {
+        (DType::Float16, Dtype::F32) => Dtype::F16,
+        (DType::BFloat16, Dtype::F32) => Dtype::BF16,
+        _ => return tensor,
+    };
+    let Ok(narrowed) = narrow(tensor.elements::<f32>(), to) else {
+        return tensor;
+    };
+    // Narrowing rounds: only what widens to the same bytes was the original.
+    let widened = match to {
+        Dtype::F16 => narrow(narrowed.elements::<f16>(), Dtype::F32),
+        _ => narrow(narrowed.elements::<bf16>(), Dtype::F32),
+    };
+    match widened {
+        Ok(widened) if widened.as_bytes() == tensor.as_bytes() => narrowed,
+        _ => tensor,
     }
 }
 

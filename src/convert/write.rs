@@ -111,7 +111,10 @@ fn reserve(file: &File, len: u64) -> io::Result<()> {
 }
 
 /// Reads one variable and turns it into the bytes of its tensor.
-fn convert_tensor(tensor: &PlannedTensor, checkpoint: &Checkpoint) -> Result<AlignedBytes, Error> {
+pub(crate) fn convert_tensor(
+    tensor: &PlannedTensor,
+    checkpoint: &Checkpoint,
+) -> Result<AlignedBytes, Error> {
     let variable = &tensor.variable;
     let len = usize::try_from(variable.bytes()).expect("checked when opened");
     let mut bytes = AlignedBytes::zeroed(len);

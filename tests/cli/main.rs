@@ -9,3 +9,4 @@ mod locate;
 mod publish;
 mod support;
 mod synthetic;
+mod verify;

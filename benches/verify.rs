@@ -1,0 +1,72 @@
+//! What verification costs: a forward pass of ELECTRA-Base, and the whole of `verify` on one.
+//!
+//! `cargo bench --bench verify`
+
+#[allow(dead_code, reason = "the tests use the rest")]
+#[path = "../tests/cli/bundle_writer.rs"]
+mod bundle_writer;
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{VarBuilder, VarMap};
+use divan::Bencher;
+use electra_convert::electra::ElectraConfig;
+use electra_convert::model::{Batch, ElectraForPreTraining};
+use electra_convert::verify::{Original, verify};
+use electra_convert::{Model, PlanOptions, Request, Source, convert};
+
+use bundle_writer::{Sizes, discriminator};
+
+fn main() {
+    divan::main();
+}
+
+const BASE: Sizes = Sizes {
+    vocab: 30522,
+    embedding: 768,
+    positions: 512,
+    token_types: 2,
+    hidden: 768,
+    intermediate: 3072,
+    layers: 12,
+};
+
+/// 12 layers, hidden size 768, one sequence of 128 tokens.
+#[divan::bench(sample_count = 20)]
+fn base_forward_128_tokens(bencher: Bencher<'_, '_>) {
+    let config = ElectraConfig {
+        embedding_size: 768,
+        hidden_size: 768,
+        intermediate_size: 3072,
+        num_attention_heads: 12,
+        ..ElectraConfig::default()
+    };
+    let weights = VarMap::new();
+    let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
+    let model = ElectraForPreTraining::load(vb, &config).unwrap();
+    let ids: Vec<u32> = (0..128).map(|i| i * 231 % 30522).collect();
+    let ids = Tensor::new(vec![ids], &Device::Cpu).unwrap();
+    bencher.bench_local(|| model.forward(&Batch::new(&ids)).unwrap());
+}
+
+/// All checks of a converted folder, without the checkpoint.
+#[divan::bench(sample_count = 5)]
+fn base_verification(bencher: Bencher<'_, '_>) {
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = folder.path().join("model");
+    discriminator(BASE).write(&prefix);
+    let out = folder.path().join("out");
+    let source = Source::open(&prefix, None, &[]).unwrap();
+    let request = Request {
+        models: vec![Model::Discriminator],
+        out: out.clone(),
+        options: PlanOptions::default(),
+        force: false,
+        verify: false,
+    };
+    let plans = request.plan(&source).unwrap();
+    convert(&source, &request, plans, &()).unwrap();
+    bencher.bench_local(|| {
+        let report = verify(&out, Original::Recorded, None).unwrap();
+        assert!(report.passed(), "{}", report.summary());
+    });
+}

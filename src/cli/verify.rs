@@ -1,0 +1,56 @@
+//! `electra-convert verify DIR`.
+
+use electra_convert::convert::CONFIG_FILE;
+use electra_convert::verify::{Golden, Original, read_config, verify};
+use electra_convert::{Error, Source};
+use serde_json::{Value, json};
+
+use super::args::VerifyArgs;
+use super::exit::Failed;
+use super::report;
+
+/// Runs all checks on a folder; a failed one is an error.
+pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
+    let compared = args
+        .source
+        .as_ref()
+        .map(|path| {
+            let source = Source::open(path, args.step, &args.rename)?;
+            let config = read_config(&args.folder.join(CONFIG_FILE))?;
+            let plan = source.plan_of(&config)?;
+            Ok::<_, Error>((source, plan))
+        })
+        .transpose()?;
+    let original = match &compared {
+        Some((source, plan)) => Original::Checkpoint(source.checkpoint(), plan),
+        None => Original::Recorded,
+    };
+    let golden = args.golden.as_ref().map(|path| Golden {
+        path,
+        tolerance: args.tolerance,
+    });
+    let report = verify(&args.folder, original, golden).map_err(Error::from)?;
+
+    if args.output.json {
+        let mut document = json!({
+            "format_version": report::FORMAT_VERSION,
+            "command": "verify",
+            "status": if report.passed() { "verified" } else { "failed" },
+            "folder": args.folder.to_string_lossy(),
+        });
+        if let (Value::Object(document), Value::Object(checks)) =
+            (&mut document, report::verification_json(&report))
+        {
+            document.extend(checks);
+        }
+        report::print_json(&document)?;
+    } else if !args.output.quiet {
+        let text = report::verification_text(&report, args.output.verbose);
+        report::print_text(text.trim_start())?;
+    }
+    if report.passed() {
+        return Ok(());
+    }
+    let folder = args.folder.display();
+    Err(Failed(format!("{folder} is not right: {}", report.summary())).into())
+}

@@ -1,0 +1,246 @@
+//! Compares outputs with those of a reference, such as the original TensorFlow graph.
+//!
+//! The file holds a batch (`input_ids`, and where they are not all alike `attention_mask` and
+//! `token_type_ids`, each `[batch, sequence]`) and any of these outputs, of a discriminator with
+//! `disc_`, of a generator with `gen_` in front:
+//!
+//! | output | shape |
+//! |---|---|
+//! | `embedding_output` (after the projection), `hidden` | `[batch, sequence, hidden]` |
+//! | `all_layers` | `[layers, batch, sequence, hidden]` |
+//! | `logits` | `[batch, sequence]` of a discriminator (before the sigmoid), `[batch, sequence, vocabulary]` of a generator |
+//!
+//! Only places where `attention_mask` is 1 are compared.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use super::{Error, Failure, Golden};
+use crate::electra::{ElectraConfig, Head};
+use crate::model::{
+    Attend, Batch, DiscriminatorHead, ElectraModel, LanguageModelHead, WeightsFile,
+};
+
+/// How far one output is from its reference.
+#[derive(Clone, Debug)]
+pub struct Deviation {
+    /// Name of the output in the file.
+    pub output: String,
+    /// The largest absolute deviation where `attention_mask` is 1.
+    pub deviation: f32,
+}
+
+/// The comparison with a reference.
+#[derive(Clone, Debug)]
+pub struct GoldenReport {
+    /// Outputs that were compared.
+    pub compared: Vec<Deviation>,
+    /// Outputs in the file that are not this model's.
+    pub skipped: Vec<String>,
+    /// The largest deviation allowed.
+    pub tolerance: f32,
+}
+
+const INPUTS: [&str; 3] = ["input_ids", "attention_mask", "token_type_ids"];
+
+pub(super) fn check(
+    weights: &WeightsFile,
+    config: &ElectraConfig,
+    own: Head,
+    golden: Golden<'_>,
+    failures: &mut Vec<Failure>,
+) -> std::result::Result<GoldenReport, Error> {
+    let bad = |what: String| Error::Golden {
+        path: golden.path.to_owned(),
+        what,
+    };
+    // Opened by ourselves first, because candle trusts the header.
+    WeightsFile::open(golden.path)?;
+    let reference = candle_core::safetensors::load(golden.path, &Device::Cpu)
+        .map_err(|error| bad(error.to_string()))?;
+    let inputs = Inputs::new(&reference, config).map_err(&bad)?;
+
+    let prefix = if own.has_decoder() { "gen_" } else { "disc_" };
+    let outputs = compute(weights, config, own, &inputs)?;
+    let mut report = GoldenReport {
+        compared: Vec::new(),
+        skipped: Vec::new(),
+        tolerance: golden.tolerance,
+    };
+    let mut names: Vec<&String> = reference.keys().collect();
+    names.sort();
+    for name in names {
+        if INPUTS.contains(&name.as_str()) {
+            continue;
+        }
+        let ours = name
+            .strip_prefix(prefix)
+            .and_then(|output| outputs.get(output));
+        let Some(ours) = ours else {
+            report.skipped.push(name.clone());
+            continue;
+        };
+        let theirs = reference[name].to_dtype(DType::F32)?;
+        if ours.dims() != theirs.dims() {
+            return Err(bad(format!(
+                "{name} has the shape {:?}, this model computes {:?}",
+                theirs.dims(),
+                ours.dims()
+            )));
+        }
+        let deviation = inputs.masked_deviation(ours, &theirs)?;
+        report.compared.push(Deviation {
+            output: name.clone(),
+            deviation,
+        });
+        // A NaN is no small deviation.
+        if deviation.is_nan() || deviation > golden.tolerance {
+            failures.push(Failure::Golden {
+                output: name.clone(),
+                deviation,
+                tolerance: golden.tolerance,
+            });
+        }
+    }
+    if report.compared.is_empty() {
+        return Err(bad(format!(
+            "it holds no output of this model, such as {prefix}hidden or {prefix}logits"
+        )));
+    }
+    Ok(report)
+}
+
+struct Inputs {
+    input_ids: Tensor,
+    token_type_ids: Option<Tensor>,
+    attention_mask: Option<Tensor>,
+}
+
+impl Inputs {
+    fn new(
+        reference: &HashMap<String, Tensor>,
+        config: &ElectraConfig,
+    ) -> std::result::Result<Self, String> {
+        let [ids, mask, types] = INPUTS;
+        let input = |name: &str, limit: usize| {
+            let Some(tensor) = reference.get(name) else {
+                return Ok(None);
+            };
+            let tensor = ids_of(tensor).map_err(|error| format!("{name}: {error}"))?;
+            let values: Vec<u32> = tensor
+                .flatten_all()
+                .and_then(|flat| flat.to_vec1())
+                .map_err(|error| format!("{name}: {error}"))?;
+            match values.iter().find(|&&id| id as usize >= limit) {
+                Some(id) => Err(format!("{name} holds {id}, this model's end at {limit}")),
+                None => Ok(Some(tensor)),
+            }
+        };
+        let input_ids = input(ids, config.vocab_size)?.ok_or("it has no input_ids")?;
+        let length = match input_ids.dims() {
+            [_, length] if *length > 0 => *length,
+            shape => return Err(format!("input_ids has the shape {shape:?}")),
+        };
+        if length > config.max_position_embeddings {
+            return Err(format!(
+                "its sequences of {length} tokens are longer than this model's {}",
+                config.max_position_embeddings
+            ));
+        }
+        let inputs = Self {
+            token_type_ids: input(types, config.type_vocab_size)?,
+            attention_mask: input(mask, 2)?,
+            input_ids,
+        };
+        for (name, other) in [
+            (mask, &inputs.attention_mask),
+            (types, &inputs.token_type_ids),
+        ] {
+            if other
+                .as_ref()
+                .is_some_and(|t| t.dims() != inputs.input_ids.dims())
+            {
+                return Err(format!("{name} has another shape than input_ids"));
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// The largest deviation of two tensors `[…, batch, sequence, …]` where the mask is 1.
+    fn masked_deviation(&self, ours: &Tensor, theirs: &Tensor) -> Result<f32> {
+        let difference = (ours - theirs)?.abs()?;
+        let (batch, length) = self.input_ids.dims2()?;
+        let mask = match &self.attention_mask {
+            Some(mask) => mask.to_vec2::<u32>()?,
+            None => vec![vec![1; length]; batch],
+        };
+        // `all_layers` has the layers in front.
+        let layers = match difference.dims() {
+            [layers, b, l, _] if (*b, *l) == (batch, length) => *layers,
+            _ => 1,
+        };
+        let rows = difference.reshape((layers, batch, length, ()))?;
+        let mut worst = 0.0_f32;
+        for layer in 0..layers {
+            for (b, mask) in mask.iter().enumerate() {
+                for (l, present) in mask.iter().enumerate() {
+                    if *present == 0 {
+                        continue;
+                    }
+                    let values: Vec<f32> = rows.get(layer)?.get(b)?.get(l)?.to_vec1()?;
+                    for value in values {
+                        if value.is_nan() {
+                            return Ok(value);
+                        }
+                        worst = worst.max(value);
+                    }
+                }
+            }
+        }
+        Ok(worst)
+    }
+}
+
+/// Integers of any width as u32; negative ones wrap around and are then out of range.
+fn ids_of(tensor: &Tensor) -> Result<Tensor> {
+    tensor.to_dtype(DType::I64)?.to_dtype(DType::U32)
+}
+
+/// All outputs that a reference may hold, by name without prefix.
+fn compute(
+    weights: &WeightsFile,
+    config: &ElectraConfig,
+    own: Head,
+    inputs: &Inputs,
+) -> Result<HashMap<&'static str, Tensor>> {
+    let vb = weights.var_builder();
+    let model = ElectraModel::load(vb.clone(), config)?;
+    let batch = Batch {
+        input_ids: &inputs.input_ids,
+        token_type_ids: inputs.token_type_ids.as_ref(),
+        attention_mask: inputs.attention_mask.as_ref(),
+    };
+    let hidden = model.forward_with(&batch, Attend::Everywhere, true)?;
+    let all = hidden.all.expect("asked for");
+    let (embedded, layers) = all.split_first().expect("the embeddings are there");
+    let mut outputs = HashMap::from([
+        ("embedding_output", embedded.clone()),
+        ("hidden", hidden.last.clone()),
+    ]);
+    if !layers.is_empty() {
+        outputs.insert("all_layers", Tensor::stack(layers, 0)?);
+    }
+    match own {
+        Head::PreTraining => {
+            let head = DiscriminatorHead::load(vb, config)?;
+            outputs.insert("logits", head.forward(&hidden.last)?);
+        }
+        Head::MaskedLm | Head::CausalLm => {
+            let head = LanguageModelHead::load(vb, config, model.word_embeddings())?;
+            outputs.insert("logits", head.forward(&hidden.last)?);
+        }
+        _ => {}
+    }
+    Ok(outputs)
+}

@@ -1,0 +1,476 @@
+//! Proves that a converted folder is right, or says what is wrong with it.
+//!
+//! | check | asks | in |
+//! |---|---|---|
+//! | structure | does each of the eight classes find the tensors that it expects? | `structure` |
+//! | bits | is each tensor its variable, transformed back, by the checkpoint's CRC-32C? | `bits` |
+//! | values | are all numbers finite, and is no tensor constant? | `values` |
+//! | forward | does each class compute something finite that padding and order do not change? | `forward` |
+//! | golden | does it compute what a reference computed? (where there is one) | `golden` |
+//!
+//! # What proves what
+//!
+//! Against the checkpoint ([`Original::Checkpoint`]) *bits* proves that every tensor holds the bytes
+//! of the variable that the name table says, whatever happened to the file since. For that the
+//! `.index` file is enough: it holds the CRC-32C of every variable. Rounded tensors (`--dtype`) are
+//! compared value by value, which needs the data.
+//!
+//! Without the checkpoint ([`Original::Recorded`]) *bits* compares with the checksums that the
+//! conversion noted in the metadata. That proves that no tensor has changed, moved or been swapped
+//! since; not that the conversion was right, nor that nobody changed tensor and note together.
+//!
+//! Neither can tell a wrong head count or activation in config.json: shapes fit and numbers stay
+//! finite. *golden* can, and so can a `.meta` file beside the checkpoint.
+
+mod bits;
+mod forward;
+mod golden;
+mod structure;
+mod values;
+
+pub use bits::BitsReport;
+pub use forward::HeadOutput;
+pub use golden::{Deviation, GoldenReport};
+pub use structure::Structure;
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::checkpoint::Checkpoint;
+use crate::convert::{self, CONFIG_FILE, Plan, WEIGHTS_FILE};
+use crate::electra::head::{DECODER_WEIGHT, WORD_EMBEDDINGS};
+use crate::electra::{ElectraConfig, Head};
+use crate::model::{WeightsError, WeightsFile};
+use bits::BitsCheck;
+
+/// The largest config.json read, in bytes.
+const MAX_CONFIG_LEN: u64 = 16 << 20;
+
+/// What the written tensors are compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum Original<'a> {
+    /// The checkpoint, or its `.index` alone, and the plan of the conversion.
+    Checkpoint(&'a Checkpoint, &'a Plan),
+    /// The checksums that the conversion noted in the metadata.
+    Recorded,
+}
+
+/// Reference outputs to compare with.
+#[derive(Clone, Copy, Debug)]
+pub struct Golden<'a> {
+    /// A safetensors file with a batch and what should come of it.
+    pub path: &'a Path,
+    /// The largest absolute deviation allowed.
+    pub tolerance: f32,
+}
+
+/// The largest deviation from the original graph that is put down to the order of additions.
+pub const GOLDEN_TOLERANCE: f32 = 2e-5;
+
+/// One of the eight classes.
+#[derive(Debug)]
+pub struct HeadReport {
+    /// The class.
+    pub head: Head,
+    /// Which tensors it finds.
+    pub structure: Structure,
+    /// What it computed; `None` where an earlier failure left nothing to run.
+    pub output: Option<HeadOutput>,
+}
+
+/// The outcome of all checks.
+#[derive(Debug)]
+pub struct Report {
+    /// The class that the folder is written for.
+    pub own: Head,
+    /// All classes.
+    pub heads: Vec<HeadReport>,
+    /// The comparison with the checkpoint.
+    pub bits: BitsReport,
+    /// Tensors whose elements are all the same.
+    pub constant: Vec<String>,
+    /// The comparison with reference outputs, where there are some.
+    pub golden: Option<GoldenReport>,
+    /// Everything that is wrong; empty when the folder is right.
+    pub failures: Vec<Failure>,
+    /// Time taken, in seconds.
+    pub seconds: f64,
+}
+
+impl Report {
+    /// True when nothing is wrong.
+    pub fn passed(&self) -> bool {
+        self.failures.is_empty()
+    }
+
+    /// The first failure, and how many more there are.
+    pub fn summary(&self) -> String {
+        match &self.failures[..] {
+            [] => "nothing is wrong".to_owned(),
+            [only] => only.to_string(),
+            [first, rest @ ..] => format!("{first}; and {} more", rest.len()),
+        }
+    }
+}
+
+/// Verifies `folder`, which holds `config.json` and `model.safetensors`.
+///
+/// What is wrong with the model is in the [`Report`]; an error means that there was nothing to look
+/// at.
+pub fn verify(
+    folder: &Path,
+    original: Original<'_>,
+    golden: Option<Golden<'_>>,
+) -> Result<Report, Error> {
+    let start = Instant::now();
+    let config = read_config(&folder.join(CONFIG_FILE))?;
+    let weights = WeightsFile::open(&folder.join(WEIGHTS_FILE))?;
+    let own = config
+        .architectures
+        .first()
+        .and_then(|class| Head::of_class(class))
+        .unwrap_or(Head::Model);
+    let mut failures = Vec::new();
+
+    if let Original::Checkpoint(_, plan) = original {
+        compare_config(&config, plan, &mut failures);
+    }
+    let structures = structure::check(&weights, &config, own, &mut failures);
+    let (bits, constant) = check_tensors(&weights, original, &mut failures)?;
+    check_tied_decoder(&weights, &mut failures)?;
+
+    // A model that cannot be loaded, or computes NaN by its weights, has nothing more to tell.
+    let runs = failures.iter().all(|failure| !failure.stops_forward());
+    let mut outputs = Vec::new();
+    let mut golden_report = None;
+    if runs {
+        outputs = forward::check(&weights, &config, &mut failures)?;
+        golden_report = golden
+            .map(|golden| golden::check(&weights, &config, own, golden, &mut failures))
+            .transpose()?;
+    }
+    let heads = structures
+        .into_iter()
+        .map(|(head, structure)| HeadReport {
+            head,
+            structure,
+            output: outputs
+                .iter()
+                .position(|(ran, _)| *ran == head)
+                .map(|at| outputs.swap_remove(at).1),
+        })
+        .collect();
+    Ok(Report {
+        own,
+        heads,
+        bits,
+        constant,
+        golden: golden_report,
+        failures,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// Compares config.json with what shapes and training graph say.
+fn compare_config(config: &ElectraConfig, plan: &Plan, failures: &mut Vec<Failure>) {
+    let [found, expected] =
+        [config, plan.config()].map(|config| serde_json::to_value(config).expect("plain data"));
+    for (&key, source) in &plan.inferred.sources {
+        if source.is_evidence() && found[key] != expected[key] {
+            failures.push(Failure::Config {
+                key,
+                found: found[key].to_string(),
+                expected: format!("{} ({source})", expected[key]),
+            });
+        }
+    }
+}
+
+/// Reads a config.json.
+pub fn read_config(path: &Path) -> Result<ElectraConfig, Error> {
+    let io_error = |source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let bad = |what: String| Error::Config {
+        path: path.to_owned(),
+        what,
+    };
+    let len = fs::metadata(path).map_err(io_error)?.len();
+    if len > MAX_CONFIG_LEN {
+        return Err(bad(format!("{len} bytes is too long for a configuration")));
+    }
+    let text = fs::read(path).map_err(io_error)?;
+    serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))
+}
+
+/// Reads every tensor once, for the checks of its bits and its values.
+fn check_tensors(
+    weights: &WeightsFile,
+    original: Original<'_>,
+    failures: &mut Vec<Failure>,
+) -> Result<(BitsReport, Vec<String>), Error> {
+    let mut bits = BitsCheck::new(weights, original, failures);
+    let mut constant = Vec::new();
+    for (name, info) in weights.tensors() {
+        let (start, end) = info.data_offsets;
+        let mut bytes = convert::AlignedBytes::zeroed(end - start);
+        weights.read(info, bytes.as_bytes_mut())?;
+        match values::check(&bytes, info) {
+            values::Values::Ordinary => {}
+            values::Values::Constant => constant.push(name.clone()),
+            values::Values::NotFinite { index, value } => failures.push(Failure::NotFinite {
+                tensor: name.clone(),
+                index,
+                value,
+            }),
+        }
+        bits.check(&name, info, bytes, failures)?;
+    }
+    Ok((bits.report(), constant))
+}
+
+/// A decoder in the file must be the word embeddings: transformers 4 ties it whatever it is, 5 keeps
+/// it, so that one file would be two models.
+fn check_tied_decoder(weights: &WeightsFile, failures: &mut Vec<Failure>) -> Result<(), Error> {
+    let (Some(decoder), Some(words)) =
+        (weights.info(DECODER_WEIGHT), weights.info(WORD_EMBEDDINGS))
+    else {
+        return Ok(());
+    };
+    let read = |info: &safetensors::tensor::TensorInfo| {
+        let mut bytes = vec![0; info.data_offsets.1 - info.data_offsets.0];
+        weights.read(info, &mut bytes).map(|()| bytes)
+    };
+    if read(decoder)? != read(words)? {
+        failures.push(Failure::Untied);
+    }
+    Ok(())
+}
+
+/// Something that is wrong with a folder.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// A tensor that the folder's own class needs.
+    Missing {
+        /// Name of the tensor.
+        tensor: String,
+        /// The class.
+        head: Head,
+    },
+    /// A tensor that the folder's own class has no place for.
+    Unexpected {
+        /// Name of the tensor.
+        tensor: String,
+        /// The class.
+        head: Head,
+    },
+    /// A tensor of another shape than config.json gives it.
+    Mismatched {
+        /// Name of the tensor.
+        tensor: String,
+        /// Its shape in the file.
+        found: Vec<usize>,
+        /// Its shape by config.json.
+        expected: Vec<usize>,
+    },
+    /// More layers in config.json than tensors in the file.
+    TooManyLayers {
+        /// `num_hidden_layers`
+        layers: usize,
+        /// Number of tensors.
+        tensors: usize,
+    },
+    /// A tensor that is not its variable.
+    Different {
+        /// Name of the tensor.
+        tensor: String,
+        /// Name of the variable, where it is known.
+        variable: Option<String>,
+        /// What differs.
+        what: String,
+    },
+    /// A tensor in one list and not in the other.
+    NotInOriginal {
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// A tensor of the original that the file does not have.
+    NotInFile {
+        /// Name of the tensor.
+        tensor: String,
+    },
+    /// The notes of the conversion cannot be read.
+    BadRecord {
+        /// What is wrong with them.
+        what: String,
+    },
+    /// config.json differs from what the checkpoint says.
+    Config {
+        /// The key.
+        key: &'static str,
+        /// In config.json.
+        found: String,
+        /// By the checkpoint.
+        expected: String,
+    },
+    /// A NaN or an infinity.
+    NotFinite {
+        /// Name of the tensor.
+        tensor: String,
+        /// Index of the element, row-major.
+        index: usize,
+        /// `NaN`, `inf` or `-inf`.
+        value: f64,
+    },
+    /// The file's decoder is not the word embeddings.
+    Untied,
+    /// A class computed a NaN or an infinity, or the wrong shape, or could not be loaded.
+    Forward {
+        /// The class.
+        head: Head,
+        /// What happened.
+        what: String,
+    },
+    /// An output is further from its reference than allowed.
+    Golden {
+        /// Name of the output.
+        output: String,
+        /// The largest absolute deviation.
+        deviation: f32,
+        /// The largest allowed.
+        tolerance: f32,
+    },
+}
+
+impl Failure {
+    /// True when no forward pass makes sense any more.
+    fn stops_forward(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. }
+                | Self::Mismatched { .. }
+                | Self::TooManyLayers { .. }
+                | Self::NotFinite { .. }
+        )
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { tensor, head } => {
+                write!(f, "tensor {tensor} is missing, which {head} needs")
+            }
+            Self::Unexpected { tensor, head } => {
+                write!(
+                    f,
+                    "tensor {tensor} is in the file, {head} has no place for it"
+                )
+            }
+            Self::Mismatched {
+                tensor,
+                found,
+                expected,
+            } => write!(
+                f,
+                "tensor {tensor} has the shape {found:?}, by {CONFIG_FILE} it should be {expected:?}"
+            ),
+            Self::TooManyLayers { layers, tensors } => write!(
+                f,
+                "{CONFIG_FILE} says num_hidden_layers {layers}, the file has only {tensors} tensors"
+            ),
+            Self::Different {
+                tensor,
+                variable: Some(variable),
+                what,
+            } => write!(f, "tensor {tensor} is not variable {variable}: {what}"),
+            Self::Different { tensor, what, .. } => {
+                write!(f, "tensor {tensor} is not what was converted: {what}")
+            }
+            Self::NotInOriginal { tensor } => {
+                write!(
+                    f,
+                    "tensor {tensor} comes from no variable of the checkpoint"
+                )
+            }
+            Self::NotInFile { tensor } => {
+                write!(f, "tensor {tensor} was converted and is not in the file")
+            }
+            Self::BadRecord { what } => write!(
+                f,
+                "the checksums in the metadata of {WEIGHTS_FILE} cannot be read: {what}"
+            ),
+            Self::Config {
+                key,
+                found,
+                expected,
+            } => write!(
+                f,
+                "{CONFIG_FILE} says {key} {found}, by the checkpoint it is {expected}"
+            ),
+            Self::NotFinite {
+                tensor,
+                index,
+                value,
+            } => write!(f, "tensor {tensor} has {value} at element {index}"),
+            Self::Untied => write!(
+                f,
+                "tensor {DECODER_WEIGHT} differs from {WORD_EMBEDDINGS}, to which it is tied"
+            ),
+            Self::Forward { head, what } => write!(f, "{head} {what}"),
+            Self::Golden {
+                output,
+                deviation,
+                tolerance,
+            } => write!(
+                f,
+                "output {output} is {deviation:.1e} away from its reference, more than \
+                 {tolerance:.1e}: head count, activation or weights are not those of the reference"
+            ),
+        }
+    }
+}
+
+/// Why there was nothing to verify.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// config.json is none.
+    #[error("{} is no ELECTRA configuration: {what}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// model.safetensors, or a file of reference outputs, is none.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The checkpoint to compare with cannot be read.
+    #[error(transparent)]
+    Original(#[from] convert::Error),
+    /// Reference outputs that are not as they should be.
+    #[error("{}: {what}", path.display())]
+    Golden {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A computation failed for another reason than the model.
+    #[error("the forward pass failed")]
+    Candle(#[from] candle_core::Error),
+}
