@@ -13,6 +13,7 @@
 //! | [`electra`] | ELECTRA: roles of variables, the two models, their configuration, the names |
 //! | [`mod@convert`] | the plan of an export, writing and publishing it |
 //! | [`model`] | ELECTRA in candle, with eight heads |
+//! | [`tokenizer`] | from a vocab.txt to the tokenizer files |
 //! | [`verify`] | what must be true of a converted folder |
 //!
 //! ```no_run
@@ -39,6 +40,7 @@ pub mod checkpoint;
 pub mod convert;
 pub mod electra;
 pub mod model;
+pub mod tokenizer;
 pub mod verify;
 
 mod request;
@@ -53,7 +55,7 @@ pub use source::Source;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use convert::{CONFIG_FILE, Stage, WEIGHTS_FILE, provenance, write_config, write_safetensors};
+use convert::{CONFIG_FILE, Stage, WEIGHTS_FILE, provenance, write_safetensors, write_text};
 use verify::{Original, Report};
 
 /// Writes the planned models, verifies them and publishes them together.
@@ -70,29 +72,23 @@ pub fn convert(
         checkpoint.check_present(&tensor.variable)?;
     }
     let step = source.step()?;
-    // The weights last: their presence says that the rest is there.
-    let files = [CONFIG_FILE, WEIGHTS_FILE]
-        .iter()
-        .flat_map(|file| plans.iter().map(|plan| request.below_out(plan.model, file)))
-        .collect();
-    let stage = Stage::new(&request.out, files, request.force)?;
+    let texts = plans.iter().map(texts).collect::<Result<Vec<_>, _>>()?;
+    let stage = Stage::new(&request.out, request.files(&plans), request.force)?;
 
     let mut exports = Vec::with_capacity(plans.len());
-    for plan in plans {
-        let config = request.below_out(plan.model, CONFIG_FILE);
-        let weights = request.below_out(plan.model, WEIGHTS_FILE);
+    for (plan, texts) in std::iter::zip(plans, texts) {
+        let mut files = Vec::new();
+        for (name, text) in texts {
+            let below = request.below_out(plan.model, name);
+            let len = write_text(&text, &stage.path(&below))?;
+            files.push((request.out.join(below), len));
+        }
+        let below = request.below_out(plan.model, WEIGHTS_FILE);
         let metadata = provenance(&plan, checkpoint.location(), step);
-        let staged = stage.path(&weights);
-        let files = vec![
-            (
-                request.out.join(&config),
-                write_config(&plan, &stage.path(&config))?,
-            ),
-            (
-                request.out.join(&weights),
-                write_safetensors(&plan, checkpoint, &metadata, &staged, progress)?,
-            ),
-        ];
+        let staged = stage.path(&below);
+        let len = write_safetensors(&plan, checkpoint, &metadata, &staged, progress)?;
+        files.push((request.out.join(below), len));
+
         let report = request
             .verify
             .then(|| prove(checkpoint, &plan, staged.parent().unwrap_or(&staged)))
@@ -108,6 +104,15 @@ pub fn convert(
     }
     stage.publish()?;
     Ok(exports)
+}
+
+/// The files of an export that are text, with their contents.
+fn texts(plan: &Plan) -> Result<Vec<(&'static str, String)>, convert::Error> {
+    let mut texts = vec![(CONFIG_FILE, plan.config().to_json())];
+    if let Some(tokenizer) = &plan.tokenizer {
+        texts.extend(tokenizer.files(plan.config().max_position_embeddings)?);
+    }
+    Ok(texts)
 }
 
 /// Verifies a staged model; a failed check is an error.

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::convert::{Plan, PlanOptions};
+use crate::convert::{CONFIG_FILE, Plan, PlanOptions, WEIGHTS_FILE};
 use crate::electra::{self, Model};
+use crate::tokenizer;
 use crate::verify::Report;
 use crate::{Error, Source};
 
@@ -30,6 +31,23 @@ impl Request {
         } else {
             PathBuf::from(file)
         }
+    }
+
+    /// Every file to write, below `out`. The weights come last: their presence says that the rest is
+    /// there.
+    pub(crate) fn files(&self, plans: &[Plan]) -> Vec<PathBuf> {
+        let below = |file: &str| {
+            plans
+                .iter()
+                .map(|plan| self.below_out(plan.model, file))
+                .collect()
+        };
+        let with_vocabulary = plans.iter().any(|plan| plan.tokenizer.is_some());
+        let texts = tokenizer::FILES.iter().filter(|_| with_vocabulary);
+        let files = [CONFIG_FILE].iter().chain(texts).chain(&[WEIGHTS_FILE]);
+        files
+            .flat_map(|file| -> Vec<PathBuf> { below(file) })
+            .collect()
     }
 
     /// One plan for each model.

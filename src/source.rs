@@ -1,12 +1,13 @@
 //! An open checkpoint, understood as far as its index goes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::checkpoint::{self, Checkpoint, MetaGraph};
 use crate::convert::{Plan, PlanOptions, TargetDtype};
 use crate::electra::infer::Stated;
 use crate::electra::{ElectraConfig, Head, Inventory, Model, Rename, Role, Setup};
+use crate::tokenizer::VOCAB_FILE;
 
 /// An open checkpoint whose variables have their roles.
 #[derive(Debug)]
@@ -48,6 +49,21 @@ impl Source {
         Ok(Setup::of(&self.inventory)?)
     }
 
+    /// Where a vocabulary may lie: beside the checkpoint, and in the folder above, where the original
+    /// code keeps it.
+    pub fn vocabulary_places(&self) -> Vec<PathBuf> {
+        let folder = self.checkpoint.location().folder();
+        let above = folder
+            .canonicalize()
+            .ok()
+            .and_then(|folder| Some(folder.parent()?.to_owned()));
+        [Some(folder.to_owned()), above]
+            .into_iter()
+            .flatten()
+            .map(|folder| folder.join(VOCAB_FILE))
+            .collect()
+    }
+
     /// Plans the export of one model.
     pub fn plan(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
         Ok(Plan::new(
@@ -80,6 +96,7 @@ impl Source {
             },
             allow_unknown: true,
             allow_inexact: true,
+            tokenizer: None,
         };
         self.plan(model, &options)
     }

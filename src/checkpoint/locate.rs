@@ -36,6 +36,11 @@ impl Location {
         &self.prefix
     }
 
+    /// The folder that the files are in.
+    pub fn folder(&self) -> &Path {
+        parent(&self.prefix)
+    }
+
     /// The last part of the prefix, such as `model.ckpt-400`.
     pub fn name(&self) -> String {
         file_name(&self.prefix)

@@ -112,6 +112,15 @@ pub(crate) struct ConvertArgs {
     /// Publish without verifying
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// Take this vocabulary, or `none` to go without [default: vocab.txt beside CKPT or above]
+    #[arg(long, value_name = "FILE", help_heading = "Tokenizer")]
+    pub(crate) vocab: Option<PathBuf>,
+    /// Whether text is lower-cased [default: unless the vocabulary has cased words]
+    #[arg(long, value_name = "BOOL", help_heading = "Tokenizer")]
+    pub(crate) do_lower_case: Option<bool>,
+    /// Whether accents are taken off [default: as text is lower-cased]
+    #[arg(long, value_name = "BOOL", help_heading = "Tokenizer")]
+    pub(crate) strip_accents: Option<bool>,
     /// Export a generator although transformers computes its head with another activation
     #[arg(long)]
     pub(crate) allow_inexact: bool,

@@ -11,6 +11,7 @@ use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
 use electra_convert::convert::Error as ConvertError;
 use electra_convert::electra::infer::{ConfigFile, Stated};
+use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
 use electra_convert::{Error, Plan, PlanOptions, Request, Source, convert};
 use serde_json::json;
 
@@ -44,6 +45,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         dtype: args.dtype.into(),
         allow_unknown: args.stated.allow_unknown,
         allow_inexact: args.allow_inexact,
+        tokenizer: tokenizer(args, &source)?,
     };
     let model = match args.model {
         Some(model) => model,
@@ -145,6 +147,45 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<Stated> {
         hidden_act: args.hidden_act.map(|arg| arg.0),
         config,
     })
+}
+
+/// Finds and reads the vocabulary; warns where there is none.
+fn tokenizer(args: &ConvertArgs, source: &Source) -> anyhow::Result<Option<TokenizerSetup>> {
+    let path = match &args.vocab {
+        Some(path) if path.as_os_str() == "none" => return Ok(None),
+        Some(path) if path.is_file() => path.clone(),
+        Some(path) => {
+            return Err(Usage(format!("--vocab {}: there is no such file", path.display())).into());
+        }
+        None => {
+            let places = source.vocabulary_places();
+            let Some(path) = places.iter().find(|path| path.is_file()) else {
+                if !args.output.quiet {
+                    let places: Vec<String> = places
+                        .iter()
+                        .map(|path| path.display().to_string())
+                        .collect();
+                    warn(
+                        [format!(
+                            "no vocabulary found, so that no tokenizer is written (looked for {}); \
+                         give --vocab FILE",
+                            places.join(" and ")
+                        )]
+                        .into_iter(),
+                    );
+                }
+                return Ok(None);
+            };
+            path.clone()
+        }
+    };
+    let vocabulary = Vocabulary::read(&path).map_err(convert_error)?;
+    let setup = TokenizerSetup::new(vocabulary, args.do_lower_case, args.strip_accents);
+    Ok(Some(setup))
+}
+
+fn convert_error(error: electra_convert::tokenizer::Error) -> Error {
+    ConvertError::from(error).into()
 }
 
 /// Asks on a terminal; elsewhere the answer is an error that teaches the command.

@@ -1,7 +1,7 @@
 //! Exit codes: which there are, and which error gets which.
 
 use electra_convert::model::WeightsError;
-use electra_convert::{Error, checkpoint, convert, electra, verify};
+use electra_convert::{Error, checkpoint, convert, electra, tokenizer, verify};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,8 @@ impl Exit {
             Error::Checkpoint(error) | Error::Electra(electra::Error::Graph(error)) => {
                 Self::of_checkpoint(error)
             }
-            Error::Electra(_) | Error::Overflow { .. } => Self::Model,
+            Error::Tokenizer(tokenizer::Error::Io { .. }) => Self::Failure,
+            Error::Electra(_) | Error::Tokenizer(_) | Error::Overflow { .. } => Self::Model,
             Error::Exists { .. } | Error::FolderInTheWay { .. } | Error::NotAFolder { .. } => {
                 Self::Usage
             }

@@ -117,6 +117,12 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
         "tensors": tensors,
         "left_out": left_out,
         "inexact": plan.inexact,
+        "tokenizer": plan.tokenizer.as_ref().map(|tokenizer| json!({
+            "vocabulary": tokenizer.vocabulary.path().to_string_lossy(),
+            "do_lower_case": tokenizer.do_lower_case,
+            "decided_by": tokenizer.decided_by,
+            "strip_accents": tokenizer.strip_accents,
+        })),
         "warnings": plan.warnings,
     })
 }
@@ -160,6 +166,7 @@ pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose
                 ),
             ],
             ["model".into(), sizes_line(plan)],
+            ["tokenizer".into(), tokenizer_line(plan)],
         ],
     ));
     if verbose {
@@ -192,6 +199,20 @@ pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose
         }
     }
     out
+}
+
+/// Which vocabulary, and whether it lower-cases.
+fn tokenizer_line(plan: &Plan) -> String {
+    let Some(tokenizer) = &plan.tokenizer else {
+        return "none, without a vocabulary".into();
+    };
+    let path = tokenizer.vocabulary.path().display();
+    let case = if tokenizer.do_lower_case {
+        "lower-cased"
+    } else {
+        "cased"
+    };
+    format!("{path}, {case} ({})", tokenizer.decided_by)
 }
 
 fn tensor_row(tensor: &electra_convert::convert::PlannedTensor) -> [String; 4] {

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use crate::checkpoint;
 use crate::checkpoint::Location;
 use crate::electra;
+use crate::tokenizer;
 
 /// Name of the weights; transformers looks for exactly this.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
@@ -43,16 +44,15 @@ impl Progress for () {
     }
 }
 
-/// Writes config.json to `path`; returns its length.
-pub(crate) fn write_config(plan: &Plan, path: &Path) -> Result<u64, Error> {
-    let config = plan.config().to_json();
+/// Writes a file of text and syncs it; returns its length.
+pub(crate) fn write_text(text: &str, path: &Path) -> Result<u64, Error> {
     File::create_new(path)
         .and_then(|mut file| {
-            file.write_all(config.as_bytes())?;
+            file.write_all(text.as_bytes())?;
             file.sync_all()
         })
         .map_err(Error::writing(path))?;
-    Ok(config.len() as u64)
+    Ok(text.len() as u64)
 }
 
 /// The metadata of the weights: `format`, without which transformers does not load them, and where
@@ -91,6 +91,9 @@ pub enum Error {
     /// Its variables are not the model that was asked for.
     #[error(transparent)]
     Electra(#[from] electra::Error),
+    /// The vocabulary is not this model's.
+    #[error(transparent)]
+    Tokenizer(#[from] tokenizer::Error),
     /// A value that the target type cannot hold.
     #[error(
         "tensor {tensor} does not fit {dtype}: element {index} of variable {variable} is {value:e}; \

@@ -12,10 +12,12 @@ use safetensors::Dtype;
 use super::Error;
 use super::transform::Cast;
 use crate::checkpoint::{MetaGraph, Variable};
+use crate::electra::claim::{Claim, Source as ValueSource, agree};
 use crate::electra::config::Activation;
 use crate::electra::infer::{Inferred, Stated, infer};
 use crate::electra::names::{self, Part, Rule, Scopes, TABLE};
 use crate::electra::{Architecture, ElectraConfig, Inventory, Item, Model, Role, Setup};
+use crate::tokenizer::{PAD, TokenizerSetup};
 
 /// Element type of the exported tensors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct PlanOptions {
     pub allow_unknown: bool,
     /// Export a generator whose head transformers computes differently.
     pub allow_inexact: bool,
+    /// The vocabulary to write tokenizer files for.
+    pub tokenizer: Option<TokenizerSetup>,
 }
 
 /// One tensor of the export.
@@ -93,6 +97,8 @@ pub struct Plan {
     pub left_out: Vec<LeftOut>,
     /// What the user should know although nothing failed.
     pub warnings: Vec<String>,
+    /// The tokenizer to write, if there is a vocabulary.
+    pub tokenizer: Option<TokenizerSetup>,
     /// How the export will not compute what the original graph did, if so.
     pub inexact: Option<String>,
 }
@@ -107,13 +113,17 @@ impl Plan {
         options: &PlanOptions,
     ) -> Result<Self, Error> {
         let (architecture, scopes) = setup.place(model)?;
-        let inferred = infer(
+        let mut inferred = infer(
             inventory,
             model,
             (architecture, scopes),
             graph,
             &options.stated,
         )?;
+        if let Some(tokenizer) = &options.tokenizer {
+            tokenizer.check_size(inferred.config.vocab_size)?;
+            take_padding(tokenizer, &mut inferred)?;
+        }
 
         let mut tensors = names::tensors(&inferred.config, architecture.head())
             .map(|(rule, layer)| planned(rule, layer, scopes, inventory, options.dtype))
@@ -142,6 +152,7 @@ impl Plan {
             tensors,
             left_out,
             warnings,
+            tokenizer: options.tokenizer.clone(),
             inexact,
         };
         let dtype = Some(plan.dtype_name().to_owned());
@@ -342,6 +353,26 @@ fn check_head(
         "the logits are not those of the original graph: its head applies {activation}, \
          ElectraForMaskedLM applies gelu (--allow-inexact)"
     )))
+}
+
+/// Takes the id of the padding token from the vocabulary; a config.json must not say otherwise.
+fn take_padding(tokenizer: &TokenizerSetup, inferred: &mut Inferred) -> Result<(), Error> {
+    const KEY: &str = "pad_token_id";
+    let vocabulary = &tokenizer.vocabulary;
+    let told = Claim::new(
+        vocabulary.id(PAD).expect("checked when it was read"),
+        ValueSource::Vocabulary(vocabulary.path().to_owned()),
+    );
+    let stated = match (inferred.sources.get(KEY), inferred.config.pad_token_id) {
+        (Some(source @ ValueSource::ConfigFile(_)), Some(id)) => {
+            Some(Claim::new(id, source.clone()))
+        }
+        _ => None,
+    };
+    let Claim { value, source } = agree(KEY, stated.into_iter().chain([told]))?.expect("not empty");
+    inferred.config.pad_token_id = Some(value);
+    inferred.sources.insert(KEY, source);
+    Ok(())
 }
 
 /// A note on float64 variables that `keep` does not keep.

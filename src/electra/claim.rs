@@ -27,6 +27,8 @@ pub enum Source {
         /// Name of the node.
         node: String,
     },
+    /// A `vocab.txt`.
+    Vocabulary(PathBuf),
     /// What the original code does when it is not told.
     OriginalCode(&'static str),
     /// What transformers takes when it is not told; nothing in a checkpoint tells of it.
@@ -41,6 +43,7 @@ impl Source {
             Self::Option(_) => "option",
             Self::ConfigFile(_) => "config_file",
             Self::Graph { .. } => "meta_graph",
+            Self::Vocabulary(_) => "vocabulary",
             Self::OriginalCode(_) => "original_code",
             Self::TransformersDefault => "transformers_default",
         }
@@ -63,7 +66,7 @@ impl fmt::Display for Source {
             Self::Shape(variable) => write!(f, "the shape of {variable}"),
             Self::Layers(scope) => write!(f, "the layers in {scope}/encoder"),
             Self::Option(option) => f.write_str(option),
-            Self::ConfigFile(path) => write!(f, "{}", path.display()),
+            Self::ConfigFile(path) | Self::Vocabulary(path) => write!(f, "{}", path.display()),
             Self::Graph { path, node } => write!(
                 f,
                 "{node} in {}",

@@ -9,4 +9,5 @@ mod locate;
 mod publish;
 mod support;
 mod synthetic;
+mod tokenizer;
 mod verify;

@@ -14,7 +14,12 @@ fn export(bundle: &Bundle, options: &[&str]) -> (tempfile::TempDir, Run) {
     bundle.write(&prefix);
     let out = folder.path().join("out");
     let mut command = crate::support::command(&[&"--model", &"discriminator", &prefix, &out]);
-    let run = command.args(options).output().unwrap().into();
+    let run = command
+        .args(["--vocab", "none"])
+        .args(options)
+        .output()
+        .unwrap()
+        .into();
     (folder, run)
 }
 
