@@ -11,7 +11,7 @@ use candle_nn::{VarBuilder, VarMap};
 use divan::Bencher;
 use electra_convert::electra::ElectraConfig;
 use electra_convert::model::{Batch, ElectraForPreTraining};
-use electra_convert::verify::{Original, verify};
+use electra_convert::verify::{Original, References, verify};
 use electra_convert::{Model, PlanOptions, Request, Source, convert};
 
 use bundle_writer::{Sizes, discriminator};
@@ -62,11 +62,12 @@ fn base_verification(bencher: Bencher<'_, '_>) {
         options: PlanOptions::default(),
         force: false,
         verify: false,
+        text: None,
     };
     let plans = request.plan(&source).unwrap();
     convert(&source, &request, plans, &()).unwrap();
     bencher.bench_local(|| {
-        let report = verify(&out, Original::Recorded, None).unwrap();
+        let report = verify(&out, Original::Recorded, References::default()).unwrap();
         assert!(report.passed(), "{}", report.summary());
     });
 }

@@ -14,6 +14,7 @@
 //! | [`mod@convert`] | the plan of an export, writing and publishing it |
 //! | [`model`] | ELECTRA in candle, with eight heads |
 //! | [`tokenizer`] | from a vocab.txt to the tokenizer files |
+//! | [`probe`] | what a converted model makes of text |
 //! | [`verify`] | what must be true of a converted folder |
 //!
 //! ```no_run
@@ -26,6 +27,7 @@
 //!     options: PlanOptions::default(),
 //!     force: false,
 //!     verify: true,
+//!     text: None,
 //! };
 //! let plans = request.plan(&source)?;
 //! let exports = convert(&source, &request, plans, &())?;
@@ -40,6 +42,7 @@ pub mod checkpoint;
 pub mod convert;
 pub mod electra;
 pub mod model;
+pub mod probe;
 pub mod tokenizer;
 pub mod verify;
 
@@ -49,14 +52,14 @@ mod source;
 pub use checkpoint::Checkpoint;
 pub use convert::{Plan, PlanOptions, Progress, TargetDtype};
 pub use electra::{Inventory, Model, Rename, Setup};
-pub use request::{Export, Request};
+pub use request::{Export, Request, TextRequest};
 pub use source::Source;
 
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::PathBuf;
 
 use convert::{CONFIG_FILE, Stage, WEIGHTS_FILE, provenance, write_safetensors, write_text};
-use verify::{Original, Report};
+use verify::{Original, References, Report, Text};
 
 /// Writes the planned models, verifies them and publishes them together.
 ///
@@ -91,7 +94,7 @@ pub fn convert(
 
         let report = request
             .verify
-            .then(|| prove(checkpoint, &plan, staged.parent().unwrap_or(&staged)))
+            .then(|| prove(source, request, &plan, &stage, progress))
             .transpose()?;
         if progress.advance(0) == ControlFlow::Break(()) {
             return Err(convert::Error::Interrupted.into());
@@ -116,8 +119,30 @@ fn texts(plan: &Plan) -> Result<Vec<(&'static str, String)>, convert::Error> {
 }
 
 /// Verifies a staged model; a failed check is an error.
-fn prove(checkpoint: &Checkpoint, plan: &Plan, folder: &Path) -> Result<Report, Error> {
-    let report = verify::verify(folder, Original::Checkpoint(checkpoint, plan), None)?;
+fn prove(
+    source: &Source,
+    request: &Request,
+    plan: &Plan,
+    stage: &Stage,
+    progress: &dyn Progress,
+) -> Result<Report, Error> {
+    let weights = stage.path(&request.below_out(plan.model, WEIGHTS_FILE));
+    let folder = weights.parent().unwrap_or(&weights);
+    let generator = match &request.text {
+        Some(_) if plan.model == Model::Discriminator => {
+            stage_generator(source, request, stage, progress)?
+        }
+        _ => None,
+    };
+    let text = request.text.as_ref().map(|text| Text {
+        text: &text.text,
+        path: &text.path,
+        generator: generator.as_deref(),
+        seed: text.seed,
+    });
+    let references = References { golden: None, text };
+    let original = Original::Checkpoint(source.checkpoint(), plan);
+    let report = verify::verify(folder, original, references)?;
     if report.passed() {
         return Ok(report);
     }
@@ -125,6 +150,30 @@ fn prove(checkpoint: &Checkpoint, plan: &Plan, folder: &Path) -> Result<Report, 
         model: plan.model,
         report: Box::new(report),
     })
+}
+
+/// Writes the generator of the checkpoint beside the staged files, for a measurement that needs it;
+/// `None` where there is none. It goes with the stage.
+fn stage_generator(
+    source: &Source,
+    request: &Request,
+    stage: &Stage,
+    progress: &dyn Progress,
+) -> Result<Option<PathBuf>, Error> {
+    if source.setup()?.place(Model::Generator).is_err() {
+        return Ok(None);
+    }
+    let mut options = request.options_beside(source, Model::Generator)?;
+    options.allow_inexact = true;
+    let plan = source.plan(Model::Generator, &options)?;
+    let folder = stage.scratch(Model::Generator.key())?;
+    for (name, text) in texts(&plan)? {
+        write_text(&text, &folder.join(name))?;
+    }
+    let weights = folder.join(WEIGHTS_FILE);
+    let metadata = provenance(&plan, source.checkpoint().location(), None);
+    write_safetensors(&plan, source.checkpoint(), &metadata, &weights, progress)?;
+    Ok(Some(folder))
 }
 
 /// Why there is no export.

@@ -21,6 +21,19 @@ pub struct Request {
     pub force: bool,
     /// Verify what was written before it is published.
     pub verify: bool,
+    /// Measure the models on text as part of verification.
+    pub text: Option<TextRequest>,
+}
+
+/// Text to measure a model on.
+#[derive(Clone, Debug)]
+pub struct TextRequest {
+    /// A few kilobytes in the model's language.
+    pub text: String,
+    /// The file that it comes from, for messages.
+    pub path: PathBuf,
+    /// Fixes what is drawn at random.
+    pub seed: u64,
 }
 
 impl Request {
@@ -55,15 +68,28 @@ impl Request {
         self.models
             .iter()
             .map(|&model| {
-                let mut options = self.options.clone();
-                // With both models, what is said of the configuration describes the discriminator.
-                let (_, scopes) = source.setup()?.place(model)?;
-                if self.models.len() > 1 && electra::setup::follows_head_rule(model, scopes) {
-                    options.stated = options.stated.for_generator_beside();
+                if self.models.len() > 1 {
+                    source.plan(model, &self.options_beside(source, model)?)
+                } else {
+                    source.plan(model, &self.options)
                 }
-                source.plan(model, &options)
             })
             .collect()
+    }
+
+    /// The options for `model` where both models are made: then what is said of the configuration
+    /// describes the discriminator.
+    pub(crate) fn options_beside(
+        &self,
+        source: &Source,
+        model: Model,
+    ) -> Result<PlanOptions, Error> {
+        let mut options = self.options.clone();
+        let (_, scopes) = source.setup()?.place(model)?;
+        if electra::setup::follows_head_rule(model, scopes) {
+            options.stated = options.stated.for_generator_beside();
+        }
+        Ok(options)
     }
 }
 

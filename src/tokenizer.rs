@@ -17,8 +17,9 @@ use tokenizers::Tokenizer;
 
 /// The vocabulary's name beside a checkpoint, and in an export.
 pub const VOCAB_FILE: &str = "vocab.txt";
+/// The whole tokenizer, as the `tokenizers` crate reads it.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
 /// The other files of a tokenizer.
-const TOKENIZER_FILE: &str = "tokenizer.json";
 const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS_FILE: &str = "special_tokens_map.json";
 /// All files of a tokenizer.

@@ -26,7 +26,8 @@ use super::exit::Exit;
     after_help = "Examples:\n  \
         electra-convert inspect model.ckpt-400          what is inside?\n  \
         electra-convert --model discriminator runs/ out  export the latest checkpoint of a folder\n  \
-        electra-convert verify out                      is it still right?",
+        electra-convert verify out                      is it still right?\n  \
+        electra-convert probe out 'The fox jumps.'       what does it know?",
     after_long_help = Exit::help()
 )]
 pub(crate) struct Cli {
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     /// Verify a converted folder again
     Verify(VerifyArgs),
+    /// Look at what a converted model knows: fill masks, find replaced tokens
+    Probe(ProbeArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell to write it for
@@ -109,6 +112,12 @@ pub(crate) struct ConvertArgs {
     /// Replace the files of an earlier export; other files in OUT are never touched
     #[arg(long)]
     pub(crate) force: bool,
+    /// Also measure the model on this text in its language, with every head count
+    #[arg(long, value_name = "FILE", conflicts_with = "no_verify")]
+    pub(crate) text: Option<PathBuf>,
+    /// Fix what --text draws at random
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "text")]
+    pub(crate) seed: u64,
     /// Publish without verifying
     #[arg(long)]
     pub(crate) no_verify: bool,
@@ -167,8 +176,37 @@ pub(crate) struct VerifyArgs {
     /// The largest deviation from --golden allowed
     #[arg(long, value_name = "X", default_value_t = GOLDEN_TOLERANCE, requires = "golden")]
     pub(crate) tolerance: f32,
+    /// Measure the model on this text in its language, with every head count
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: Option<PathBuf>,
+    /// The generator of the same checkpoint, which --text needs to judge a discriminator
+    #[arg(long, value_name = "DIR", requires = "text")]
+    pub(crate) generator: Option<PathBuf>,
+    /// Fix what --text draws at random
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "text")]
+    pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// A converted folder with a tokenizer
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// The text, with or without [MASK]; after a generator's DIR a discriminator's may come first.
+    /// Without a text, standard input is read, a text a line
+    #[arg(value_name = "TEXT")]
+    pub(crate) words: Vec<std::ffi::OsString>,
+    /// Read texts from this file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Fix what is drawn at random
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Print one JSON document
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -12,7 +13,7 @@ use dialoguer::theme::ColorfulTheme;
 use electra_convert::convert::Error as ConvertError;
 use electra_convert::electra::infer::{ConfigFile, Stated};
 use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
-use electra_convert::{Error, Plan, PlanOptions, Request, Source, convert};
+use electra_convert::{Error, Plan, PlanOptions, Request, Source, TextRequest, convert};
 use serde_json::json;
 
 use super::args::{ConvertArgs, ModelArg, SourceArgs, StatedArgs};
@@ -51,12 +52,21 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         Some(model) => model,
         None => choose_model(args, &source, &options, signals)?,
     };
+    let text = match &args.text {
+        Some(path) => Some(TextRequest {
+            text: read_text(path)?,
+            path: path.clone(),
+            seed: args.seed,
+        }),
+        None => None,
+    };
     let request = Request {
         models: model.models(),
         out: args.out.clone().expect("clap requires it"),
         options,
         force: args.force,
         verify: !args.no_verify,
+        text,
     };
 
     let start = Instant::now();
@@ -147,6 +157,21 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<Stated> {
         hidden_act: args.hidden_act.map(|arg| arg.0),
         config,
     })
+}
+
+/// The most text read, in bytes: a few kilobytes are enough, and time grows with it.
+const MAX_TEXT_LEN: u64 = 1 << 20;
+
+/// Reads the file of `--text`.
+pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
+    let usage = |what: String| Usage(format!("--text {}: {what}", path.display()));
+    let len = fs::metadata(path)
+        .map_err(|error| usage(error.to_string()))?
+        .len();
+    if len > MAX_TEXT_LEN {
+        return Err(usage(format!("{len} bytes; a few kilobytes are enough")).into());
+    }
+    Ok(fs::read_to_string(path).map_err(|error| usage(error.to_string()))?)
 }
 
 /// Finds and reads the vocabulary; warns where there is none.

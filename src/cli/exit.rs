@@ -1,6 +1,6 @@
 //! Exit codes: which there are, and which error gets which.
 
-use electra_convert::model::WeightsError;
+use electra_convert::model::LoadError;
 use electra_convert::{Error, checkpoint, convert, electra, tokenizer, verify};
 
 /// How the program ends.
@@ -63,10 +63,8 @@ impl Exit {
             Error::Convert(error) | Error::Verify(verify::Error::Original(error)) => {
                 Self::of_convert(error)
             }
-            Error::Verify(
-                verify::Error::Io { .. } | verify::Error::Weights(WeightsError::Io { .. }),
-            ) => Self::Failure,
-            Error::Verify(verify::Error::Golden { .. }) => Self::Usage,
+            Error::Verify(verify::Error::Load(LoadError::Io { .. })) => Self::Failure,
+            Error::Verify(verify::Error::Golden { .. } | verify::Error::Probe(_)) => Self::Usage,
             // A folder that cannot even be read as a model is not a right one.
             Error::Rejected { .. } | Error::Verify(_) => Self::Verification,
             _ => Self::Failure,

@@ -6,6 +6,7 @@ mod args;
 mod convert;
 mod exit;
 mod inspect;
+mod probe;
 mod progress;
 mod report;
 mod text;
@@ -29,6 +30,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Convert(args)) => args.output.json,
         Some(Command::Inspect(args)) => args.json,
         Some(Command::Verify(args)) => args.output.json,
+        Some(Command::Probe(args)) => args.json,
         Some(Command::Completions { .. } | Command::Man) => false,
     };
     let result = match cli.command {
@@ -36,6 +38,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Convert(args)) => convert::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Verify(args)) => verify::run(&args),
+        Some(Command::Probe(args)) => probe::run(&args),
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Man) => man(),
     };

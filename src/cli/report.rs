@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 
 use electra_convert::electra::claim::Source as ValueSource;
 use electra_convert::electra::infer::Inferred;
+use electra_convert::probe::text_check::{TextCheck, Verdict};
 use electra_convert::verify::{HeadReport, Report};
 use electra_convert::{Export, Plan, Source};
 use serde_json::{Map, Value, json};
@@ -322,6 +323,7 @@ pub(crate) fn verification_json(report: &Report) -> Value {
         },
         "constant": report.constant,
         "golden": golden,
+        "text": report.text.as_ref().map(text_check_json),
         "failures": failures,
         "seconds": report.seconds,
     })
@@ -380,6 +382,9 @@ pub(crate) fn verification_text(report: &Report, verbose: bool) -> String {
             out.push_str(&format!("  {FAINT}not of this model: {names}{FAINT:#}\n"));
         }
     }
+    if let Some(check) = &report.text {
+        out.push_str(&text_check_text(check));
+    }
     if !report.failures.is_empty() {
         out.push_str(&heading("Failures"));
         for failure in &report.failures {
@@ -432,4 +437,79 @@ fn bits_text(report: &Report) -> String {
         text.push_str(&format!("  {}: {what}\n", count(n, "tensor")));
     }
     text
+}
+
+fn text_check_json(check: &TextCheck) -> Value {
+    let score = if check.is_generator {
+        "accuracy"
+    } else {
+        "auc"
+    };
+    let measured: Vec<Value> = check
+        .measured
+        .iter()
+        .map(|measured| {
+            json!({
+                "heads": measured.heads,
+                "loss": measured.loss,
+                score: measured.score,
+                "better": measured.better,
+            })
+        })
+        .collect();
+    json!({
+        "configured": check.configured,
+        "sequences": check.sequences,
+        "tokens": check.tokens,
+        "measured": measured,
+        "uses_context": check.uses_context,
+        "verdict": match check.verdict {
+            Verdict::Confirmed => "confirmed",
+            Verdict::Undecided(_) => "undecided",
+            Verdict::Contradicted { .. } => "contradicted",
+        },
+    })
+}
+
+/// The ranking of head counts on text.
+fn text_check_text(check: &TextCheck) -> String {
+    let (what, score) = if check.is_generator {
+        ("masked tokens", "accuracy")
+    } else {
+        ("tokens", "AUC")
+    };
+    let mut out = heading(&format!(
+        "Head counts on text ({}, {} {what})",
+        count(check.sequences, "sequence"),
+        check.tokens
+    ));
+    let mut rows = vec![["heads", "loss", score, "better than configured"].map(str::to_owned)];
+    rows.extend(check.measured.iter().map(|measured| {
+        let configured = measured.heads == check.configured;
+        [
+            measured.heads.to_string(),
+            format!("{:.4}", measured.loss),
+            format!("{:.3}", measured.score),
+            if configured {
+                "configured".to_owned()
+            } else {
+                format!("in {:.1} % of samples", measured.better * 100.0)
+            },
+        ]
+    }));
+    out.push_str(&columns(0, &rows));
+    out.push_str(&format!(
+        "  better on the text than on its words in random order: in {:.1} % of samples\n",
+        check.uses_context * 100.0
+    ));
+    let verdict = match check.verdict {
+        Verdict::Confirmed => format!(
+            "confirmed: {} heads are clearly better than any other count",
+            check.configured
+        ),
+        Verdict::Undecided(why) => format!("undecided: {why}"),
+        Verdict::Contradicted { better, .. } => format!("contradicted: {better} heads are better"),
+    };
+    out.push_str(&format!("  {verdict}\n"));
+    out
 }

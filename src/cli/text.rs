@@ -68,6 +68,18 @@ pub(crate) fn columns<const N: usize>(left: usize, rows: &[[String; N]]) -> Stri
     text
 }
 
+/// A bar of up to ten cells for a share between 0 and 1, in eighths of a cell.
+pub(crate) fn bar(share: f32) -> String {
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of eighty eighths"
+    )]
+    let eighths = (share.clamp(0.0, 1.0) * 80.0).round() as usize;
+    format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
+}
+
 /// `1 variable`, `2 variables`.
 pub(crate) fn count(n: usize, noun: &str) -> String {
     let n_text = indicatif::HumanCount(n as u64);
@@ -87,6 +99,14 @@ mod tests {
     fn terminal_escapes_are_not_printed_raw() {
         assert_eq!(printable("a\x1b[31mb\u{202e}"), "a\\u{1b}[31mb\\u{202e}");
         assert_eq!(printable("electra/ä\n"), "electra/ä\n");
+    }
+
+    #[test]
+    fn bars_grow_by_eighths() {
+        assert_eq!(bar(0.0), "");
+        assert_eq!(bar(0.0125), "▏");
+        assert_eq!(bar(0.55), "█████▌");
+        assert_eq!(bar(1.0), "██████████");
     }
 
     #[test]

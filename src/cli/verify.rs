@@ -1,11 +1,13 @@
 //! `electra-convert verify DIR`.
 
 use electra_convert::convert::CONFIG_FILE;
-use electra_convert::verify::{Golden, Original, read_config, verify};
+use electra_convert::model::read_config;
+use electra_convert::verify::{Golden, Original, References, Text, verify};
 use electra_convert::{Error, Source};
 use serde_json::{Value, json};
 
 use super::args::VerifyArgs;
+use super::convert::read_text;
 use super::exit::Failed;
 use super::report;
 
@@ -16,7 +18,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         .as_ref()
         .map(|path| {
             let source = Source::open(path, args.step, &args.rename)?;
-            let config = read_config(&args.folder.join(CONFIG_FILE))?;
+            let config = read_config(&args.folder.join(CONFIG_FILE))
+                .map_err(electra_convert::verify::Error::from)?;
             let plan = source.plan_of(&config)?;
             Ok::<_, Error>((source, plan))
         })
@@ -29,7 +32,17 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         path,
         tolerance: args.tolerance,
     });
-    let report = verify(&args.folder, original, golden).map_err(Error::from)?;
+    let text = args.text.as_deref().map(read_text).transpose()?;
+    let text = std::iter::zip(&text, &args.text)
+        .next()
+        .map(|(text, path)| Text {
+            text,
+            path,
+            generator: args.generator.as_deref(),
+            seed: args.seed,
+        });
+    let references = References { golden, text };
+    let report = verify(&args.folder, original, references).map_err(Error::from)?;
 
     if args.output.json {
         let mut document = json!({

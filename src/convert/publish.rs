@@ -22,6 +22,7 @@ const PREFIX: &str = ".electra-convert-";
 /// Sub-folders of the hidden folder.
 const NEW: &str = "new";
 const OLD: &str = "old";
+const SCRATCH: &str = "scratch";
 
 /// Files that are on their way into OUT.
 #[derive(Debug)]
@@ -91,6 +92,13 @@ impl Stage {
     /// Where to write a file, given by its path below OUT, until it is published.
     pub(crate) fn path(&self, file: &Path) -> PathBuf {
         self.hidden.path().join(NEW).join(file)
+    }
+
+    /// A folder for files that are needed on the way and not published.
+    pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.hidden.path().join(SCRATCH).join(name);
+        fs::create_dir_all(&path).map_err(Error::writing(&path))?;
+        Ok(path)
     }
 
     /// Moves all files to their places; on failure everything is as it was.

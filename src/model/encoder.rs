@@ -31,6 +31,12 @@ impl Encoder {
         Ok(Self { layers })
     }
 
+    pub(super) fn set_attention_heads(&mut self, heads: usize) {
+        for layer in &mut self.layers {
+            layer.attention.heads = heads;
+        }
+    }
+
     /// `embedded` is `[batch, sequence, hidden]`, `attention_mask` `[batch, sequence]`.
     pub fn forward(
         &self,

@@ -7,10 +7,9 @@
 //!
 //! ```no_run
 //! use candle_core::{Device, Tensor};
-//! use electra_convert::electra::ElectraConfig;
-//! use electra_convert::model::{Batch, ElectraForPreTraining, WeightsFile};
+//! use electra_convert::model::{Batch, ElectraForPreTraining, WeightsFile, read_config};
 //!
-//! let config: ElectraConfig = serde_json::from_slice(&std::fs::read("out/config.json")?)?;
+//! let config = read_config("out/config.json".as_ref())?;
 //! let weights = WeightsFile::open("out/model.safetensors".as_ref())?;
 //! let model = ElectraForPreTraining::load(weights.var_builder(), &config)?;
 //!
@@ -38,7 +37,7 @@ pub use heads::{
     ElectraForTokenClassification, LanguageModelHead, MultipleChoiceHead, QuestionAnsweringHead,
     SequenceClassificationHead, SpanLogits, TokenClassificationHead,
 };
-pub use weights::{WeightsError, WeightsFile};
+pub use weights::{LoadError, WeightsFile, read_config};
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -118,6 +117,15 @@ impl ElectraModel {
         let embedded = self.embeddings.forward(batch)?;
         self.encoder
             .forward(embedded, batch.attention_mask, attend, all_layers)
+    }
+
+    /// The same weights, taken as another number of attention heads, which must divide the hidden
+    /// size.
+    #[must_use]
+    pub fn with_attention_heads(&self, heads: usize) -> Self {
+        let mut model = self.clone();
+        model.encoder.set_attention_heads(heads);
+        model
     }
 
     /// The word embeddings, `[vocabulary, embedding]`, which a decoder may be tied to.

@@ -18,16 +18,17 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::checkpoint::source::{LocalFile, ReadAt};
+use crate::electra::ElectraConfig;
 
 /// Length of the header's length.
 const LEN_BYTES: u64 = 8;
 /// The longest header accepted, in bytes, as in the `safetensors` crate.
 const MAX_HEADER_LEN: u64 = 100_000_000;
 
-/// Why a weights file cannot be read.
+/// Why a model's files cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum WeightsError {
+pub enum LoadError {
     /// The operating system refused.
     #[error("cannot read {}", path.display())]
     Io {
@@ -44,6 +45,35 @@ pub enum WeightsError {
         /// What is wrong.
         what: String,
     },
+    /// config.json is none.
+    #[error("{} is no ELECTRA configuration: {what}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// The largest config.json read, in bytes.
+const MAX_CONFIG_LEN: u64 = 16 << 20;
+
+/// Reads a config.json.
+pub fn read_config(path: &Path) -> std::result::Result<ElectraConfig, LoadError> {
+    let io_error = |source| LoadError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let bad = |what: String| LoadError::Config {
+        path: path.to_owned(),
+        what,
+    };
+    let len = std::fs::metadata(path).map_err(io_error)?.len();
+    if len > MAX_CONFIG_LEN {
+        return Err(bad(format!("{len} bytes is too long for a configuration")));
+    }
+    let text = std::fs::read(path).map_err(io_error)?;
+    serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))
 }
 
 /// An open safetensors file. Cloning shares it.
@@ -61,12 +91,12 @@ struct Inner {
 impl WeightsFile {
     /// Opens the file and checks its header: that it is well-formed, and that the tensors fill the
     /// file exactly.
-    pub fn open(path: &Path) -> std::result::Result<Self, WeightsError> {
-        let io_error = |source| WeightsError::Io {
+    pub fn open(path: &Path) -> std::result::Result<Self, LoadError> {
+        let io_error = |source| LoadError::Io {
             path: path.to_owned(),
             source,
         };
-        let bad = |what: String| WeightsError::Header {
+        let bad = |what: String| LoadError::Header {
             path: path.to_owned(),
             what,
         };
@@ -131,13 +161,13 @@ impl WeightsFile {
     ///
     /// # Panics
     /// If `buf` is not as long as the tensor.
-    pub fn read(&self, info: &TensorInfo, buf: &mut [u8]) -> std::result::Result<(), WeightsError> {
+    pub fn read(&self, info: &TensorInfo, buf: &mut [u8]) -> std::result::Result<(), LoadError> {
         let (start, end) = info.data_offsets;
         assert_eq!(buf.len(), end - start, "size of the buffer");
         self.0
             .file
             .read_exact_at(buf, self.0.data_start + start as u64)
-            .map_err(|source| WeightsError::Io {
+            .map_err(|source| LoadError::Io {
                 path: self.0.path.clone(),
                 source,
             })

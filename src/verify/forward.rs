@@ -294,8 +294,8 @@ pub(super) fn deviation(a: &Tensor, b: &Tensor) -> Result<f32> {
     largest(&(a - b)?)
 }
 
-/// A file whose missing tensors are made up, always the same: small numbers from a hash of name and
-/// index, around 1 for the gain of a LayerNorm.
+/// A file whose missing tensors are made up, always the same: small numbers, around 1 for the gain of
+/// a LayerNorm.
 struct Initialised(WeightsFile);
 
 impl SimpleBackend for Initialised {
@@ -303,15 +303,14 @@ impl SimpleBackend for Initialised {
         if self.contains_tensor(name) {
             return self.0.get(s, name, h, dtype, dev);
         }
-        let seed = u64::from(crc32c::crc32c(name.as_bytes())) << 32;
+        let mut random = fastrand::Rng::with_seed(crc32c::crc32c(name.as_bytes()).into());
         let centre = if name.ends_with("LayerNorm.weight") {
             1.0
         } else {
             0.0
         };
-        let values: Vec<f32> = (seed..)
-            .take(s.elem_count())
-            .map(|i| centre + 0.04 * (unit(i) - 0.5))
+        let values: Vec<f32> = (0..s.elem_count())
+            .map(|_| centre + 0.04 * (random.f32() - 0.5))
             .collect();
         Tensor::from_vec(values, s, dev)?.to_dtype(dtype)
     }
@@ -323,13 +322,4 @@ impl SimpleBackend for Initialised {
     fn contains_tensor(&self, name: &str) -> bool {
         self.0.contains_tensor(name)
     }
-}
-
-/// A number in [0, 1) from a hash of `i` (SplitMix64).
-#[allow(clippy::cast_precision_loss, reason = "24 bits fit a float32 exactly")]
-fn unit(i: u64) -> f32 {
-    let mut z = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z >> 40) as f32 / (1 << 24) as f32
 }

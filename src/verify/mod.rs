@@ -6,6 +6,7 @@
 //! | bits | is each tensor its variable, transformed back, by the checkpoint's CRC-32C? | `bits` |
 //! | values | are all numbers finite, and is no tensor constant? | `values` |
 //! | forward | does each class compute something finite that padding and order do not change? | `forward` |
+//! | text | does another head count explain text clearly better? (where there is some) | [`text_check`] |
 //! | golden | does it compute what a reference computed? (where there is one) | `golden` |
 //!
 //! # What proves what
@@ -20,7 +21,7 @@
 //! since; not that the conversion was right, nor that nobody changed tensor and note together.
 //!
 //! Neither can tell a wrong head count or activation in config.json: shapes fit and numbers stay
-//! finite. *golden* can, and so can a `.meta` file beside the checkpoint.
+//! finite. *golden* can, *text* often can, and so can a `.meta` file beside the checkpoint.
 
 mod bits;
 mod forward;
@@ -34,8 +35,6 @@ pub use golden::{Deviation, GoldenReport};
 pub use structure::Structure;
 
 use std::fmt;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -43,11 +42,9 @@ use crate::checkpoint::Checkpoint;
 use crate::convert::{self, CONFIG_FILE, Plan, WEIGHTS_FILE};
 use crate::electra::head::{DECODER_WEIGHT, WORD_EMBEDDINGS};
 use crate::electra::{ElectraConfig, Head};
-use crate::model::{WeightsError, WeightsFile};
+use crate::model::{LoadError, WeightsFile, read_config};
+use crate::probe::text_check::{self, TextCheck, Verdict};
 use bits::BitsCheck;
-
-/// The largest config.json read, in bytes.
-const MAX_CONFIG_LEN: u64 = 16 << 20;
 
 /// What the written tensors are compared with.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +62,28 @@ pub struct Golden<'a> {
     pub path: &'a Path,
     /// The largest absolute deviation allowed.
     pub tolerance: f32,
+}
+
+/// Text to measure the model on.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    /// The text, as it was read from `path`.
+    pub text: &'a str,
+    /// The file that it comes from.
+    pub path: &'a Path,
+    /// The folder of the generator of the same checkpoint, for a discriminator.
+    pub generator: Option<&'a Path>,
+    /// Fixes what is drawn at random.
+    pub seed: u64,
+}
+
+/// What else to compare the model with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct References<'a> {
+    /// Outputs of the original graph.
+    pub golden: Option<Golden<'a>>,
+    /// Text in the model's language.
+    pub text: Option<Text<'a>>,
 }
 
 /// The largest deviation from the original graph that is put down to the order of additions.
@@ -94,6 +113,8 @@ pub struct Report {
     pub constant: Vec<String>,
     /// The comparison with reference outputs, where there are some.
     pub golden: Option<GoldenReport>,
+    /// The measurement on text, where there is some.
+    pub text: Option<TextCheck>,
     /// Everything that is wrong; empty when the folder is right.
     pub failures: Vec<Failure>,
     /// Time taken, in seconds.
@@ -123,7 +144,7 @@ impl Report {
 pub fn verify(
     folder: &Path,
     original: Original<'_>,
-    golden: Option<Golden<'_>>,
+    references: References<'_>,
 ) -> Result<Report, Error> {
     let start = Instant::now();
     let config = read_config(&folder.join(CONFIG_FILE))?;
@@ -146,10 +167,16 @@ pub fn verify(
     let runs = failures.iter().all(|failure| !failure.stops_forward());
     let mut outputs = Vec::new();
     let mut golden_report = None;
+    let mut text_report = None;
     if runs {
         outputs = forward::check(&weights, &config, &mut failures)?;
-        golden_report = golden
+        golden_report = references
+            .golden
             .map(|golden| golden::check(&weights, &config, own, golden, &mut failures))
+            .transpose()?;
+        text_report = references
+            .text
+            .map(|text| check_text(folder, text, &mut failures))
             .transpose()?;
     }
     let heads = structures
@@ -169,6 +196,7 @@ pub fn verify(
         bits,
         constant,
         golden: golden_report,
+        text: text_report,
         failures,
         seconds: start.elapsed().as_secs_f64(),
     })
@@ -189,22 +217,22 @@ fn compare_config(config: &ElectraConfig, plan: &Plan, failures: &mut Vec<Failur
     }
 }
 
-/// Reads a config.json.
-pub fn read_config(path: &Path) -> Result<ElectraConfig, Error> {
-    let io_error = |source| Error::Io {
-        path: path.to_owned(),
-        source,
-    };
-    let bad = |what: String| Error::Config {
-        path: path.to_owned(),
-        what,
-    };
-    let len = fs::metadata(path).map_err(io_error)?.len();
-    if len > MAX_CONFIG_LEN {
-        return Err(bad(format!("{len} bytes is too long for a configuration")));
+/// Measures the model on text with every head count; another that is clearly better is a failure.
+fn check_text(
+    folder: &Path,
+    text: Text<'_>,
+    failures: &mut Vec<Failure>,
+) -> Result<TextCheck, Error> {
+    let check = text_check::run(folder, text.generator, text.text, text.seed)
+        .map_err(|error| error.in_text(text.path))?;
+    if let Verdict::Contradicted { better, confidence } = check.verdict {
+        failures.push(Failure::HeadCount {
+            configured: check.configured,
+            better,
+            confidence,
+        });
     }
-    let text = fs::read(path).map_err(io_error)?;
-    serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))
+    Ok(check)
 }
 
 /// Reads every tensor once, for the checks of its bits and its values.
@@ -336,6 +364,15 @@ pub enum Failure {
         /// What happened.
         what: String,
     },
+    /// Another head count explains the text clearly better.
+    HeadCount {
+        /// `num_attention_heads`
+        configured: usize,
+        /// The count that does better.
+        better: usize,
+        /// Share of bootstrap samples in which it does.
+        confidence: f64,
+    },
     /// An output is further from its reference than allowed.
     Golden {
         /// Name of the output.
@@ -423,6 +460,16 @@ impl fmt::Display for Failure {
                 "tensor {DECODER_WEIGHT} differs from {WORD_EMBEDDINGS}, to which it is tied"
             ),
             Self::Forward { head, what } => write!(f, "{head} {what}"),
+            Self::HeadCount {
+                configured,
+                better,
+                confidence,
+            } => write!(
+                f,
+                "on the text, {better} attention heads do better than the {configured} of \
+                 {CONFIG_FILE} ({:.1} % of bootstrap samples): give --num-attention-heads {better}",
+                confidence * 100.0
+            ),
             Self::Golden {
                 output,
                 deviation,
@@ -440,25 +487,9 @@ impl fmt::Display for Failure {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
-    #[error("cannot read {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// config.json is none.
-    #[error("{} is no ELECTRA configuration: {what}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// model.safetensors, or a file of reference outputs, is none.
+    /// config.json, model.safetensors or a file of reference outputs is none.
     #[error(transparent)]
-    Weights(#[from] WeightsError),
+    Load(#[from] LoadError),
     /// The checkpoint to compare with cannot be read.
     #[error(transparent)]
     Original(#[from] convert::Error),
@@ -470,6 +501,9 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// The text cannot be measured.
+    #[error(transparent)]
+    Probe(#[from] crate::probe::Error),
     /// A computation failed for another reason than the model.
     #[error("the forward pass failed")]
     Candle(#[from] candle_core::Error),

@@ -459,6 +459,7 @@ fn the_library_converts_too() {
         options: PlanOptions::default(),
         force: false,
         verify: true,
+        text: None,
     };
     let plans = request.plan(&source).unwrap();
     let exports = convert(&source, &request, plans, &()).unwrap();

@@ -6,6 +6,8 @@ mod corrupt;
 mod errors;
 mod inspect;
 mod locate;
+mod model;
+mod probe;
 mod publish;
 mod support;
 mod synthetic;

@@ -1,0 +1,280 @@
+//! `electra-convert probe DIR TEXT`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anstyle::{Ansi256Color, Color, Style};
+use anyhow::Context as _;
+use electra_convert::probe::detect::{Suspect, THRESHOLD, detect, game};
+use electra_convert::probe::fill::{Candidate, Filled, fill};
+use electra_convert::probe::{Error as ProbeError, Probe, Tokens};
+use electra_convert::verify::Error as VerifyError;
+use electra_convert::{Error, convert::CONFIG_FILE};
+use serde_json::{Value, json};
+
+use super::args::ProbeArgs;
+use super::exit::Usage;
+use super::report;
+use super::text::{self, HEADING, WARNING, bar, columns, printable};
+
+/// From hardly to surely replaced: green, yellow, red.
+const SCALE: [u8; 6] = [34, 70, 142, 178, 208, 196];
+/// Width of a line of words with numbers under them.
+const LINE_WIDTH: usize = 76;
+
+/// Asks the model in a folder, or plays the game of the paper with two.
+pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
+    let (second, words) = second_folder(&args.words);
+    let texts = texts(args, words)?;
+    if texts.is_empty() {
+        return Err(Usage("there is no text: give some behind DIR".to_owned()).into());
+    }
+    let first = load(&args.folder)?;
+    let second = second.map(load).transpose()?;
+    let mut random = fastrand::Rng::with_seed(args.seed);
+
+    let mut documents = Vec::new();
+    for text in &texts {
+        let tokens = first.tokenize(text).map_err(wrap)?;
+        if tokens.cut > 0 {
+            let style = WARNING;
+            let _ = writeln!(
+                anstream::stderr(),
+                "{style}warning:{style:#} the text is {} too long for this model and was cut",
+                text::count(tokens.cut, "token")
+            );
+        }
+        let answer = match &second {
+            Some(second) => {
+                let suspects = game(&first, second, &tokens, &mut random).map_err(wrap)?;
+                Answer::Suspects(suspects)
+            }
+            None if first.is_generator() => Answer::Filled(fill(&first, &tokens).map_err(wrap)?),
+            None => Answer::Suspects(detect(&first, &tokens).map_err(wrap)?),
+        };
+        if args.json {
+            documents.push(answer.json(text, &tokens));
+        } else {
+            report::print_text(&answer.text(&tokens))?;
+        }
+    }
+    if args.json {
+        report::print_json(&json!({
+            "format_version": report::FORMAT_VERSION,
+            "command": "probe",
+            "status": "probed",
+            "texts": documents,
+        }))?;
+    }
+    Ok(())
+}
+
+fn load(folder: &Path) -> anyhow::Result<Probe> {
+    Probe::load(folder).map_err(wrap)
+}
+
+fn wrap(error: ProbeError) -> anyhow::Error {
+    match error {
+        ProbeError::Load(error) => Error::from(VerifyError::from(error)).into(),
+        error => Error::from(VerifyError::from(error)).into(),
+    }
+}
+
+/// A folder in front of the text is the second model.
+fn second_folder(words: &[OsString]) -> (Option<&Path>, &[OsString]) {
+    match words.split_first() {
+        Some((first, rest)) if Path::new(first).join(CONFIG_FILE).is_file() => {
+            (Some(Path::new(first)), rest)
+        }
+        _ => (None, words),
+    }
+}
+
+fn texts(args: &ProbeArgs, words: &[OsString]) -> anyhow::Result<Vec<String>> {
+    let lines = |text: String| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        lines.map(str::to_owned).collect()
+    };
+    if !words.is_empty() {
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        return Ok(vec![words.join(" ")]);
+    }
+    if let Some(path) = &args.file {
+        let path: &PathBuf = path;
+        let text = fs::read_to_string(path)
+            .map_err(|error| Usage(format!("--file {}: {error}", path.display())))?;
+        return Ok(lines(text));
+    }
+    if io::stdin().is_terminal() {
+        let usage = "give a text, such as: electra-convert probe DIR 'The [MASK] sat on the mat.'";
+        return Err(Usage(usage.to_owned()).into());
+    }
+    let mut text = String::new();
+    io::stdin()
+        .read_to_string(&mut text)
+        .context("cannot read standard input")?;
+    Ok(lines(text))
+}
+
+/// What a model says about a text.
+enum Answer {
+    Filled(Filled),
+    Suspects(Vec<Suspect>),
+}
+
+impl Answer {
+    fn json(&self, text: &str, tokens: &Tokens) -> Value {
+        let candidates = |candidates: &[Candidate]| -> Vec<Value> {
+            candidates
+                .iter()
+                .map(|c| json!({ "piece": c.piece, "probability": c.probability }))
+                .collect()
+        };
+        let mut document = json!({ "text": text, "cut": tokens.cut });
+        let (key, value): (&str, Value) = match self {
+            Self::Filled(Filled::Masks(masks)) => (
+                "masks",
+                masks
+                    .iter()
+                    .map(|(at, best)| json!({ "position": at, "candidates": candidates(best) }))
+                    .collect(),
+            ),
+            Self::Filled(Filled::Words(words)) => ("words", candidates(words).into()),
+            Self::Suspects(suspects) => (
+                "tokens",
+                suspects
+                    .iter()
+                    .map(|suspect| {
+                        json!({
+                            "piece": suspect.piece,
+                            "original": suspect.original,
+                            "replaced": suspect.probability,
+                        })
+                    })
+                    .collect(),
+            ),
+        };
+        document[key] = value;
+        document
+    }
+
+    fn text(&self, tokens: &Tokens) -> String {
+        let mut out = String::new();
+        match self {
+            Self::Filled(Filled::Masks(masks)) => {
+                let line = tokens.pieces.join(" ");
+                out.push_str(&format!("{HEADING}{}{HEADING:#}\n", printable(&line)));
+                for (n, (_, best)) in masks.iter().enumerate() {
+                    if n > 0 {
+                        out.push('\n');
+                    }
+                    out.push_str(&bars(best));
+                }
+            }
+            Self::Filled(Filled::Words(words)) => out.push_str(&bars(words)),
+            Self::Suspects(suspects) => out.push_str(&suspects_text(suspects)),
+        }
+        out.push('\n');
+        out
+    }
+}
+
+fn bars(candidates: &[Candidate]) -> String {
+    let rows: Vec<[String; 3]> = candidates
+        .iter()
+        .map(|c| {
+            [
+                c.piece.clone(),
+                format!("{:.3}", c.probability),
+                bar(c.probability),
+            ]
+        })
+        .collect();
+    columns(3, &rows)
+}
+
+/// The text with each token coloured, or with numbers under it, and the suspects by name.
+fn suspects_text(suspects: &[Suspect]) -> String {
+    let choice = anstream::AutoStream::choice(&io::stdout());
+    let mut out = if choice == anstream::ColorChoice::Never {
+        numbered(suspects)
+    } else {
+        coloured(suspects)
+    };
+    let found: Vec<&Suspect> = suspects
+        .iter()
+        .filter(|suspect| suspect.probability > THRESHOLD || suspect.original.is_some())
+        .collect();
+    let rows: Vec<[String; 3]> = found
+        .iter()
+        .map(|suspect| {
+            let verdict = match (suspect.probability > THRESHOLD, &suspect.original) {
+                (true, Some(original)) => format!("found (it was {original})"),
+                (false, Some(original)) => format!("missed (it was {original})"),
+                (true, None) => "looks replaced".to_owned(),
+                (false, None) => String::new(),
+            };
+            [
+                suspect.piece.clone(),
+                format!("{:.0} %", suspect.probability * 100.0),
+                verdict,
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        out.push_str("  no token looks replaced\n");
+    }
+    out.push_str(&columns(3, &rows));
+    out
+}
+
+fn coloured(suspects: &[Suspect]) -> String {
+    let mut out = String::new();
+    for (n, suspect) in suspects.iter().enumerate() {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a step of a short scale"
+        )]
+        let step = (suspect.probability * SCALE.len() as f32) as usize;
+        let colour = Color::Ansi256(Ansi256Color(SCALE[step.min(SCALE.len() - 1)]));
+        let style = Style::new().fg_color(Some(colour));
+        let piece = match suspect.piece.strip_prefix("##") {
+            Some(rest) if n > 0 => rest,
+            _ => {
+                if n > 0 {
+                    out.push(' ');
+                }
+                suspect.piece.as_str()
+            }
+        };
+        out.push_str(&format!("{style}{}{style:#}", printable(piece)));
+    }
+    out.push('\n');
+    out
+}
+
+fn numbered(suspects: &[Suspect]) -> String {
+    let mut out = String::new();
+    let (mut words, mut numbers) = (String::new(), String::new());
+    let mut width = 0;
+    for suspect in suspects {
+        let piece = printable(&suspect.piece).into_owned();
+        let number = format!("{:.0}%", suspect.probability * 100.0);
+        let cell = piece.chars().count().max(number.len()) + 1;
+        if width > 0 && width + cell > LINE_WIDTH {
+            out.push_str(&format!("{}\n{}\n\n", words.trim_end(), numbers.trim_end()));
+            words.clear();
+            numbers.clear();
+            width = 0;
+        }
+        words.push_str(&format!("{piece:<cell$}"));
+        numbers.push_str(&format!("{number:<cell$}"));
+        width += cell;
+    }
+    out.push_str(&format!("{}\n{}\n", words.trim_end(), numbers.trim_end()));
+    out
+}

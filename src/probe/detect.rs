@@ -1,0 +1,63 @@
+//! A discriminator tells which tokens were replaced; and the game of the paper, in which a generator
+//! replaces them.
+
+use super::{Error, Probe, Tokens, draw, draw_masked, ordinary};
+
+/// A token and how probably it was replaced.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    /// The word piece that the discriminator saw.
+    pub piece: String,
+    /// The word piece that was there, where the generator has put another.
+    pub original: Option<String>,
+    /// The probability that it was replaced.
+    pub probability: f32,
+}
+
+/// Above this probability a token counts as replaced.
+pub const THRESHOLD: f32 = 0.5;
+
+/// Judges every token but the special ones.
+pub fn detect(discriminator: &Probe, tokens: &Tokens) -> Result<Vec<Suspect>, Error> {
+    let probabilities = discriminator.replaced_probabilities(&discriminator.model, &tokens.ids)?;
+    Ok(ordinary(tokens)
+        .into_iter()
+        .map(|at| Suspect {
+            piece: tokens.pieces[at].clone(),
+            original: None,
+            probability: probabilities[at],
+        })
+        .collect())
+}
+
+/// Masks 15 % of the tokens, lets the generator fill them and the discriminator find the fakes.
+pub fn game(
+    generator: &Probe,
+    discriminator: &Probe,
+    tokens: &Tokens,
+    random: &mut fastrand::Rng,
+) -> Result<Vec<Suspect>, Error> {
+    let sizes = (generator.config.vocab_size, discriminator.config.vocab_size);
+    if sizes.0 != sizes.1 {
+        return Err(Error::OtherVocabulary(sizes.0, sizes.1));
+    }
+    let masked = draw_masked(&ordinary(tokens), random);
+    let mut ids = tokens.ids.clone();
+    for &at in &masked {
+        ids[at] = generator.mask_id;
+    }
+    let probabilities = generator.token_probabilities(&generator.model, &ids)?;
+    let mut faked = tokens.clone();
+    for &at in &masked {
+        let id = draw(&probabilities[at], random);
+        faked.ids[at] = u32::try_from(id).expect("a token of the vocabulary");
+        faked.pieces[at] = generator.piece(id);
+    }
+    let mut suspects = detect(discriminator, &faked)?;
+    for (suspect, at) in std::iter::zip(&mut suspects, ordinary(tokens)) {
+        if faked.ids[at] != tokens.ids[at] {
+            suspect.original = Some(tokens.pieces[at].clone());
+        }
+    }
+    Ok(suspects)
+}

@@ -1,0 +1,83 @@
+//! A generator fills masks, or says how well it could have guessed each word.
+
+use super::{Error, Probe, Tokens};
+
+/// A word piece and how probable it is.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The word piece.
+    pub piece: String,
+    /// Its probability.
+    pub probability: f32,
+}
+
+/// What a generator says about a text.
+#[derive(Clone, Debug)]
+pub enum Filled {
+    /// The best word pieces for each `[MASK]`, with its position.
+    Masks(Vec<(usize, Vec<Candidate>)>),
+    /// For each word, masked on its own: how probable it was (all of its pieces together).
+    Words(Vec<Candidate>),
+}
+
+/// How many word pieces are shown for a mask.
+const BEST: usize = 5;
+
+/// Fills every `[MASK]`; where there is none, masks each word in turn.
+pub fn fill(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
+    let masks: Vec<usize> = (0..tokens.ids.len())
+        .filter(|&at| tokens.ids[at] == generator.mask_id)
+        .collect();
+    if masks.is_empty() {
+        return words(generator, tokens);
+    }
+    let probabilities = generator.token_probabilities(&generator.model, &tokens.ids)?;
+    let filled = masks.into_iter().map(|at| {
+        let mut ranked: Vec<(usize, f32)> = probabilities[at].iter().copied().enumerate().collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let best = ranked
+            .into_iter()
+            .take(BEST)
+            .map(|(id, probability)| Candidate {
+                piece: generator.piece(id),
+                probability,
+            });
+        (at, best.collect())
+    });
+    Ok(Filled::Masks(filled.collect()))
+}
+
+fn words(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
+    let mut words = Vec::new();
+    let mut start = 0;
+    while start < tokens.ids.len() {
+        let word = tokens.words[start];
+        let end = (start..tokens.ids.len())
+            .find(|&at| tokens.words[at] != word)
+            .unwrap_or(tokens.ids.len());
+        if word.is_some() {
+            let mut masked = tokens.ids.clone();
+            masked[start..end].fill(generator.mask_id);
+            let probabilities = generator.token_probabilities(&generator.model, &masked)?;
+            let of_piece = |at: usize| probabilities[at][tokens.ids[at] as usize];
+            words.push(Candidate {
+                piece: join(&tokens.pieces[start..end]),
+                probability: (start..end).map(of_piece).product(),
+            });
+        }
+        start = end;
+    }
+    Ok(Filled::Words(words))
+}
+
+/// Word pieces as one word.
+fn join(pieces: &[String]) -> String {
+    pieces
+        .iter()
+        .enumerate()
+        .map(|(i, piece)| match piece.strip_prefix("##") {
+            Some(rest) if i > 0 => rest,
+            _ => piece,
+        })
+        .collect()
+}

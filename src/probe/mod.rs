@@ -1,0 +1,287 @@
+//! What a converted model makes of text.
+//!
+//! | question | in |
+//! |---|---|
+//! | what does a generator put for each `[MASK]`? | [`fill`] |
+//! | which tokens does a discriminator think were replaced? | [`detect`] |
+//! | does another head count explain text better? | [`text_check`] |
+
+pub mod detect;
+pub mod fill;
+pub mod text_check;
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{Device, Tensor};
+use tokenizers::Tokenizer;
+
+use crate::convert::{CONFIG_FILE, WEIGHTS_FILE};
+use crate::electra::{ElectraConfig, Head};
+use crate::model::{
+    Batch, DiscriminatorHead, ElectraModel, LanguageModelHead, LoadError, WeightsFile, read_config,
+};
+use crate::tokenizer::{MASK, TOKENIZER_FILE};
+
+/// A converted folder, ready to be asked.
+#[derive(Debug)]
+pub struct Probe {
+    tokenizer: Tokenizer,
+    mask_id: u32,
+    config: ElectraConfig,
+    model: ElectraModel,
+    head: ProbeHead,
+}
+
+/// The two heads that a checkpoint holds.
+#[derive(Debug)]
+enum ProbeHead {
+    Generator(LanguageModelHead),
+    Discriminator(DiscriminatorHead),
+}
+
+/// A text as the model sees it.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// Ids, `[CLS]` and `[SEP]` around them.
+    pub ids: Vec<u32>,
+    /// The same as word pieces.
+    pub pieces: Vec<String>,
+    /// For each piece the number of the word that it belongs to; `None` for special tokens.
+    pub words: Vec<Option<u32>>,
+    /// Number of pieces that were cut off because the model has no more positions.
+    pub cut: usize,
+}
+
+impl Probe {
+    /// Loads the model and the tokenizer of a folder.
+    pub fn load(folder: &Path) -> Result<Self, Error> {
+        let config = read_config(&folder.join(CONFIG_FILE))?;
+        let path = folder.join(TOKENIZER_FILE);
+        if !path.is_file() {
+            return Err(Error::NoTokenizer { path });
+        }
+        let bad_tokenizer = |what: String| Error::Tokenizer {
+            path: path.clone(),
+            what,
+        };
+        let tokenizer =
+            Tokenizer::from_file(&path).map_err(|error| bad_tokenizer(error.to_string()))?;
+        let mask_id = tokenizer
+            .token_to_id(MASK)
+            .ok_or_else(|| bad_tokenizer(format!("it has no {MASK}")))?;
+        let weights = WeightsFile::open(&folder.join(WEIGHTS_FILE))?;
+        let vb = weights.var_builder();
+        let model = ElectraModel::load(vb.clone(), &config)?;
+        let class = config.architectures.first().map_or("", String::as_str);
+        let head = match Head::of_class(class) {
+            Some(head) if head.has_decoder() => ProbeHead::Generator(LanguageModelHead::load(
+                vb,
+                &config,
+                model.word_embeddings(),
+            )?),
+            Some(Head::PreTraining) => {
+                ProbeHead::Discriminator(DiscriminatorHead::load(vb, &config)?)
+            }
+            _ => {
+                return Err(Error::NoHead {
+                    folder: folder.to_owned(),
+                    class: class.to_owned(),
+                });
+            }
+        };
+        Ok(Self {
+            tokenizer,
+            mask_id,
+            config,
+            model,
+            head,
+        })
+    }
+
+    /// True when it fills masks, false when it finds replaced tokens.
+    pub fn is_generator(&self) -> bool {
+        matches!(self.head, ProbeHead::Generator(_))
+    }
+
+    /// Cuts a text into word pieces, as many as the model has positions for.
+    pub fn tokenize(&self, text: &str) -> Result<Tokens, Error> {
+        let encoding = self
+            .tokenizer
+            .encode(text, true)
+            .map_err(|error| Error::Encode(error.to_string()))?;
+        let mut tokens = Tokens {
+            ids: encoding.get_ids().to_vec(),
+            pieces: encoding.get_tokens().to_vec(),
+            words: encoding.get_word_ids().to_vec(),
+            cut: 0,
+        };
+        let limit = self.config.max_position_embeddings;
+        if tokens.ids.len() > limit {
+            tokens.cut = tokens.ids.len() - limit;
+            // The last one stays `[SEP]`.
+            let range = limit.saturating_sub(1)..tokens.ids.len() - 1;
+            tokens.ids.drain(range.clone());
+            tokens.pieces.drain(range.clone());
+            tokens.words.drain(range);
+        }
+        if let Some(&id) = tokens
+            .ids
+            .iter()
+            .find(|&&id| id as usize >= self.config.vocab_size)
+        {
+            return Err(Error::Encode(format!(
+                "the tokenizer gives id {id}, the model's end at {}",
+                self.config.vocab_size
+            )));
+        }
+        Ok(tokens)
+    }
+
+    /// The word piece of an id.
+    fn piece(&self, id: usize) -> String {
+        u32::try_from(id)
+            .ok()
+            .and_then(|id| self.tokenizer.id_to_token(id))
+            .unwrap_or_else(|| format!("#{id}"))
+    }
+
+    /// Probabilities of every token of the vocabulary, `[sequence][vocabulary]`, of a generator.
+    fn token_probabilities(
+        &self,
+        model: &ElectraModel,
+        ids: &[u32],
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let ProbeHead::Generator(head) = &self.head else {
+            return Err(Error::NotAGenerator);
+        };
+        let hidden = hidden_states(model, ids)?;
+        let probabilities = candle_nn::ops::softmax_last_dim(&head.forward(&hidden)?)?;
+        Ok(probabilities.squeeze(0)?.to_vec2()?)
+    }
+
+    /// The probability of having been replaced, of every token, of a discriminator.
+    fn replaced_probabilities(&self, model: &ElectraModel, ids: &[u32]) -> Result<Vec<f32>, Error> {
+        let ProbeHead::Discriminator(head) = &self.head else {
+            return Err(Error::NotADiscriminator);
+        };
+        let logits = head.forward(&hidden_states(model, ids)?)?;
+        Ok(candle_nn::ops::sigmoid(&logits)?.squeeze(0)?.to_vec1()?)
+    }
+}
+
+fn hidden_states(model: &ElectraModel, ids: &[u32]) -> Result<Tensor, Error> {
+    let input_ids = Tensor::new(vec![ids.to_vec()], &Device::Cpu)?;
+    Ok(model.forward(&Batch::new(&input_ids))?)
+}
+
+/// Positions of ordinary tokens: no `[CLS]`, `[SEP]` or other special one.
+fn ordinary(tokens: &Tokens) -> Vec<usize> {
+    let has_word = |at: &usize| tokens.words[*at].is_some();
+    (0..tokens.ids.len()).filter(has_word).collect()
+}
+
+/// Share of tokens that are masked, as in training.
+const MASK_SHARE: f64 = 0.15;
+
+/// Draws the positions to mask: 15 %, at least one where there is any.
+fn draw_masked(positions: &[usize], random: &mut fastrand::Rng) -> Vec<usize> {
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a share of a small count"
+    )]
+    let n =
+        ((positions.len() as f64 * MASK_SHARE).round() as usize).clamp(1, positions.len().max(1));
+    let mut drawn = random.choose_multiple(positions.iter().copied(), n);
+    drawn.sort_unstable();
+    drawn
+}
+
+/// Draws an index with the given probabilities.
+fn draw(probabilities: &[f32], random: &mut fastrand::Rng) -> usize {
+    let mut rest = random.f32() * probabilities.iter().sum::<f32>();
+    for (index, p) in probabilities.iter().enumerate() {
+        rest -= p;
+        if rest < 0.0 {
+            return index;
+        }
+    }
+    probabilities.len().saturating_sub(1)
+}
+
+/// Why a model cannot be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The files of the model cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The folder has no tokenizer.
+    #[error(
+        "{} is missing: convert the checkpoint again with --vocab FILE --force",
+        path.display()
+    )]
+    NoTokenizer {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The tokenizer cannot be read.
+    #[error("{} is no tokenizer: {what}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A model without a head that says anything about text.
+    #[error(
+        "{} holds {}, which has neither a generator's nor a discriminator's head to ask",
+        folder.display(),
+        if class.is_empty() { "no class" } else { class.as_str() }
+    )]
+    NoHead {
+        /// The folder.
+        folder: PathBuf,
+        /// Its class.
+        class: String,
+    },
+    /// A discriminator where a generator is needed.
+    #[error("this folder holds a discriminator, where a generator belongs")]
+    NotAGenerator,
+    /// A generator where a discriminator is needed.
+    #[error("this folder holds a generator, where a discriminator belongs")]
+    NotADiscriminator,
+    /// A text that the tokenizer refuses.
+    #[error("the text cannot be tokenized: {0}")]
+    Encode(String),
+    /// Too little text to measure anything.
+    #[error("{}: {found} tokens are too few to measure, give a few kilobytes of text", path.display())]
+    TooLittleText {
+        /// The file.
+        path: PathBuf,
+        /// Number of tokens found.
+        found: usize,
+    },
+    /// The generator's vocabulary is another.
+    #[error(
+        "generator and discriminator have vocabularies of {0} and {1} tokens: they are not of one checkpoint"
+    )]
+    OtherVocabulary(usize, usize),
+    /// A computation failed.
+    #[error("the model cannot be run")]
+    Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// Names the file in an error that is about a text.
+    pub(crate) fn in_text(self, file: &Path) -> Self {
+        match self {
+            Self::TooLittleText { found, .. } => Self::TooLittleText {
+                path: file.to_owned(),
+                found,
+            },
+            other => other,
+        }
+    }
+}

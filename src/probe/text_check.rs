@@ -1,0 +1,481 @@
+//! Measures a model on text, with every head count that its width allows.
+//!
+//! Shapes do not tell the number of attention heads, and with a wrong one all numbers stay finite. On
+//! text, though, the right one does better: a generator guesses masked tokens better, a
+//! discriminator tells the generator's tokens from the others better. 15 % of the tokens are masked;
+//! what is compared is the mean cross-entropy of a token. Which count is better for certain is asked
+//! of a bootstrap over the sequences: the same sequences, drawn again with replacement, must prefer
+//! it nearly always.
+//!
+//! A model that was hardly trained can prefer a wrong head count as clearly, because less attention
+//! (or more of it) happens to suit its random weights. It is told by this: it does no better on the
+//! text than on the same tokens in random order. Then nothing is decided.
+
+use std::path::Path;
+
+use super::{Error, Probe, draw, draw_masked, ordinary};
+
+/// Tokens of a sequence, with `[CLS]` and `[SEP]`. Short, because positions that training never
+/// reached have random embeddings.
+const LENGTH: usize = 64;
+/// The most sequences measured; a few kilobytes of text make fewer.
+const MAX_SEQUENCES: usize = 128;
+/// The fewest sequences that a bootstrap can say something about.
+const MIN_SEQUENCES: usize = 8;
+/// The narrowest head tried.
+const MIN_HEAD_SIZE: usize = 8;
+/// Bootstrap samples.
+const SAMPLES: usize = 2000;
+/// The share of samples that makes a difference clear.
+const CLEAR: f64 = 0.99;
+
+/// One head count.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Number of attention heads.
+    pub heads: usize,
+    /// Mean cross-entropy, in nats: of a masked token (generator), of replaced or not
+    /// (discriminator).
+    pub loss: f64,
+    /// Share of masked tokens guessed right (generator), or area under the ROC curve
+    /// (discriminator).
+    pub score: f64,
+    /// Share of bootstrap samples in which it does better than the configured count.
+    pub better: f64,
+    /// Sum of losses and number of tokens, a sequence each.
+    sequences: Vec<(f64, usize)>,
+}
+
+/// What the measurement says of the configured head count.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// It is clearly better than every other.
+    Confirmed,
+    /// Nothing is clear.
+    Undecided(&'static str),
+    /// Another one is clearly better.
+    Contradicted {
+        /// The best one.
+        better: usize,
+        /// Share of bootstrap samples in which it is.
+        confidence: f64,
+    },
+}
+
+/// The outcome.
+#[derive(Clone, Debug)]
+pub struct TextCheck {
+    /// True for a generator, false for a discriminator.
+    pub is_generator: bool,
+    /// The head count in config.json.
+    pub configured: usize,
+    /// All head counts, the best first.
+    pub measured: Vec<Measured>,
+    /// Number of sequences.
+    pub sequences: usize,
+    /// Number of tokens that were judged.
+    pub tokens: usize,
+    /// Share of bootstrap samples in which the best count does better on the text than on its tokens
+    /// in random order.
+    pub uses_context: f64,
+    /// What is to be made of it.
+    pub verdict: Verdict,
+}
+
+/// Measures the model in `folder` on `text`. A discriminator needs the `generator` of its checkpoint
+/// for a verdict; without it, replacements are drawn uniformly, which favours wrong head counts.
+pub fn run(
+    folder: &Path,
+    generator: Option<&Path>,
+    text: &str,
+    seed: u64,
+) -> Result<TextCheck, Error> {
+    let probe = Probe::load(folder)?;
+    let mut random = fastrand::Rng::with_seed(seed);
+    let generator = match generator {
+        Some(folder) if !probe.is_generator() => Some(Probe::load(folder)?),
+        _ => None,
+    };
+    let tasks = tasks(&probe, generator.as_ref(), text, &mut random)?;
+
+    let configured = probe.config.num_attention_heads;
+    let mut measured = head_counts(&probe)
+        .map(|heads| measure(&probe, heads, &tasks))
+        .collect::<Result<Vec<_>, Error>>()?;
+    let reference = measured
+        .iter()
+        .find(|measured| measured.heads == configured)
+        .map(|measured| measured.sequences.clone())
+        .unwrap_or_default();
+    for other in &mut measured {
+        // Every count is compared on the same samples.
+        other.better = share_better(&other.sequences, &reference, seed);
+    }
+    measured.sort_by(|a, b| a.loss.total_cmp(&b.loss));
+
+    let shuffled: Vec<Task> = tasks
+        .iter()
+        .map(|task| task.shuffled(&mut random))
+        .collect();
+    let shuffled = measure(&probe, measured[0].heads, &shuffled)?;
+    let uses_context = share_better(&measured[0].sequences, &shuffled.sequences, seed);
+    let verdict = if generator.is_none() && !probe.is_generator() {
+        Verdict::Undecided(
+            "without the generator of the checkpoint, replacements are uniform and say nothing \
+             about head counts",
+        )
+    } else {
+        judge(&measured, configured, tasks.len(), uses_context)
+    };
+    Ok(TextCheck {
+        is_generator: probe.is_generator(),
+        configured,
+        measured,
+        sequences: tasks.len(),
+        tokens: tasks.iter().map(|task| task.answers.len()).sum(),
+        uses_context,
+        verdict,
+    })
+}
+
+/// Every count that divides the hidden size into heads that are wide enough, and the configured one.
+fn head_counts(probe: &Probe) -> impl Iterator<Item = usize> {
+    let hidden = probe.config.hidden_size;
+    let configured = probe.config.num_attention_heads;
+    (1..=hidden).filter(move |heads| {
+        hidden.is_multiple_of(*heads) && (hidden / heads >= MIN_HEAD_SIZE || *heads == configured)
+    })
+}
+
+/// What a model is asked about one sequence.
+struct Task {
+    /// The input, with masks or replacements.
+    ids: Vec<u32>,
+    /// Position and right answer: the token's id, or 1 where it was replaced.
+    answers: Vec<(usize, u32)>,
+}
+
+impl Task {
+    /// The same questions with the rest of the text in random order. The tokens of a discriminator
+    /// are all questions, and take their answers along.
+    fn shuffled(&self, random: &mut fastrand::Rng) -> Self {
+        let inner = 1..self.ids.len() - 1;
+        let asked: Vec<usize> = self.answers.iter().map(|&(at, _)| at).collect();
+        let mut shuffled = Self {
+            ids: self.ids.clone(),
+            answers: self.answers.clone(),
+        };
+        if asked.len() == inner.len() {
+            let mut order: Vec<usize> = (0..asked.len()).collect();
+            random.shuffle(&mut order);
+            for (to, from) in order.into_iter().enumerate() {
+                shuffled.ids[asked[to]] = self.ids[asked[from]];
+                shuffled.answers[to].1 = self.answers[from].1;
+            }
+        } else {
+            let free: Vec<usize> = inner.filter(|at| !asked.contains(at)).collect();
+            let mut tokens: Vec<u32> = free.iter().map(|&at| self.ids[at]).collect();
+            random.shuffle(&mut tokens);
+            for (at, token) in std::iter::zip(free, tokens) {
+                shuffled.ids[at] = token;
+            }
+        }
+        shuffled
+    }
+}
+
+fn tasks(
+    probe: &Probe,
+    generator: Option<&Probe>,
+    text: &str,
+    random: &mut fastrand::Rng,
+) -> Result<Vec<Task>, Error> {
+    let sequences = sequences(probe, text)?;
+    let vocabulary = u32::try_from(probe.config.vocab_size).unwrap_or(u32::MAX);
+    if let Some(generator) = generator
+        && generator.config.vocab_size != probe.config.vocab_size
+    {
+        let sizes = (generator.config.vocab_size, probe.config.vocab_size);
+        return Err(Error::OtherVocabulary(sizes.0, sizes.1));
+    }
+    let mut tasks = Vec::with_capacity(sequences.len());
+    for ids in sequences {
+        // All but `[CLS]` and `[SEP]`.
+        let positions: Vec<usize> = (1..ids.len() - 1).collect();
+        let masked = draw_masked(&positions, random);
+        let mut input = ids.clone();
+        for &at in &masked {
+            input[at] = probe.mask_id;
+        }
+        if probe.is_generator() {
+            let answers = masked.iter().map(|&at| (at, ids[at])).collect();
+            tasks.push(Task {
+                ids: input,
+                answers,
+            });
+            continue;
+        }
+        let probabilities = generator
+            .map(|generator| generator.token_probabilities(&generator.model, &input))
+            .transpose()?;
+        let mut faked = ids.clone();
+        for &at in &masked {
+            faked[at] = match &probabilities {
+                Some(probabilities) => {
+                    u32::try_from(draw(&probabilities[at], random)).expect("in the vocabulary")
+                }
+                None => random.u32(0..vocabulary),
+            };
+        }
+        let answer = |at: usize| (at, u32::from(faked[at] != ids[at]));
+        let answers = positions.into_iter().map(answer).collect();
+        tasks.push(Task {
+            ids: faked,
+            answers,
+        });
+    }
+    Ok(tasks)
+}
+
+/// The text as sequences of full length.
+fn sequences(probe: &Probe, text: &str) -> Result<Vec<Vec<u32>>, Error> {
+    let encoding = probe
+        .tokenizer
+        .encode(text, true)
+        .map_err(|error| Error::Encode(error.to_string()))?;
+    let tokens = super::Tokens {
+        ids: encoding.get_ids().to_vec(),
+        pieces: Vec::new(),
+        words: encoding.get_word_ids().to_vec(),
+        cut: 0,
+    };
+    let body: Vec<u32> = ordinary(&tokens)
+        .into_iter()
+        .map(|at| tokens.ids[at])
+        .collect();
+    let length = LENGTH.min(probe.config.max_position_embeddings);
+    let too_little = |found| Error::TooLittleText {
+        path: Path::new("the text").to_owned(),
+        found,
+    };
+    let (Some(&first), Some(&last), true) = (tokens.ids.first(), tokens.ids.last(), length > 2)
+    else {
+        return Err(too_little(body.len()));
+    };
+    if tokens
+        .ids
+        .iter()
+        .any(|&id| id as usize >= probe.config.vocab_size)
+    {
+        return Err(Error::Encode("the tokenizer is not this model's".into()));
+    }
+    let sequences: Vec<Vec<u32>> = body
+        .chunks_exact(length - 2)
+        .take(MAX_SEQUENCES)
+        .map(|chunk| [&[first], chunk, &[last]].concat())
+        .collect();
+    if sequences.is_empty() {
+        return Err(too_little(body.len()));
+    }
+    Ok(sequences)
+}
+
+fn measure(probe: &Probe, heads: usize, tasks: &[Task]) -> Result<Measured, Error> {
+    let model = probe.model.with_attention_heads(heads);
+    let mut sequences = Vec::with_capacity(tasks.len());
+    let mut right = 0_usize;
+    let mut judged = Vec::new();
+    for task in tasks {
+        let mut loss = 0.0;
+        if probe.is_generator() {
+            let probabilities = probe.token_probabilities(&model, &task.ids)?;
+            for &(at, answer) in &task.answers {
+                let p = &probabilities[at];
+                loss += cross_entropy(p[answer as usize]);
+                let best = (0..p.len()).max_by(|&a, &b| p[a].total_cmp(&p[b]));
+                right += usize::from(best == Some(answer as usize));
+            }
+        } else {
+            let probabilities = probe.replaced_probabilities(&model, &task.ids)?;
+            for &(at, answer) in &task.answers {
+                let p = probabilities[at];
+                loss += cross_entropy(if answer == 1 { p } else { 1.0 - p });
+                judged.push((p, answer == 1));
+            }
+        }
+        sequences.push((loss, task.answers.len()));
+    }
+    #[allow(clippy::cast_precision_loss, reason = "counts of tokens")]
+    let score = if probe.is_generator() {
+        right as f64 / tasks.iter().map(|task| task.answers.len()).sum::<usize>() as f64
+    } else {
+        area_under_curve(judged)
+    };
+    Ok(Measured {
+        heads,
+        loss: mean(sequences.iter()),
+        score,
+        better: 0.0,
+        sequences,
+    })
+}
+
+/// In nats, with a floor under probabilities that float32 rounds to zero.
+fn cross_entropy(p: f32) -> f64 {
+    -f64::from(p.max(1e-9)).ln()
+}
+
+/// Loss a token.
+#[allow(clippy::cast_precision_loss, reason = "counts of tokens")]
+fn mean<'a>(sequences: impl Iterator<Item = &'a (f64, usize)>) -> f64 {
+    let (loss, tokens) = sequences.fold((0.0, 0), |(l, n), (loss, tokens)| (l + loss, n + tokens));
+    loss / (tokens.max(1)) as f64
+}
+
+/// The probability that a replaced token is ranked above another one; ties count half.
+#[allow(clippy::cast_precision_loss, reason = "counts of tokens")]
+fn area_under_curve(mut judged: Vec<(f32, bool)>) -> f64 {
+    judged.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let replaced = judged.iter().filter(|(_, replaced)| *replaced).count();
+    let others = judged.len() - replaced;
+    if replaced == 0 || others == 0 {
+        return f64::NAN;
+    }
+    let mut wins = 0.0;
+    let mut below = 0;
+    for ties in judged.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
+        let tied_replaced = ties.iter().filter(|(_, replaced)| *replaced).count();
+        let tied_others = ties.len() - tied_replaced;
+        wins += tied_replaced as f64 * (below as f64 + tied_others as f64 / 2.0);
+        below += tied_others;
+    }
+    wins / (replaced as f64 * others as f64)
+}
+
+/// The share of bootstrap samples in which `a` has a smaller loss than `b`.
+#[allow(clippy::cast_precision_loss, reason = "counts of samples")]
+fn share_better(a: &[(f64, usize)], b: &[(f64, usize)], seed: u64) -> f64 {
+    if a.is_empty() || a.len() != b.len() {
+        return 0.0;
+    }
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut better = 0_usize;
+    for _ in 0..SAMPLES {
+        let sample: Vec<usize> = (0..a.len()).map(|_| random.usize(0..a.len())).collect();
+        let of = |sequences: &[(f64, usize)]| mean(sample.iter().map(|&i| &sequences[i]));
+        better += usize::from(of(a) < of(b));
+    }
+    better as f64 / SAMPLES as f64
+}
+
+/// `measured` is sorted, the best first.
+fn judge(measured: &[Measured], configured: usize, sequences: usize, uses_context: f64) -> Verdict {
+    if sequences < MIN_SEQUENCES {
+        return Verdict::Undecided("there is too little text");
+    }
+    let best = &measured[0];
+    if uses_context < CLEAR {
+        return Verdict::Undecided(
+            "the model does no better on the text than on its words in random order",
+        );
+    }
+    if best.heads != configured && best.better >= CLEAR {
+        return Verdict::Contradicted {
+            better: best.heads,
+            confidence: best.better,
+        };
+    }
+    let mut others = measured.iter().filter(|other| other.heads != configured);
+    if best.heads == configured && others.all(|other| other.better <= 1.0 - CLEAR) {
+        Verdict::Confirmed
+    } else {
+        Verdict::Undecided("no head count is clearly better than the others")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_area_under_the_curve_counts_pairs() {
+        let auc = |judged: &[(f32, bool)]| area_under_curve(judged.to_vec());
+        assert!((auc(&[(0.9, true), (0.1, false)]) - 1.0).abs() < 1e-12);
+        assert!((auc(&[(0.1, true), (0.9, false)])).abs() < 1e-12);
+        assert!((auc(&[(0.5, true), (0.5, false)]) - 0.5).abs() < 1e-12);
+        // Of the four pairs three are in order.
+        let judged = [(0.8, true), (0.4, true), (0.6, false), (0.2, false)];
+        assert!((auc(&judged) - 0.75).abs() < 1e-12);
+        assert!(auc(&[(0.3, true)]).is_nan());
+    }
+
+    #[test]
+    fn a_verdict_needs_a_clear_difference_and_a_model_that_reads() {
+        let measured = |counts: &[(usize, f64, f64)]| -> Vec<Measured> {
+            let measured = |&(heads, loss, better)| Measured {
+                heads,
+                loss,
+                score: 0.5,
+                better,
+                sequences: Vec::new(),
+            };
+            counts.iter().map(measured).collect()
+        };
+        let right = measured(&[(4, 0.1, 0.0), (2, 0.2, 0.001), (8, 0.3, 0.0)]);
+        let wrong = measured(&[(4, 0.1, 0.999), (2, 0.2, 0.0), (8, 0.3, 0.4)]);
+        let close = measured(&[(4, 0.1, 0.9), (2, 0.11, 0.0)]);
+        assert_eq!(judge(&right, 4, 30, 1.0), Verdict::Confirmed);
+        assert_eq!(
+            judge(&wrong, 2, 30, 1.0),
+            Verdict::Contradicted {
+                better: 4,
+                confidence: 0.999
+            }
+        );
+        let is_undecided = |verdict| matches!(verdict, Verdict::Undecided(_));
+        assert!(is_undecided(judge(&close, 2, 30, 1.0)));
+        assert!(
+            is_undecided(judge(&wrong, 2, 30, 0.8)),
+            "a model that does not read"
+        );
+        assert!(is_undecided(judge(&wrong, 2, 7, 1.0)), "too little text");
+    }
+
+    #[test]
+    fn shuffling_keeps_questions_and_answers_together() {
+        let mut random = fastrand::Rng::with_seed(1);
+        let detector = Task {
+            ids: (0..50).collect(),
+            answers: (1..49).map(|at| (at, u32::from(at % 3 == 0))).collect(),
+        };
+        let shuffled = detector.shuffled(&mut random);
+        assert_ne!(shuffled.ids, detector.ids);
+        for &(at, answer) in &shuffled.answers {
+            assert_eq!(answer, u32::from(shuffled.ids[at].is_multiple_of(3)));
+        }
+        let filler = Task {
+            ids: (0..50).collect(),
+            answers: vec![(7, 7), (30, 30)],
+        };
+        let shuffled = filler.shuffled(&mut random);
+        assert_eq!([0, 7, 30, 49].map(|at| shuffled.ids[at]), [0, 7, 30, 49]);
+        let mut sorted = shuffled.ids.clone();
+        sorted.sort_unstable();
+        assert!(sorted == filler.ids && shuffled.ids != filler.ids);
+    }
+
+    #[test]
+    fn a_bootstrap_is_sure_of_what_holds_everywhere_and_of_nothing_else() {
+        let good: Vec<(f64, usize)> = (0..20).map(|i| (10.0 + f64::from(i), 10)).collect();
+        let bad: Vec<(f64, usize)> = good.iter().map(|(loss, n)| (loss + 0.1, *n)).collect();
+        assert!((share_better(&good, &bad, 0) - 1.0).abs() < 1e-12);
+        assert!(share_better(&bad, &good, 0) < 1e-12);
+        let noisy: Vec<(f64, usize)> = good
+            .iter()
+            .zip([1.0, -1.0].into_iter().cycle())
+            .map(|((loss, n), noise)| (loss + noise, *n))
+            .collect();
+        let share = share_better(&noisy, &good, 0);
+        assert!((0.2..0.8).contains(&share), "{share}");
+    }
+}
