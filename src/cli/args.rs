@@ -24,9 +24,9 @@ use super::exit::Exit;
     override_usage = "electra-convert --model <discriminator|generator|both> [OPTIONS] CKPT OUT\n       \
                       electra-convert <COMMAND>",
     after_help = "Examples:\n  \
-        electra-convert inspect model.ckpt-400          what is inside?\n  \
+        electra-convert inspect model.ckpt-400           what is inside?\n  \
         electra-convert --model discriminator runs/ out  export the latest checkpoint of a folder\n  \
-        electra-convert verify out                      is it still right?\n  \
+        electra-convert verify out                       is it still right?\n  \
         electra-convert probe out 'The fox jumps.'       what does it know?",
     after_long_help = Exit::help()
 )]

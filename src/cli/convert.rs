@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
 use electra_convert::convert::Error as ConvertError;
@@ -16,7 +17,7 @@ use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
 use electra_convert::{Error, Plan, PlanOptions, Request, Source, TextRequest, convert};
 use serde_json::json;
 
-use super::args::{ConvertArgs, ModelArg, SourceArgs, StatedArgs};
+use super::args::{Cli, ConvertArgs, ModelArg, SourceArgs, StatedArgs};
 use super::exit::Usage;
 use super::progress::{Bar, Signals};
 use super::report;
@@ -133,7 +134,26 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
 /// Opens the checkpoint that the arguments name.
 pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<Source> {
     let path = args.checkpoint.as_deref().expect("clap requires it");
-    Ok(Source::open(path, args.step, &args.rename)?)
+    let error = match Source::open(path, args.step, &args.rename) {
+        Ok(source) => return Ok(source),
+        Err(error) => anyhow::Error::from(error),
+    };
+    Err(match meant_command(path) {
+        Some(command) if !path.exists() => error.context(format!(
+            "there is no command {}, did you mean {command}?",
+            path.display()
+        )),
+        _ => error,
+    })
+}
+
+/// The command that a word is a typing error of, if it is one.
+fn meant_command(word: &Path) -> Option<String> {
+    let word = word.to_str()?;
+    let names = Cli::command();
+    let names = names.get_subcommands().map(clap::Command::get_name);
+    let near = names.filter(|name| strsim::damerau_levenshtein(name, word) <= 2);
+    near.map(str::to_owned).next()
 }
 
 /// Reads what the arguments say of the configuration.

@@ -3,8 +3,9 @@
 //! The JSON shapes are documented in `docs/json.md`; [`FORMAT_VERSION`] grows when a field changes
 //! its meaning or goes away, not when one is added.
 
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 
+use anyhow::Context as _;
 use electra_convert::electra::claim::Source as ValueSource;
 use electra_convert::electra::infer::Inferred;
 use electra_convert::probe::text_check::{TextCheck, Verdict};
@@ -17,19 +18,21 @@ use super::text::{self, FAINT, HEADING, WARNING, bytes, columns, count};
 /// Version of all JSON documents.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
+const STDOUT: &str = "cannot write to standard output";
+
 /// Prints one JSON document on standard output.
-pub(crate) fn print_json(document: &Value) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, document)?;
-    writeln!(out)?;
-    out.flush()
+pub(crate) fn print_json(document: &Value) -> anyhow::Result<()> {
+    print(io::stdout().lock(), &format!("{document:#}\n"))
 }
 
 /// Prints text on standard output, without its styles where they are not wanted.
-pub(crate) fn print_text(text: &str) -> io::Result<()> {
-    let mut out = anstream::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+pub(crate) fn print_text(text: &str) -> anyhow::Result<()> {
+    print(anstream::stdout().lock(), text)
+}
+
+fn print(mut out: impl Write, text: &str) -> anyhow::Result<()> {
+    out.write_all(text.as_bytes()).context(STDOUT)?;
+    out.flush().context(STDOUT)
 }
 
 /// The checkpoint as every document describes it.

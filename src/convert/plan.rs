@@ -312,7 +312,7 @@ fn check_left_out(
     warnings.push(format!(
         "left out {} variables that are not part of any ELECTRA (--allow-unknown): {}",
         names.len(),
-        names.join(", ")
+        crate::electra::list(&names)
     ));
     Ok(())
 }

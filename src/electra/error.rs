@@ -145,7 +145,8 @@ fn counted(n: usize) -> String {
     format!("{n} {}", if n == 1 { "is" } else { "are" })
 }
 
-fn list(names: &[String]) -> String {
+/// The first few names, and how many more there are.
+pub(crate) fn list(names: &[String]) -> String {
     let mut text = names
         .iter()
         .take(MAX_LISTED)

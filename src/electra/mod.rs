@@ -22,6 +22,7 @@ pub mod setup;
 
 pub use config::{Activation, ElectraConfig};
 pub use error::Error;
+pub(crate) use error::list;
 pub use head::Head;
 pub use role::{Inventory, Item, Rename, Role};
 pub use setup::{Architecture, Model, Setup};

@@ -79,6 +79,27 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
+fn a_mistyped_command_is_guessed() {
+    run!["inpsect", "x"].fails(3, &["no command inpsect", "did you mean inspect?"]);
+    run!["verfiy", "x"].fails(3, &["did you mean verify?"]);
+    let far = run!["model.ckpt", "x"].fails(3, &["no checkpoint at model.ckpt"]);
+    assert!(!far.stderr.contains("did you mean"), "{}", far.stderr);
+}
+
+#[test]
+fn a_report_that_cannot_be_written_says_so() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = command(&[&"inspect", &fixture("tiny_mlm")])
+        .stdout(full)
+        .output()
+        .unwrap();
+    crate::support::Run::from(output).fails(1, &["cannot write to standard output"]);
+}
+
+#[test]
 fn contradictions_with_the_training_graph_name_both() {
     let out = temp();
     let args = |option: &str, value: &str| {
