@@ -18,6 +18,7 @@ use electra_convert::{Error, Plan, PlanOptions, Request, Source, TextRequest, co
 use serde_json::json;
 
 use super::args::{Cli, ConvertArgs, ModelArg, SourceArgs, StatedArgs};
+use super::checks;
 use super::exit::Usage;
 use super::progress::{Bar, Signals};
 use super::report;
@@ -112,7 +113,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
                 &export.plan,
                 args.output.verbose,
             ));
-            out.push_str(&report::heading("Written"));
+            out.push_str(&text::heading("Written"));
             let rows: Vec<[String; 2]> = export
                 .files
                 .iter()
@@ -120,7 +121,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
                 .collect();
             out.push_str(&columns(1, &rows));
             out.push_str(&match &export.report {
-                Some(report) => report::verification_text(report, args.output.verbose),
+                Some(report) => checks::text(report, args.output.verbose),
                 None => format!("\n{WARNING}Not verified{WARNING:#} (--no-verify)\n"),
             });
             out.push('\n');

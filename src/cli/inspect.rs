@@ -172,13 +172,13 @@ fn overview(args: &InspectArgs, source: &Source, options: &PlanOptions) -> anyho
     }
 
     if source.setup().is_ok() {
-        out.push_str(&report::heading("Models"));
+        out.push_str(&text::heading("Models"));
         for model in Model::ALL {
             out.push_str(&about_model(args, source, options, model));
         }
     }
 
-    out.push_str(&report::heading("Variables"));
+    out.push_str(&text::heading("Variables"));
     let rows: Vec<[String; 4]> = by_role(source.inventory().items())
         .into_iter()
         .map(|(role, sums)| {

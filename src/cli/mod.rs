@@ -3,6 +3,7 @@
 //! Only this module prints. Reports go to standard output, everything else to standard error.
 
 mod args;
+mod checks;
 mod convert;
 mod exit;
 mod inspect;
@@ -73,7 +74,7 @@ fn fail(error: &anyhow::Error, exit: Exit, json: bool) {
             "error": message,
         });
         if let Some(Error::Rejected { report, .. }) = error.downcast_ref() {
-            document["verification"] = report::verification_json(report);
+            document["verification"] = checks::json(report);
         }
         let _ = report::print_json(&document);
     }

@@ -68,6 +68,11 @@ pub(crate) fn columns<const N: usize>(left: usize, rows: &[[String; N]]) -> Stri
     text
 }
 
+/// The line above a part of a report.
+pub(crate) fn heading(title: &str) -> String {
+    format!("\n{HEADING}{title}{HEADING:#}\n")
+}
+
 /// A bar of up to ten cells for a share between 0 and 1, in eighths of a cell.
 pub(crate) fn bar(share: f32) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];

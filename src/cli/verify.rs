@@ -7,6 +7,7 @@ use electra_convert::{Error, Source};
 use serde_json::{Value, json};
 
 use super::args::VerifyArgs;
+use super::checks;
 use super::convert::read_text;
 use super::exit::Failed;
 use super::report;
@@ -52,13 +53,13 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
             "folder": args.folder.to_string_lossy(),
         });
         if let (Value::Object(document), Value::Object(checks)) =
-            (&mut document, report::verification_json(&report))
+            (&mut document, checks::json(&report))
         {
             document.extend(checks);
         }
         report::print_json(&document)?;
     } else if !args.output.quiet {
-        let text = report::verification_text(&report, args.output.verbose);
+        let text = checks::text(&report, args.output.verbose);
         report::print_text(text.trim_start())?;
     }
     if report.passed() {

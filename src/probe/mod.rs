@@ -8,6 +8,7 @@
 
 pub mod detect;
 pub mod fill;
+mod statistics;
 pub mod text_check;
 
 use std::path::{Path, PathBuf};

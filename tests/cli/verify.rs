@@ -1,6 +1,6 @@
 //! Verification: right folders pass, and every way of being wrong is found and named.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -8,7 +8,9 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Run, copy_of, fixture, read_json, run, temp, transposed};
+use crate::support::{
+    Run, Tensor, copy_of, fixture, read_json, read_weights, run, temp, transposed,
+};
 
 fn exported(name: &str, model: &str) -> TempDir {
     let out = temp();
@@ -182,36 +184,17 @@ fn rounded_values_are_compared_with_the_data() {
     run!["verify", out.path()].fails(5, &[QUERY]);
 }
 
-/// A tensor that a test may bend.
-struct Tensor {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-type Tensors = Vec<(String, Tensor)>;
+type Tensors = BTreeMap<String, Tensor>;
 
 fn tensor<'a>(tensors: &'a mut Tensors, name: &str) -> &'a mut Tensor {
-    &mut tensors.iter_mut().find(|(n, _)| n == name).unwrap().1
+    tensors.get_mut(name).unwrap()
 }
 
 /// Writes a folder's weights again, changed, with the metadata that they had.
 fn change(folder: &Path, change: impl FnOnce(&mut Tensors)) {
     let path = folder.join("model.safetensors");
-    let bytes = fs::read(&path).unwrap();
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
-    let mut tensors: Tensors = SafeTensors::deserialize(&bytes)
-        .unwrap()
-        .iter()
-        .map(|(name, view)| {
-            let tensor = Tensor {
-                dtype: view.dtype(),
-                shape: view.shape().to_vec(),
-                bytes: view.data().to_vec(),
-            };
-            (name.to_owned(), tensor)
-        })
-        .collect();
+    let (_, metadata) = SafeTensors::read_metadata(&fs::read(&path).unwrap()).unwrap();
+    let mut tensors = read_weights(folder);
     change(&mut tensors);
     let views = tensors.iter().map(|(name, tensor)| {
         let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes).unwrap();
@@ -260,7 +243,7 @@ fn a_flipped_bit_in_any_tensor_is_caught() {
 #[test]
 fn a_missing_tensor_is_caught() {
     is_caught(
-        |t| t.retain(|(name, _)| name != HEAD),
+        |t| t.retain(|name, _| name != HEAD),
         &[HEAD, "missing", "ElectraForPreTraining"],
     );
 }
@@ -270,14 +253,14 @@ fn an_extra_tensor_is_caught() {
     let extra = |t: &mut Tensors| {
         let (shape, bytes) = (vec![2], vec![0; 8]);
         let dtype = Dtype::F32;
-        t.push((
+        t.insert(
             "electra.pooler.bias".into(),
             Tensor {
                 dtype,
                 shape,
                 bytes,
             },
-        ));
+        );
     };
     is_caught(extra, &["electra.pooler.bias", "no place"]);
 }
@@ -301,7 +284,7 @@ fn a_square_kernel_that_is_not_transposed_is_caught() {
 #[test]
 fn a_layer_that_is_there_twice_is_caught() {
     let duplicate = |t: &mut Tensors| {
-        let names: Vec<String> = t.iter().map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> = t.keys().cloned().collect();
         for name in names.iter().filter(|name| name.contains(".layer.0.")) {
             let bytes = tensor(t, name).bytes.clone();
             tensor(t, &name.replace(".layer.0.", ".layer.1.")).bytes = bytes;
@@ -330,14 +313,14 @@ fn a_decoder_that_is_not_the_word_embeddings_is_caught() {
             let words = tensor(t, WORDS);
             let (dtype, shape, mut bytes) = (words.dtype, words.shape.clone(), words.bytes.clone());
             bytes[0] ^= flip;
-            t.push((
+            t.insert(
                 "generator_lm_head.weight".into(),
                 Tensor {
                     dtype,
                     shape,
                     bytes,
                 },
-            ));
+            );
         }
     };
     change(folder.path(), add_decoder(1));
