@@ -232,9 +232,14 @@ impl Logits {
             )));
         }
         // Outputs under the padding mean nothing, but NaN there would be a fault all the same.
-        let largest = largest(&self.both)?.max(largest(&self.swapped)?);
-        if !largest.is_finite() {
-            return Ok(Err("computes numbers that are not finite".into()));
+        let mut magnitude = 0.0_f32;
+        for logits in [&self.both, &self.swapped, &self.alone] {
+            // Asked one by one: `f32::max` would pass over a NaN.
+            let largest = largest(logits)?;
+            if !largest.is_finite() {
+                return Ok(Err("computes numbers that are not finite".into()));
+            }
+            magnitude = magnitude.max(largest);
         }
         let has_sequence = self.both.rank() > 1 && self.both.dim(1)? == batches.length;
         let short = |logits: &Tensor, row: usize| {
@@ -248,7 +253,7 @@ impl Logits {
         let padding_deviation = deviation(&short(&self.both, 1)?, &short(&self.swapped, 0)?)?
             .max(deviation(&short(&self.both, 1)?, &short(&self.alone, 0)?)?);
         let order_deviation = deviation(&self.both.get(0)?, &self.swapped.get(1)?)?;
-        let allowed = TOLERANCE * largest.max(1.0);
+        let allowed = TOLERANCE * magnitude.max(1.0);
         for (what, found) in [("padding", padding_deviation), ("order", order_deviation)] {
             if found > allowed {
                 return Ok(Err(format!(
@@ -321,5 +326,47 @@ impl SimpleBackend for Initialised {
 
     fn contains_tensor(&self, name: &str) -> bool {
         self.0.contains_tensor(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the discriminator's head would say of the batches, after `bend`.
+    fn judge(bend: impl Fn(&mut [Vec<f32>; 2], &mut [Vec<f32>; 2], &mut Vec<f32>)) -> String {
+        let config = ElectraConfig::default();
+        let batches = Batches::new(&config).unwrap();
+        let row = |seed: f32| -> Vec<f32> { (0..12_u8).map(|i| f32::from(i) - seed).collect() };
+        let (long, short) = (row(0.0), row(0.5));
+        let mut both = [long.clone(), short.clone()];
+        let mut swapped = [short.clone(), long];
+        let mut alone = short[..SHORT_LENGTH].to_vec();
+        bend(&mut both, &mut swapped, &mut alone);
+        let tensor = |rows: &[Vec<f32>]| Tensor::new(rows.to_vec(), &Device::Cpu).unwrap();
+        let logits = Logits {
+            shape: vec![2, both[0].len()],
+            both: tensor(&both),
+            swapped: tensor(&swapped),
+            alone: tensor(&[alone]),
+        };
+        let verdict = logits
+            .judge(Head::PreTraining, &batches, &config, 0.0)
+            .unwrap();
+        verdict.map_or_else(|what| what, |_| "passed".to_owned())
+    }
+
+    #[test]
+    fn outputs_that_depend_on_padding_or_order_are_failures() {
+        assert_eq!(judge(|_, _, _| {}), "passed");
+        // What is under the padding may differ.
+        assert_eq!(judge(|_, swapped, _| swapped[0][9] += 5.0), "passed");
+        assert!(judge(|_, swapped, _| swapped[0][3] += 1e-3).contains("padding"));
+        assert!(judge(|_, _, alone| alone[6] += 1e-3).contains("padding"));
+        assert!(judge(|_, swapped, _| swapped[1][11] += 1e-3).contains("order"));
+        assert!(judge(|both, _, _| both[0][1] = f32::NAN).contains("not finite"));
+        assert!(judge(|_, swapped, _| swapped[0][11] = f32::INFINITY).contains("not finite"));
+        let short = |rows: &mut [Vec<f32>; 2]| rows.iter_mut().for_each(|row| row.truncate(11));
+        assert!(judge(|both, _, _| short(both)).contains("[2, 11], not [2, 12]"));
     }
 }
