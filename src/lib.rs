@@ -70,28 +70,15 @@ pub fn convert(
     plans: Vec<Plan>,
     progress: &dyn Progress,
 ) -> Result<Vec<Export>, Error> {
-    let checkpoint = source.checkpoint();
     for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
-        checkpoint.check_present(&tensor.variable)?;
+        source.checkpoint().check_present(&tensor.variable)?;
     }
-    let step = source.step()?;
-    let texts = plans.iter().map(texts).collect::<Result<Vec<_>, _>>()?;
     let stage = Stage::new(&request.out, request.files(&plans), request.force)?;
 
     let mut exports = Vec::with_capacity(plans.len());
-    for (plan, texts) in std::iter::zip(plans, texts) {
-        let mut files = Vec::new();
-        for (name, text) in texts {
-            let below = request.below_out(plan.model, name);
-            let len = write_text(&text, &stage.path(&below))?;
-            files.push((request.out.join(below), len));
-        }
-        let below = request.below_out(plan.model, WEIGHTS_FILE);
-        let metadata = provenance(&plan, checkpoint.location(), step);
-        let staged = stage.path(&below);
-        let len = write_safetensors(&plan, checkpoint, &metadata, &staged, progress)?;
-        files.push((request.out.join(below), len));
-
+    for plan in plans {
+        let below = |file: &str| request.below_out(plan.model, file);
+        let staged = write(source, &plan, |file| stage.path(&below(file)), progress)?;
         let report = request
             .verify
             .then(|| prove(source, request, &plan, &stage, progress))
@@ -99,23 +86,39 @@ pub fn convert(
         if progress.advance(0) == ControlFlow::Break(()) {
             return Err(convert::Error::Interrupted.into());
         }
+        let published = |(file, len)| (request.out.join(below(file)), len);
         exports.push(Export {
-            plan,
-            files,
+            files: staged.into_iter().map(published).collect(),
             report,
+            plan,
         });
     }
     stage.publish()?;
     Ok(exports)
 }
 
-/// The files of an export that are text, with their contents.
-fn texts(plan: &Plan) -> Result<Vec<(&'static str, String)>, convert::Error> {
+/// Writes every file of a model to where `path` puts it; returns the files with their lengths.
+fn write(
+    source: &Source,
+    plan: &Plan,
+    path: impl Fn(&str) -> PathBuf,
+    progress: &dyn Progress,
+) -> Result<Vec<(&'static str, u64)>, Error> {
     let mut texts = vec![(CONFIG_FILE, plan.config().to_json())];
     if let Some(tokenizer) = &plan.tokenizer {
-        texts.extend(tokenizer.files(plan.config().max_position_embeddings)?);
+        let files = tokenizer.files(plan.config().max_position_embeddings);
+        texts.extend(files.map_err(convert::Error::from)?);
     }
-    Ok(texts)
+    let mut written = Vec::new();
+    for (file, text) in texts {
+        written.push((file, write_text(&text, &path(file))?));
+    }
+    let checkpoint = source.checkpoint();
+    let metadata = provenance(plan, checkpoint.location(), source.step()?);
+    let weights = path(WEIGHTS_FILE);
+    let len = write_safetensors(plan, checkpoint, &metadata, &weights, progress)?;
+    written.push((WEIGHTS_FILE, len));
+    Ok(written)
 }
 
 /// Verifies a staged model; a failed check is an error.
@@ -167,12 +170,7 @@ fn stage_generator(
     options.allow_inexact = true;
     let plan = source.plan(Model::Generator, &options)?;
     let folder = stage.scratch(Model::Generator.key())?;
-    for (name, text) in texts(&plan)? {
-        write_text(&text, &folder.join(name))?;
-    }
-    let weights = folder.join(WEIGHTS_FILE);
-    let metadata = provenance(&plan, source.checkpoint().location(), None);
-    write_safetensors(&plan, source.checkpoint(), &metadata, &weights, progress)?;
+    write(source, &plan, |file| folder.join(file), progress)?;
     Ok(Some(folder))
 }
 

@@ -33,15 +33,16 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         path,
         tolerance: args.tolerance,
     });
-    let text = args.text.as_deref().map(read_text).transpose()?;
-    let text = std::iter::zip(&text, &args.text)
-        .next()
-        .map(|(text, path)| Text {
-            text,
-            path,
-            generator: args.generator.as_deref(),
-            seed: args.seed,
-        });
+    let text = match &args.text {
+        Some(path) => Some((path, read_text(path)?)),
+        None => None,
+    };
+    let text = text.as_ref().map(|(path, text)| Text {
+        text,
+        path,
+        generator: args.generator.as_deref(),
+        seed: args.seed,
+    });
     let references = References { golden, text };
     let report = verify(&args.folder, original, references).map_err(Error::from)?;
 
