@@ -239,7 +239,7 @@ fn on_text(check: &TextCheck) -> String {
     }));
     out.push_str(&columns(0, &rows));
     out.push_str(&format!(
-        "  better on the text than on its words in random order: in {:.1} % of samples\n",
+        "  better in its place than among words of another place: in {:.1} % of samples\n",
         check.uses_context * 100.0
     ));
     let verdict = match check.verdict {

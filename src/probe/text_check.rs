@@ -8,8 +8,8 @@
 //! it nearly always.
 //!
 //! A model that was hardly trained can prefer a wrong head count as clearly, because less attention
-//! (or more of it) happens to suit its random weights. It is told by this: it does no better on the
-//! text than on the same tokens in random order. Then nothing is decided.
+//! (or more of it) happens to suit its random weights. It is told by this: it answers a question in
+//! its place in the text no better than among the words of another place. Then nothing is decided.
 
 use std::path::Path;
 
@@ -74,8 +74,8 @@ pub struct TextCheck {
     pub sequences: usize,
     /// Number of tokens that were judged.
     pub tokens: usize,
-    /// Share of bootstrap samples in which the best count does better on the text than on its tokens
-    /// in random order.
+    /// Share of bootstrap samples in which the best count does better on questions in their place than
+    /// on the same ones among words of another place.
     pub uses_context: f64,
     /// What is to be made of it.
     pub verdict: Verdict,
@@ -112,12 +112,9 @@ pub fn run(
     }
     measured.sort_by(|a, b| a.loss.total_cmp(&b.loss));
 
-    let shuffled: Vec<Task> = tasks
-        .iter()
-        .map(|task| task.shuffled(&mut random))
-        .collect();
-    let shuffled = measure(&probe, measured[0].heads, &shuffled)?;
-    let uses_context = share_better(&measured[0].sequences, &shuffled.sequences, seed);
+    let (own, foreign) = in_context(&tasks, &mut random);
+    let [own, foreign] = [own, foreign].map(|tasks| measure(&probe, measured[0].heads, &tasks));
+    let uses_context = share_better(&own?.sequences, &foreign?.sequences, seed);
     let verdict = if generator.is_none() && !probe.is_generator() {
         Verdict::Undecided(
             "without the generator of the checkpoint, replacements are uniform and say nothing \
@@ -154,33 +151,31 @@ struct Task {
     answers: Vec<(usize, u32)>,
 }
 
-impl Task {
-    /// The same questions with the rest of the text in random order. The tokens of a discriminator
-    /// are all questions, and take their answers along.
-    fn shuffled(&self, random: &mut fastrand::Rng) -> Self {
-        let inner = 1..self.ids.len() - 1;
-        let asked: Vec<usize> = self.answers.iter().map(|&(at, _)| at).collect();
-        let mut shuffled = Self {
-            ids: self.ids.clone(),
-            answers: self.answers.clone(),
-        };
-        if asked.len() == inner.len() {
-            let mut order: Vec<usize> = (0..asked.len()).collect();
-            random.shuffle(&mut order);
-            for (to, from) in order.into_iter().enumerate() {
-                shuffled.ids[asked[to]] = self.ids[asked[from]];
-                shuffled.answers[to].1 = self.answers[from].1;
-            }
-        } else {
-            let free: Vec<usize> = inner.filter(|at| !asked.contains(at)).collect();
-            let mut tokens: Vec<u32> = free.iter().map(|&at| self.ids[at]).collect();
-            random.shuffle(&mut tokens);
-            for (at, token) in std::iter::zip(free, tokens) {
-                shuffled.ids[at] = token;
-            }
+/// Some of the questions twice: in their place, and with every other token taken from the same
+/// position of the next sequence. Of a discriminator, which is asked about every token, half of them.
+fn in_context(tasks: &[Task], random: &mut fastrand::Rng) -> (Vec<Task>, Vec<Task>) {
+    let asked = |task: &Task, random: &mut fastrand::Rng| -> Vec<(usize, u32)> {
+        if task.answers.len() < task.ids.len() / 2 {
+            return task.answers.clone();
         }
-        shuffled
+        let half = task.answers.len() / 2;
+        random.choose_multiple(task.answers.iter().copied(), half)
+    };
+    let mut own = Vec::with_capacity(tasks.len());
+    let mut foreign = Vec::with_capacity(tasks.len());
+    for (task, next) in std::iter::zip(tasks, tasks.iter().cycle().skip(1)) {
+        let answers = asked(task, random);
+        let mut ids = next.ids.clone();
+        for &(at, _) in &answers {
+            ids[at] = task.ids[at];
+        }
+        own.push(Task {
+            ids: task.ids.clone(),
+            answers: answers.clone(),
+        });
+        foreign.push(Task { ids, answers });
     }
+    (own, foreign)
 }
 
 fn tasks(
@@ -326,9 +321,7 @@ fn judge(measured: &[Measured], configured: usize, sequences: usize, uses_contex
     }
     let best = &measured[0];
     if uses_context < CLEAR {
-        return Verdict::Undecided(
-            "the model does no better on the text than on its words in random order",
-        );
+        return Verdict::Undecided("the model makes no use of the text around a word");
     }
     if best.heads != configured && best.better >= CLEAR {
         return Verdict::Contradicted {
@@ -381,25 +374,25 @@ mod tests {
     }
 
     #[test]
-    fn shuffling_keeps_questions_and_answers_together() {
+    fn questions_move_to_another_context_with_their_tokens() {
         let mut random = fastrand::Rng::with_seed(1);
-        let detector = Task {
-            ids: (0..50).collect(),
-            answers: (1..49).map(|at| (at, u32::from(at % 3 == 0))).collect(),
+        let task = |first: u32, answers: &[usize]| Task {
+            ids: (first..first + 40).collect(),
+            answers: answers.iter().map(|&at| (at, first)).collect(),
         };
-        let shuffled = detector.shuffled(&mut random);
-        assert_ne!(shuffled.ids, detector.ids);
-        for &(at, answer) in &shuffled.answers {
-            assert_eq!(answer, u32::from(shuffled.ids[at].is_multiple_of(3)));
-        }
-        let filler = Task {
-            ids: (0..50).collect(),
-            answers: vec![(7, 7), (30, 30)],
-        };
-        let shuffled = filler.shuffled(&mut random);
-        assert_eq!([0, 7, 30, 49].map(|at| shuffled.ids[at]), [0, 7, 30, 49]);
-        let mut sorted = shuffled.ids.clone();
-        sorted.sort_unstable();
-        assert!(sorted == filler.ids && shuffled.ids != filler.ids);
+        let (own, foreign) = in_context(&[task(0, &[7, 30]), task(100, &[2, 9])], &mut random);
+        assert_eq!(own[0].ids, task(0, &[]).ids);
+        assert_eq!(foreign[0].answers, [(7, 0), (30, 0)]);
+        assert_eq!(
+            [6, 7, 30, 31].map(|at| foreign[0].ids[at]),
+            [106, 7, 30, 131]
+        );
+        assert_eq!(foreign[1].ids[1..4], [1, 102, 3]);
+
+        let every: Vec<usize> = (1..39).collect();
+        let (own, foreign) = in_context(&[task(0, &every), task(100, &every)], &mut random);
+        assert_eq!(own[0].answers.len(), 19);
+        let kept = foreign[0].ids.iter().filter(|&&id| id < 100).count();
+        assert_eq!(kept, 19);
     }
 }
