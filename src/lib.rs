@@ -59,7 +59,8 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use convert::{CONFIG_FILE, Stage, WEIGHTS_FILE, provenance, write_safetensors, write_text};
-use verify::{Original, References, Report, Text};
+use probe::text_check::Text;
+use verify::{Original, References, Report};
 
 /// Writes the planned models, verifies them and publishes them together.
 ///
@@ -197,6 +198,12 @@ pub enum Error {
 
 impl From<checkpoint::Error> for Error {
     fn from(error: checkpoint::Error) -> Self {
+        convert::Error::from(error).into()
+    }
+}
+
+impl From<tokenizer::Error> for Error {
+    fn from(error: tokenizer::Error) -> Self {
         convert::Error::from(error).into()
     }
 }

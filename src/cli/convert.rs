@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use dialoguer::theme::ColorfulTheme;
 use electra_convert::convert::Error as ConvertError;
 use electra_convert::electra::infer::{ConfigFile, Stated};
 use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
-use electra_convert::{Error, Plan, PlanOptions, Request, Source, TextRequest, convert};
+use electra_convert::{Error, Export, Plan, PlanOptions, Request, Source, TextRequest, convert};
 use serde_json::json;
 
 use super::args::{Cli, ConvertArgs, ModelArg, SourceArgs, StatedArgs};
@@ -74,7 +74,9 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
     let start = Instant::now();
     let plans = request.plan(&source)?;
     if !args.output.quiet {
-        warn(idle_renames(&source).chain(plans.iter().flat_map(|plan| plan.warnings.clone())));
+        text::warn(
+            idle_renames(&source).chain(plans.iter().flat_map(|plan| plan.warnings.clone())),
+        );
     }
     if args.dry_run {
         return report_plans(args, &source, step, &plans);
@@ -90,46 +92,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
     let exports = convert(&source, &request, plans, &bar)?;
     drop(bar);
 
-    let seconds = start.elapsed().as_secs_f64();
-    if args.output.json {
-        report::print_json(&json!({
-            "format_version": report::FORMAT_VERSION,
-            "command": "convert",
-            "status": "converted",
-            "checkpoint": report::checkpoint_json(&source, step),
-            "exports": exports.iter().map(report::export_json).collect::<Vec<_>>(),
-            "seconds": seconds,
-        }))?;
-    } else if !args.output.quiet {
-        for export in &exports {
-            let mut out = format!(
-                "{HEADING}Exported the {} of {}{HEADING:#}\n",
-                export.plan.model,
-                source.checkpoint().location().prefix().display()
-            );
-            out.push_str(&report::plan_text(
-                &source,
-                step,
-                &export.plan,
-                args.output.verbose,
-            ));
-            out.push_str(&text::heading("Written"));
-            let rows: Vec<[String; 2]> = export
-                .files
-                .iter()
-                .map(|(path, len)| [path.display().to_string(), text::bytes(*len)])
-                .collect();
-            out.push_str(&columns(1, &rows));
-            out.push_str(&match &export.report {
-                Some(report) => checks::text(report, args.output.verbose),
-                None => format!("\n{WARNING}Not verified{WARNING:#} (--no-verify)\n"),
-            });
-            out.push('\n');
-            report::print_text(&out)?;
-        }
-        report::print_text(&format!("Done in {seconds:.2} s\n"))?;
-    }
-    Ok(())
+    report_exports(args, &source, step, &exports, start.elapsed().as_secs_f64())
 }
 
 /// Opens the checkpoint that the arguments name.
@@ -211,27 +174,20 @@ fn tokenizer(args: &ConvertArgs, source: &Source) -> anyhow::Result<Option<Token
                         .iter()
                         .map(|path| path.display().to_string())
                         .collect();
-                    warn(
-                        [format!(
-                            "no vocabulary found, so that no tokenizer is written (looked for {}); \
+                    text::warn([format!(
+                        "no vocabulary found, so that no tokenizer is written (looked for {}); \
                          give --vocab FILE",
-                            places.join(" and ")
-                        )]
-                        .into_iter(),
-                    );
+                        places.join(" and ")
+                    )]);
                 }
                 return Ok(None);
             };
             path.clone()
         }
     };
-    let vocabulary = Vocabulary::read(&path).map_err(convert_error)?;
+    let vocabulary = Vocabulary::read(&path).map_err(Error::from)?;
     let setup = TokenizerSetup::new(vocabulary, args.do_lower_case, args.strip_accents);
     Ok(Some(setup))
-}
-
-fn convert_error(error: electra_convert::tokenizer::Error) -> Error {
-    ConvertError::from(error).into()
 }
 
 /// Asks on a terminal; elsewhere the answer is an error that teaches the command.
@@ -324,12 +280,53 @@ fn idle_renames(source: &Source) -> impl Iterator<Item = String> {
         .map(|rename| format!("--rename '{rename}' changes no variable's name in this checkpoint"))
 }
 
-fn warn(warnings: impl Iterator<Item = String>) {
-    let style = WARNING;
-    for warning in warnings {
-        let shown = text::printable(&warning).replace('\n', "\\n");
-        let _ = writeln!(anstream::stderr(), "{style}warning:{style:#} {shown}");
+/// Prints what was exported.
+fn report_exports(
+    args: &ConvertArgs,
+    source: &Source,
+    step: Option<u64>,
+    exports: &[Export],
+    seconds: f64,
+) -> anyhow::Result<()> {
+    if args.output.json {
+        report::print_json(&json!({
+            "format_version": report::FORMAT_VERSION,
+            "command": "convert",
+            "status": "converted",
+            "checkpoint": report::checkpoint_json(source, step),
+            "exports": exports.iter().map(report::export_json).collect::<Vec<_>>(),
+            "seconds": seconds,
+        }))?;
+    } else if !args.output.quiet {
+        for export in exports {
+            let mut out = format!(
+                "{HEADING}Exported the {} of {}{HEADING:#}\n",
+                export.plan.model,
+                source.checkpoint().location().prefix().display()
+            );
+            out.push_str(&report::plan_text(
+                source,
+                step,
+                &export.plan,
+                args.output.verbose,
+            ));
+            out.push_str(&text::heading("Written"));
+            let rows: Vec<[String; 2]> = export
+                .files
+                .iter()
+                .map(|(path, len)| [path.display().to_string(), text::bytes(*len)])
+                .collect();
+            out.push_str(&columns(1, &rows));
+            out.push_str(&match &export.report {
+                Some(report) => checks::text(report, args.output.verbose),
+                None => format!("\n{WARNING}Not verified{WARNING:#} (--no-verify)\n"),
+            });
+            out.push('\n');
+            report::print_text(&out)?;
+        }
+        report::print_text(&format!("Done in {seconds:.2} s\n"))?;
     }
+    Ok(())
 }
 
 /// Prints the plans of a dry run.

@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::Path;
 
 use anstyle::{Ansi256Color, Color, Style};
 use anyhow::Context as _;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::args::ProbeArgs;
 use super::exit::Usage;
 use super::report;
-use super::text::{self, HEADING, WARNING, bar, columns, printable};
+use super::text::{self, HEADING, bar, columns, printable};
 
 /// From hardly to surely replaced: green, yellow, red.
 const SCALE: [u8; 6] = [34, 70, 142, 178, 208, 196];
@@ -39,12 +39,10 @@ pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     for text in &texts {
         let tokens = first.tokenize(text).map_err(wrap)?;
         if tokens.cut > 0 {
-            let style = WARNING;
-            let _ = writeln!(
-                anstream::stderr(),
-                "{style}warning:{style:#} the text is {} too long for this model and was cut",
+            text::warn([format!(
+                "the text is {} too long for this model and was cut",
                 text::count(tokens.cut, "token")
-            );
+            )]);
         }
         let answer = match &second {
             Some(second) => {
@@ -72,13 +70,14 @@ pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
 }
 
 fn load(folder: &Path) -> anyhow::Result<Probe> {
-    Probe::load(folder).map_err(wrap)
+    Ok(Probe::load(folder).map_err(wrap)?)
 }
 
-fn wrap(error: ProbeError) -> anyhow::Error {
+/// A folder that cannot be loaded is told as `verify` tells it.
+fn wrap(error: ProbeError) -> Error {
     match error {
-        ProbeError::Load(error) => Error::from(VerifyError::from(error)).into(),
-        error => Error::from(VerifyError::from(error)).into(),
+        ProbeError::Load(error) => VerifyError::from(error).into(),
+        error => VerifyError::from(error).into(),
     }
 }
 
@@ -102,7 +101,6 @@ fn texts(args: &ProbeArgs, words: &[OsString]) -> anyhow::Result<Vec<String>> {
         return Ok(vec![words.join(" ")]);
     }
     if let Some(path) = &args.file {
-        let path: &PathBuf = path;
         let text = fs::read_to_string(path)
             .map_err(|error| Usage(format!("--file {}: {error}", path.display())))?;
         return Ok(lines(text));

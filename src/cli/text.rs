@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
@@ -66,6 +67,14 @@ pub(crate) fn columns<const N: usize>(left: usize, rows: &[[String; N]]) -> Stri
         text.push('\n');
     }
     text
+}
+
+/// Prints warnings on standard error.
+pub(crate) fn warn(warnings: impl IntoIterator<Item = String>) {
+    for warning in warnings {
+        let shown = printable(&warning).replace('\n', "\\n");
+        let _ = writeln!(anstream::stderr(), "{WARNING}warning:{WARNING:#} {shown}");
+    }
 }
 
 /// The line above a part of a report.

@@ -2,7 +2,8 @@
 
 use electra_convert::convert::CONFIG_FILE;
 use electra_convert::model::read_config;
-use electra_convert::verify::{Golden, Original, References, Text, verify};
+use electra_convert::probe::text_check::Text;
+use electra_convert::verify::{Golden, Original, References, verify};
 use electra_convert::{Error, Source};
 use serde_json::{Value, json};
 

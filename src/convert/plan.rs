@@ -125,11 +125,13 @@ impl Plan {
             take_padding(tokenizer, &mut inferred)?;
         }
 
-        let mut tensors = names::tensors(&inferred.config, architecture.head())
-            .map(|(rule, layer)| planned(rule, layer, scopes, inventory, options.dtype))
-            .collect::<Found>()
-            .into_result(model)?;
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        let tensors = planned(
+            &inferred.config,
+            (architecture, scopes),
+            inventory,
+            model,
+            options,
+        )?;
 
         let mut warnings = Vec::new();
         let left_out = left_out(inventory, &tensors);
@@ -188,7 +190,7 @@ impl Plan {
 }
 
 /// PyTorch's name of an element type.
-pub(crate) fn torch_name(dtype: Dtype) -> &'static str {
+fn torch_name(dtype: Dtype) -> &'static str {
     match dtype {
         Dtype::F16 => "float16",
         Dtype::BF16 => "bfloat16",
@@ -196,24 +198,52 @@ pub(crate) fn torch_name(dtype: Dtype) -> &'static str {
     }
 }
 
-/// A planned tensor, or the name of the variable that is missing for it.
+/// Every tensor that the architecture needs, by name. All missing variables are in one error.
 fn planned(
+    config: &ElectraConfig,
+    (architecture, scopes): (Architecture, Scopes),
+    inventory: &Inventory,
+    model: Model,
+    options: &PlanOptions,
+) -> Result<Vec<PlannedTensor>, Error> {
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for (rule, layer) in names::tensors(config, architecture.head()) {
+        let name = rule.variable(scopes, layer);
+        match inventory.get(&name) {
+            Some(item) => found.push((rule, layer, item)),
+            None => missing.push(name),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(crate::electra::Error::Missing {
+            model,
+            needed: missing.len() + found.len(),
+            names: missing,
+        }
+        .into());
+    }
+    let mut tensors = found
+        .into_iter()
+        .map(|(rule, layer, item)| planned_tensor(rule, layer, item, options.dtype))
+        .collect::<Result<Vec<_>, Error>>()?;
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tensors)
+}
+
+fn planned_tensor(
     rule: &Rule,
     layer: usize,
-    scopes: Scopes,
-    inventory: &Inventory,
+    item: &Item,
     dtype: TargetDtype,
-) -> Result<PlannedTensor, PlanProblem> {
-    let name = rule.variable(scopes, layer);
-    let item = inventory.get(&name).ok_or(PlanProblem::Missing(name))?;
+) -> Result<PlannedTensor, Error> {
     let variable = item.variable.clone();
-    let cast = Cast::new(variable.dtype, dtype).ok_or_else(|| {
-        PlanProblem::Other(crate::electra::Error::WrongKind {
+    let cast =
+        Cast::new(variable.dtype, dtype).ok_or_else(|| crate::electra::Error::WrongKind {
             variable: variable.name.clone(),
             found: format!("elements of {}", variable.dtype),
             expected: "floating-point numbers".into(),
-        })
-    })?;
+        })?;
     let mut shape = variable.shape.clone();
     if rule.is_transposed() {
         shape.reverse();
@@ -225,50 +255,6 @@ fn planned(
         cast,
         shape,
     })
-}
-
-enum PlanProblem {
-    Missing(String),
-    Other(crate::electra::Error),
-}
-
-/// Collects tensors and all missing names, so that one error lists them together.
-#[derive(Default)]
-struct Found {
-    tensors: Vec<PlannedTensor>,
-    missing: Vec<String>,
-    other: Option<crate::electra::Error>,
-}
-
-impl FromIterator<Result<PlannedTensor, PlanProblem>> for Found {
-    fn from_iter<T: IntoIterator<Item = Result<PlannedTensor, PlanProblem>>>(iter: T) -> Self {
-        let mut found = Self::default();
-        for result in iter {
-            match result {
-                Ok(tensor) => found.tensors.push(tensor),
-                Err(PlanProblem::Missing(name)) => found.missing.push(name),
-                Err(PlanProblem::Other(error)) => {
-                    found.other.get_or_insert(error);
-                }
-            }
-        }
-        found
-    }
-}
-
-impl Found {
-    fn into_result(self, model: Model) -> Result<Vec<PlannedTensor>, Error> {
-        if !self.missing.is_empty() {
-            return Err(crate::electra::Error::Missing {
-                model,
-                needed: self.missing.len() + self.tensors.len(),
-                names: self.missing,
-            }
-            .into());
-        }
-        self.other
-            .map_or(Ok(self.tensors), |error| Err(error.into()))
-    }
 }
 
 fn left_out(inventory: &Inventory, tensors: &[PlannedTensor]) -> Vec<LeftOut> {

@@ -10,7 +10,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -90,7 +89,7 @@ pub(crate) fn write_safetensors(
 ) -> Result<u64, Error> {
     let layout = Layout::new(plan, metadata)?;
     let file = File::create_new(path).map_err(Error::writing(path))?;
-    reserve(&file, layout.len).map_err(Error::writing(path))?;
+    file.set_len(layout.len).map_err(Error::writing(path))?;
     file.write_all_at(&layout.header, 0)
         .map_err(Error::writing(path))?;
     for (tensor, offset) in &layout.tensors {
@@ -103,11 +102,6 @@ pub(crate) fn write_safetensors(
     }
     file.sync_all().map_err(Error::writing(path))?;
     Ok(layout.len)
-}
-
-/// Gives the file its final length, so that a file system that cannot hold it says so now.
-fn reserve(file: &File, len: u64) -> io::Result<()> {
-    file.set_len(len)
 }
 
 /// Reads one variable and turns it into the bytes of its tensor.

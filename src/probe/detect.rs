@@ -1,7 +1,7 @@
 //! A discriminator tells which tokens were replaced; and the game of the paper, in which a generator
 //! replaces them.
 
-use super::{Error, Probe, Tokens, draw, draw_masked, ordinary};
+use super::{Error, Probe, Tokens, draw_masked, ordinary};
 
 /// A token and how probably it was replaced.
 #[derive(Clone, Debug)]
@@ -37,21 +37,12 @@ pub fn game(
     tokens: &Tokens,
     random: &mut fastrand::Rng,
 ) -> Result<Vec<Suspect>, Error> {
-    let sizes = (generator.config.vocab_size, discriminator.config.vocab_size);
-    if sizes.0 != sizes.1 {
-        return Err(Error::OtherVocabulary(sizes.0, sizes.1));
-    }
+    generator.check_vocabulary_of(discriminator)?;
     let masked = draw_masked(&ordinary(tokens), random);
-    let mut ids = tokens.ids.clone();
-    for &at in &masked {
-        ids[at] = generator.mask_id;
-    }
-    let probabilities = generator.token_probabilities(&generator.model, &ids)?;
     let mut faked = tokens.clone();
-    for &at in &masked {
-        let id = draw(&probabilities[at], random);
-        faked.ids[at] = u32::try_from(id).expect("a token of the vocabulary");
-        faked.pieces[at] = generator.piece(id);
+    faked.ids = generator.replace(&tokens.ids, &masked, random)?;
+    for at in masked {
+        faked.pieces[at] = generator.piece(faked.ids[at]);
     }
     let mut suspects = detect(discriminator, &faked)?;
     for (suspect, at) in std::iter::zip(&mut suspects, ordinary(tokens)) {

@@ -33,7 +33,7 @@ pub fn fill(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
     }
     let probabilities = generator.token_probabilities(&generator.model, &tokens.ids)?;
     let filled = masks.into_iter().map(|at| {
-        let mut ranked: Vec<(usize, f32)> = probabilities[at].iter().copied().enumerate().collect();
+        let mut ranked: Vec<(u32, f32)> = (0..).zip(probabilities[at].iter().copied()).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         let best = ranked
             .into_iter()
@@ -56,8 +56,8 @@ fn words(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
             .find(|&at| tokens.words[at] != word)
             .unwrap_or(tokens.ids.len());
         if word.is_some() {
-            let mut masked = tokens.ids.clone();
-            masked[start..end].fill(generator.mask_id);
+            let positions: Vec<usize> = (start..end).collect();
+            let masked = generator.masked(&tokens.ids, &positions);
             let probabilities = generator.token_probabilities(&generator.model, &masked)?;
             let of_piece = |at: usize| probabilities[at][tokens.ids[at] as usize];
             words.push(Candidate {

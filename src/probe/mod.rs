@@ -106,16 +106,7 @@ impl Probe {
 
     /// Cuts a text into word pieces, as many as the model has positions for.
     pub fn tokenize(&self, text: &str) -> Result<Tokens, Error> {
-        let encoding = self
-            .tokenizer
-            .encode(text, true)
-            .map_err(|error| Error::Encode(error.to_string()))?;
-        let mut tokens = Tokens {
-            ids: encoding.get_ids().to_vec(),
-            pieces: encoding.get_tokens().to_vec(),
-            words: encoding.get_word_ids().to_vec(),
-            cut: 0,
-        };
+        let mut tokens = self.encode(text)?;
         let limit = self.config.max_position_embeddings;
         if tokens.ids.len() > limit {
             tokens.cut = tokens.ids.len() - limit;
@@ -125,24 +116,68 @@ impl Probe {
             tokens.pieces.drain(range.clone());
             tokens.words.drain(range);
         }
-        if let Some(&id) = tokens
-            .ids
-            .iter()
-            .find(|&&id| id as usize >= self.config.vocab_size)
-        {
-            return Err(Error::Encode(format!(
-                "the tokenizer gives id {id}, the model's end at {}",
-                self.config.vocab_size
-            )));
-        }
         Ok(tokens)
     }
 
+    /// Cuts a text of any length into word pieces.
+    fn encode(&self, text: &str) -> Result<Tokens, Error> {
+        let encoding = self
+            .tokenizer
+            .encode(text, true)
+            .map_err(|error| Error::Encode(error.to_string()))?;
+        let size = self.config.vocab_size;
+        if let Some(id) = encoding.get_ids().iter().find(|&&id| id as usize >= size) {
+            return Err(Error::Encode(format!(
+                "the tokenizer gives id {id}, the model's end at {size}"
+            )));
+        }
+        Ok(Tokens {
+            ids: encoding.get_ids().to_vec(),
+            pieces: encoding.get_tokens().to_vec(),
+            words: encoding.get_word_ids().to_vec(),
+            cut: 0,
+        })
+    }
+
+    /// A discriminator can only judge tokens of its own vocabulary.
+    fn check_vocabulary_of(&self, discriminator: &Self) -> Result<(), Error> {
+        let sizes = (self.config.vocab_size, discriminator.config.vocab_size);
+        if sizes.0 == sizes.1 {
+            Ok(())
+        } else {
+            Err(Error::OtherVocabulary(sizes.0, sizes.1))
+        }
+    }
+
+    /// What a generator puts in place of the tokens at `masked`, drawn by its probabilities.
+    fn replace(
+        &self,
+        ids: &[u32],
+        masked: &[usize],
+        random: &mut fastrand::Rng,
+    ) -> Result<Vec<u32>, Error> {
+        let probabilities = self.token_probabilities(&self.model, &self.masked(ids, masked))?;
+        let mut replaced = ids.to_vec();
+        for &at in masked {
+            let id = draw(&probabilities[at], random);
+            replaced[at] = u32::try_from(id).expect("a token of the vocabulary");
+        }
+        Ok(replaced)
+    }
+
+    /// The ids with `[MASK]` at the given positions.
+    fn masked(&self, ids: &[u32], positions: &[usize]) -> Vec<u32> {
+        let mut masked = ids.to_vec();
+        for &at in positions {
+            masked[at] = self.mask_id;
+        }
+        masked
+    }
+
     /// The word piece of an id.
-    fn piece(&self, id: usize) -> String {
-        u32::try_from(id)
-            .ok()
-            .and_then(|id| self.tokenizer.id_to_token(id))
+    fn piece(&self, id: u32) -> String {
+        self.tokenizer
+            .id_to_token(id)
             .unwrap_or_else(|| format!("#{id}"))
     }
 
@@ -272,17 +307,4 @@ pub enum Error {
     /// A computation failed.
     #[error("the model cannot be run")]
     Candle(#[from] candle_core::Error),
-}
-
-impl Error {
-    /// Names the file in an error that is about a text.
-    pub(crate) fn in_text(self, file: &Path) -> Self {
-        match self {
-            Self::TooLittleText { found, .. } => Self::TooLittleText {
-                path: file.to_owned(),
-                found,
-            },
-            other => other,
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 /// Bootstrap samples.
 const SAMPLES: usize = 2000;
+
 /// In nats, with a floor under probabilities that float32 rounds to zero.
 pub(super) fn cross_entropy(p: f32) -> f64 {
     -f64::from(p.max(1e-9)).ln()

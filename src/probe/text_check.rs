@@ -14,7 +14,7 @@
 use std::path::Path;
 
 use super::statistics::{area_under_curve, cross_entropy, mean, share_better};
-use super::{Error, Probe, draw, draw_masked, ordinary};
+use super::{Error, Probe, draw_masked, ordinary};
 
 /// Tokens of a sequence, with `[CLS]` and `[SEP]`. Short, because positions that training never
 /// reached have random embeddings.
@@ -81,17 +81,26 @@ pub struct TextCheck {
     pub verdict: Verdict,
 }
 
-/// Measures the model in `folder` on `text`. A discriminator needs the `generator` of its checkpoint
-/// for a verdict; without it, replacements are drawn uniformly, which favours wrong head counts.
-pub fn run(
-    folder: &Path,
-    generator: Option<&Path>,
-    text: &str,
-    seed: u64,
-) -> Result<TextCheck, Error> {
+/// Text to measure a model on.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    /// The text, as it was read from `path`.
+    pub text: &'a str,
+    /// The file that it comes from.
+    pub path: &'a Path,
+    /// The folder of the generator of the same checkpoint, for a discriminator.
+    pub generator: Option<&'a Path>,
+    /// Fixes what is drawn at random.
+    pub seed: u64,
+}
+
+/// Measures the model in `folder`. A discriminator needs the generator of its checkpoint for a
+/// verdict; without it, replacements are drawn uniformly, which favours wrong head counts.
+pub fn run(folder: &Path, text: &Text<'_>) -> Result<TextCheck, Error> {
+    let seed = text.seed;
     let probe = Probe::load(folder)?;
     let mut random = fastrand::Rng::with_seed(seed);
-    let generator = match generator {
+    let generator = match text.generator {
         Some(folder) if !probe.is_generator() => Some(Probe::load(folder)?),
         _ => None,
     };
@@ -181,95 +190,66 @@ fn in_context(tasks: &[Task], random: &mut fastrand::Rng) -> (Vec<Task>, Vec<Tas
 fn tasks(
     probe: &Probe,
     generator: Option<&Probe>,
-    text: &str,
+    text: &Text<'_>,
     random: &mut fastrand::Rng,
 ) -> Result<Vec<Task>, Error> {
-    let sequences = sequences(probe, text)?;
     let vocabulary = u32::try_from(probe.config.vocab_size).unwrap_or(u32::MAX);
-    if let Some(generator) = generator
-        && generator.config.vocab_size != probe.config.vocab_size
-    {
-        let sizes = (generator.config.vocab_size, probe.config.vocab_size);
-        return Err(Error::OtherVocabulary(sizes.0, sizes.1));
+    if let Some(generator) = generator {
+        generator.check_vocabulary_of(probe)?;
     }
-    let mut tasks = Vec::with_capacity(sequences.len());
-    for ids in sequences {
+    let mut tasks = Vec::new();
+    for ids in sequences(probe, text)? {
         // All but `[CLS]` and `[SEP]`.
         let positions: Vec<usize> = (1..ids.len() - 1).collect();
         let masked = draw_masked(&positions, random);
-        let mut input = ids.clone();
-        for &at in &masked {
-            input[at] = probe.mask_id;
-        }
         if probe.is_generator() {
-            let answers = masked.iter().map(|&at| (at, ids[at])).collect();
             tasks.push(Task {
-                ids: input,
-                answers,
+                ids: probe.masked(&ids, &masked),
+                answers: masked.iter().map(|&at| (at, ids[at])).collect(),
             });
             continue;
         }
-        let probabilities = generator
-            .map(|generator| generator.token_probabilities(&generator.model, &input))
-            .transpose()?;
-        let mut faked = ids.clone();
-        for &at in &masked {
-            faked[at] = match &probabilities {
-                Some(probabilities) => {
-                    u32::try_from(draw(&probabilities[at], random)).expect("in the vocabulary")
-                }
-                None => random.u32(0..vocabulary),
-            };
-        }
+        let faked = if let Some(generator) = generator {
+            generator.replace(&ids, &masked, random)?
+        } else {
+            let mut faked = ids.clone();
+            for &at in &masked {
+                faked[at] = random.u32(0..vocabulary);
+            }
+            faked
+        };
         let answer = |at: usize| (at, u32::from(faked[at] != ids[at]));
-        let answers = positions.into_iter().map(answer).collect();
         tasks.push(Task {
+            answers: positions.into_iter().map(answer).collect(),
             ids: faked,
-            answers,
         });
     }
     Ok(tasks)
 }
 
 /// The text as sequences of full length.
-fn sequences(probe: &Probe, text: &str) -> Result<Vec<Vec<u32>>, Error> {
-    let encoding = probe
-        .tokenizer
-        .encode(text, true)
-        .map_err(|error| Error::Encode(error.to_string()))?;
-    let tokens = super::Tokens {
-        ids: encoding.get_ids().to_vec(),
-        pieces: Vec::new(),
-        words: encoding.get_word_ids().to_vec(),
-        cut: 0,
-    };
+fn sequences(probe: &Probe, text: &Text<'_>) -> Result<Vec<Vec<u32>>, Error> {
+    let tokens = probe.encode(text.text)?;
     let body: Vec<u32> = ordinary(&tokens)
         .into_iter()
         .map(|at| tokens.ids[at])
         .collect();
     let length = LENGTH.min(probe.config.max_position_embeddings);
-    let too_little = |found| Error::TooLittleText {
-        path: Path::new("the text").to_owned(),
-        found,
+    let too_little = || Error::TooLittleText {
+        path: text.path.to_owned(),
+        found: body.len(),
     };
     let (Some(&first), Some(&last), true) = (tokens.ids.first(), tokens.ids.last(), length > 2)
     else {
-        return Err(too_little(body.len()));
+        return Err(too_little());
     };
-    if tokens
-        .ids
-        .iter()
-        .any(|&id| id as usize >= probe.config.vocab_size)
-    {
-        return Err(Error::Encode("the tokenizer is not this model's".into()));
-    }
     let sequences: Vec<Vec<u32>> = body
         .chunks_exact(length - 2)
         .take(MAX_SEQUENCES)
         .map(|chunk| [&[first], chunk, &[last]].concat())
         .collect();
     if sequences.is_empty() {
-        return Err(too_little(body.len()));
+        return Err(too_little());
     }
     Ok(sequences)
 }

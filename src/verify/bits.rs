@@ -109,67 +109,91 @@ impl<'a> BitsCheck<'a> {
             from,
             to: info.dtype,
         };
-        if cast.is_lossy() {
-            return match expected.planned {
-                Some((planned, checkpoint))
-                    if checkpoint.check_present(&planned.variable).is_ok() =>
-                {
-                    self.report.against_data += 1;
-                    let rounded = convert_tensor(planned, checkpoint)?;
-                    if planned.cast.to != info.dtype {
-                        let what = format!("it is {}, not {}", info.dtype, planned.cast.to);
-                        failures.push(different(what));
-                    } else if rounded.as_bytes() != bytes.as_bytes() {
-                        let at = first_difference(rounded.as_bytes(), bytes.as_bytes());
-                        let element = at / (info.dtype.bitsize() / 8);
-                        let what = format!("element {element} is not the rounded one");
-                        failures.push(different(what));
-                    }
-                    Ok(())
+        let differences = match (cast.is_lossy(), expected.planned) {
+            (false, planned) => {
+                match planned {
+                    Some(_) => self.report.against_index += 1,
+                    None => self.report.against_record += 1,
                 }
-                _ => {
-                    self.report.unchecked += 1;
-                    Ok(())
-                }
-            };
-        }
-
-        if expected.planned.is_some() {
-            self.report.against_index += 1;
-        } else {
-            self.report.against_record += 1;
-        }
-        let mut shape = info.shape.clone();
-        let bytes = uncast(bytes, cast);
-        let bytes = match (expected.transpose, shape[..].try_into()) {
-            (true, Ok(matrix)) => {
-                shape.reverse();
-                transpose(&bytes, matrix, from.size().expect("a floating-point type"))
+                compare_sums(info, bytes, cast, expected)
             }
-            _ => bytes,
+            (true, Some((planned, checkpoint)))
+                if checkpoint.check_present(&planned.variable).is_ok() =>
+            {
+                self.report.against_data += 1;
+                compare_rounded(info, &bytes, planned, checkpoint)?
+            }
+            (true, _) => {
+                self.report.unchecked += 1;
+                Vec::new()
+            }
         };
-        for piece in &expected.sums.pieces {
-            let slice = piece.slice();
-            let found = match &slice {
-                None => Some(crc32c::crc32c(bytes.as_bytes())),
-                Some(ranges) => slice_crc(bytes.as_bytes(), &shape, ranges, from),
-            };
-            if found.is_none() || found != piece.crc32c() {
-                let part = slice.map_or_else(String::new, |ranges| format!(" of slice {ranges:?}"));
-                let hex = |crc: Option<u32>| crc.map_or("none".into(), |crc| format!("{crc:08x}"));
-                failures.push(different(format!(
-                    "the CRC-32C{part} is {}, the checkpoint's {}",
-                    hex(found),
-                    hex(piece.crc32c())
-                )));
-            }
-        }
+        failures.extend(differences.into_iter().map(different));
         Ok(())
     }
 
     pub(super) fn report(self) -> BitsReport {
         self.report
     }
+}
+
+/// Rounds the variable again and compares all values. Returns what differs.
+fn compare_rounded(
+    info: &TensorInfo,
+    bytes: &AlignedBytes,
+    planned: &PlannedTensor,
+    checkpoint: &Checkpoint,
+) -> Result<Vec<String>, Error> {
+    if planned.cast.to != info.dtype {
+        return Ok(vec![format!(
+            "it is {}, not {}",
+            info.dtype, planned.cast.to
+        )]);
+    }
+    let rounded = convert_tensor(planned, checkpoint)?;
+    if rounded.as_bytes() == bytes.as_bytes() {
+        return Ok(Vec::new());
+    }
+    let at = first_difference(rounded.as_bytes(), bytes.as_bytes());
+    let element = at / (info.dtype.bitsize() / 8);
+    Ok(vec![format!("element {element} is not the rounded one")])
+}
+
+/// Turns the tensor back and compares the CRC-32C of each piece. Returns what differs.
+fn compare_sums(
+    info: &TensorInfo,
+    bytes: AlignedBytes,
+    cast: Cast,
+    expected: &Expected<'_>,
+) -> Vec<String> {
+    let mut shape = info.shape.clone();
+    let bytes = uncast(bytes, cast);
+    let bytes = match (expected.transpose, shape[..].try_into()) {
+        (true, Ok(matrix)) => {
+            shape.reverse();
+            let element = cast.from.size().expect("a floating-point type");
+            transpose(&bytes, matrix, element)
+        }
+        _ => bytes,
+    };
+    let mut differences = Vec::new();
+    for piece in &expected.sums.pieces {
+        let slice = piece.slice();
+        let found = match &slice {
+            None => Some(crc32c::crc32c(bytes.as_bytes())),
+            Some(ranges) => slice_crc(bytes.as_bytes(), &shape, ranges, cast.from),
+        };
+        if found.is_none() || found != piece.crc32c() {
+            let part = slice.map_or_else(String::new, |ranges| format!(" of slice {ranges:?}"));
+            let hex = |crc: Option<u32>| crc.map_or("none".into(), |crc| format!("{crc:08x}"));
+            differences.push(format!(
+                "the CRC-32C{part} is {}, the checkpoint's {}",
+                hex(found),
+                hex(piece.crc32c())
+            ));
+        }
+    }
+    differences
 }
 
 fn planned_sums<'a>(planned: &'a PlannedTensor, checkpoint: &'a Checkpoint) -> Expected<'a> {

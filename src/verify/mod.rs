@@ -44,7 +44,7 @@ use crate::convert::{self, CONFIG_FILE, Plan, WEIGHTS_FILE};
 use crate::electra::head::{DECODER_WEIGHT, WORD_EMBEDDINGS};
 use crate::electra::{ElectraConfig, Head};
 use crate::model::{LoadError, WeightsFile, read_config};
-use crate::probe::text_check::{self, TextCheck, Verdict};
+use crate::probe::text_check::{self, Text, TextCheck, Verdict};
 use bits::BitsCheck;
 
 /// What the written tensors are compared with.
@@ -63,19 +63,6 @@ pub struct Golden<'a> {
     pub path: &'a Path,
     /// The largest absolute deviation allowed.
     pub tolerance: f32,
-}
-
-/// Text to measure the model on.
-#[derive(Clone, Copy, Debug)]
-pub struct Text<'a> {
-    /// The text, as it was read from `path`.
-    pub text: &'a str,
-    /// The file that it comes from.
-    pub path: &'a Path,
-    /// The folder of the generator of the same checkpoint, for a discriminator.
-    pub generator: Option<&'a Path>,
-    /// Fixes what is drawn at random.
-    pub seed: u64,
 }
 
 /// What else to compare the model with.
@@ -224,8 +211,7 @@ fn check_text(
     text: Text<'_>,
     failures: &mut Vec<Failure>,
 ) -> Result<TextCheck, Error> {
-    let check = text_check::run(folder, text.generator, text.text, text.seed)
-        .map_err(|error| error.in_text(text.path))?;
+    let check = text_check::run(folder, &text)?;
     if let Verdict::Contradicted { better, confidence } = check.verdict {
         failures.push(Failure::HeadCount {
             configured: check.configured,
