@@ -1,9 +1,22 @@
 //! What can be wrong with a checkpoint.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::sstable;
+
+impl Error {
+    /// A table that cannot be read: the device failed, or the file is damaged.
+    pub(super) fn table(path: &Path, source: sstable::Error) -> Self {
+        let path = path.to_owned();
+        match source {
+            sstable::Error::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
+                Self::Io { path, source }
+            }
+            source => Self::Table { path, source },
+        }
+    }
+}
 
 /// Why a checkpoint cannot be found or read. Every message names the file.
 #[derive(Debug, thiserror::Error)]
@@ -47,18 +60,18 @@ pub enum Error {
         /// What to do.
         advice: String,
     },
-    /// The index is not a sound table.
+    /// An index, or a file of a V1 checkpoint, is not a sound table.
     #[error("{} is damaged: copy it again from where it was trained", path.display())]
     Table {
-        /// The index file.
+        /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: sstable::Error,
     },
-    /// The index is a sound table, but what it says is not.
+    /// The table is sound, but what it says is not.
     #[error("{}: {what}", path.display())]
     Index {
-        /// The index file.
+        /// The file.
         path: PathBuf,
         /// What was found, and what was expected.
         what: String,
@@ -66,12 +79,23 @@ pub enum Error {
     /// The entry of one variable makes no sense.
     #[error("{}: the entry of variable {variable} {what}", path.display())]
     Entry {
-        /// The index file.
+        /// The file.
         path: PathBuf,
         /// Name of the variable.
         variable: String,
         /// What was found, and what was expected.
         what: String,
+    },
+    /// One of the tables of a V1 checkpoint is not there.
+    #[error(
+        "{} is missing: it is one of the {count} files of this checkpoint; put it beside the others",
+        path.display()
+    )]
+    TableMissing {
+        /// The table.
+        path: PathBuf,
+        /// How many there should be.
+        count: usize,
     },
     /// A data file that the index needs is not there.
     #[error(

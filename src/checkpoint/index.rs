@@ -7,27 +7,22 @@
 //! Source: `tensorflow/core/protobuf/tensor_bundle.proto`.
 
 use std::collections::HashMap;
-use std::io;
-use std::ops::Range;
 use std::path::Path;
 
 use prost::Message;
 
-use super::proto::{BundleEntry, BundleHeader, TensorSlice};
+use super::layout::{self, MAX_SLICES, byte_len};
+use super::proto::{BundleEntry, BundleHeader};
 use super::slice_key::{SLICE_KEY_TAG, slice_key};
 use super::source::ReadAt;
 use super::sstable::{self, Table};
-use super::{DType, Error, Piece, Variable, crc};
+use super::{DType, Error, Extent, Piece, Variable, crc};
 
 /// The newest format version read (`kTensorBundleVersion`).
 const VERSION: i32 = 1;
-/// The most slices accepted of one variable: they are compared in pairs.
-const MAX_SLICES: usize = 1 << 12;
 /// The most bytes of names accepted in one index. Names share prefixes on disk, so that a small
 /// file could otherwise hold gigabytes of them.
 const MAX_NAME_BYTES: usize = 64 << 20;
-/// The most axes accepted (`TensorShape::MaxDimensions`).
-const MAX_RANK: usize = 254;
 /// Suffix of every variable's key in a TensorFlow 2 object-based checkpoint.
 const OBJECT_KEY_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
 
@@ -36,7 +31,7 @@ pub(super) fn read_index(
     source: impl ReadAt,
     path: &Path,
 ) -> Result<(usize, Vec<Variable>), Error> {
-    let table = Table::open(source).map_err(|source| table_error(path, source))?;
+    let table = Table::open(source).map_err(|source| Error::table(path, source))?;
     let bad_index = |what: String| Error::Index {
         path: path.to_owned(),
         what,
@@ -86,12 +81,12 @@ pub(super) fn read_index(
             Ok(())
         })
         .map_err(|error| match error {
-            ScanError::Table(source) => table_error(path, source),
+            ScanError::Table(source) => Error::table(path, source),
             ScanError::Index(error) => error,
         })?;
 
     let header = header.ok_or_else(|| bad_index("it is empty".into()))?;
-    let shard_count = check_header(&header, path)?;
+    let files = check_header(&header, path)?;
     if entries.is_empty() {
         return Err(bad_index("it lists no variables".into()));
     }
@@ -115,7 +110,7 @@ pub(super) fn read_index(
                 variable: name.clone(),
                 what,
             };
-            let variable = variable(&name, &entry, &slices, shard_count).map_err(check)?;
+            let variable = variable(&name, &entry, &slices, files).map_err(check)?;
             claimed += variable.pieces.iter().filter(|p| p.slice.is_some()).count();
             Ok(variable)
         })
@@ -126,7 +121,7 @@ pub(super) fn read_index(
             slices.len()
         )));
     }
-    Ok((shard_count, variables))
+    Ok((files.count, variables))
 }
 
 /// Lets [`Table::scan`] carry errors of the table and of what it holds.
@@ -141,39 +136,37 @@ impl From<sstable::Error> for ScanError {
     }
 }
 
-fn table_error(path: &Path, source: sstable::Error) -> Error {
-    let path = path.to_owned();
-    match source {
-        sstable::Error::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
-            Error::Io { path, source }
-        }
-        source => Error::Table { path, source },
-    }
+/// What the header says of the data files.
+#[derive(Clone, Copy)]
+struct DataFiles {
+    count: usize,
+    big_endian: bool,
 }
 
-/// Checks the header; returns the number of shards.
-fn check_header(header: &BundleHeader, path: &Path) -> Result<usize, Error> {
-    let unsupported = |kind: String| Error::Unsupported {
+fn check_header(header: &BundleHeader, path: &Path) -> Result<DataFiles, Error> {
+    let bad = |what: String| Error::Index {
         path: path.to_owned(),
-        kind,
-        advice: "load and save it again with TensorFlow 1 or 2 on an ordinary computer".into(),
+        what,
     };
-    if header.endianness != 0 {
-        return Err(unsupported("a big-endian TensorBundle".into()));
-    }
     let needs = header.version.as_ref().map_or(0, |v| v.min_consumer);
     if needs > VERSION {
-        return Err(unsupported(format!(
-            "a TensorBundle of version {needs} (newer than {VERSION})"
-        )));
-    }
-    usize::try_from(header.num_shards)
-        .ok()
-        .filter(|&n| n > 0)
-        .ok_or_else(|| Error::Index {
+        return Err(Error::Unsupported {
             path: path.to_owned(),
-            what: format!("it claims {} data files", header.num_shards),
-        })
+            kind: format!("a TensorBundle of version {needs} (newer than {VERSION})"),
+            advice: "load and save it again with TensorFlow 1 or 2".into(),
+        });
+    }
+    Ok(DataFiles {
+        count: usize::try_from(header.num_shards)
+            .ok()
+            .filter(|&n| n > 0)
+            .ok_or_else(|| bad(format!("it claims {} data files", header.num_shards)))?,
+        big_endian: match header.endianness {
+            0 => false,
+            1 => true,
+            other => return Err(bad(format!("it claims the unknown byte order {other}"))),
+        },
+    })
 }
 
 /// Builds a variable from its entry and its slices' entries. Errors complete the sentence
@@ -182,14 +175,14 @@ fn variable(
     name: &str,
     entry: &BundleEntry,
     slices: &HashMap<Vec<u8>, BundleEntry>,
-    shard_count: usize,
+    files: DataFiles,
 ) -> Result<Variable, String> {
     let dtype = DType::from_proto(entry.dtype);
-    let shape = shape(entry)?;
+    let shape = layout::shape(entry.shape.as_ref())?;
     let pieces = if entry.slices.is_empty() {
-        vec![piece(entry, dtype, &shape, shard_count)?]
+        vec![piece(entry, dtype, &shape, files)?]
     } else {
-        partition(name, entry, dtype, &shape, slices, shard_count)?
+        partition(name, entry, dtype, &shape, slices, files)?
     };
     Ok(Variable {
         name: name.to_owned(),
@@ -199,47 +192,20 @@ fn variable(
     })
 }
 
-fn shape(entry: &BundleEntry) -> Result<Vec<usize>, String> {
-    let Some(shape) = &entry.shape else {
-        return Ok(Vec::new());
-    };
-    if shape.unknown_rank || shape.dim.len() > MAX_RANK {
-        return Err("has no usable shape".into());
-    }
-    shape
-        .dim
-        .iter()
-        .map(|dim| {
-            usize::try_from(dim.size).map_err(|_| format!("has an axis of size {}", dim.size))
-        })
-        .collect()
-}
-
-/// Bytes that `shape` takes, or `None` when that overflows.
-fn byte_len(dtype_size: usize, shape: &[usize]) -> Option<u64> {
-    // An axis of size 0 must not hide an overflow that `Variable::elements` would then meet.
-    let nonzero = shape.iter().map(|&n| n.max(1));
-    nonzero
-        .chain([dtype_size])
-        .try_fold(1_usize, usize::checked_mul)
-        .filter(|&n| isize::try_from(n).is_ok())?;
-    Some((shape.iter().product::<usize>() * dtype_size) as u64)
-}
-
 /// The bytes that an entry points to, after checking that `shape` fits them.
 fn piece(
     entry: &BundleEntry,
     dtype: DType,
     shape: &[usize],
-    shard_count: usize,
+    files: DataFiles,
 ) -> Result<Piece, String> {
     let shard = usize::try_from(entry.shard_id)
         .ok()
-        .filter(|&shard| shard < shard_count)
+        .filter(|&shard| shard < files.count)
         .ok_or_else(|| {
             format!(
-                "points to data file {}, of {shard_count} in all",
-                entry.shard_id
+                "points to data file {}, of {} in all",
+                entry.shard_id, files.count
             )
         })?;
     let outside = || {
@@ -252,8 +218,7 @@ fn piece(
     let len = u64::try_from(entry.size).map_err(|_| outside())?;
     offset.checked_add(len).ok_or_else(outside)?;
 
-    let expected = byte_len(dtype.size().unwrap_or(1), shape)
-        .ok_or_else(|| format!("has the shape {shape:?}, too large for memory"))?;
+    let expected = byte_len(dtype.size().unwrap_or(1), shape)?;
     if dtype.size().is_some() && len != expected {
         return Err(format!(
             "has {len} bytes, its shape {shape:?} of {dtype} takes {expected}"
@@ -261,9 +226,12 @@ fn piece(
     }
     Ok(Piece {
         shard,
-        offset,
         len,
-        crc32c: crc::unmask(entry.crc32c),
+        extent: Some(Extent {
+            offset,
+            crc32c: crc::unmask(entry.crc32c),
+            big_endian: files.big_endian,
+        }),
         slice: None,
     })
 }
@@ -275,90 +243,48 @@ fn partition(
     dtype: DType,
     shape: &[usize],
     slices: &HashMap<Vec<u8>, BundleEntry>,
-    shard_count: usize,
+    files: DataFiles,
 ) -> Result<Vec<Piece>, String> {
-    let size = dtype
-        .size()
-        .ok_or_else(|| format!("is partitioned and of {dtype}, which cannot be joined"))?;
-    let total = byte_len(size, shape)
-        .ok_or_else(|| format!("has the shape {shape:?}, too large for memory"))?;
-    if entry.slices.len() > MAX_SLICES {
+    if dtype.size().is_none() {
         return Err(format!(
-            "lists {} slices, more than the {MAX_SLICES} allowed",
-            entry.slices.len()
+            "is partitioned and of {dtype}, which cannot be joined"
         ));
     }
-
-    let mut pieces: Vec<Piece> = Vec::with_capacity(entry.slices.len());
-    for slice in &entry.slices {
-        let ranges = ranges(slice, shape)?;
+    let mut pieces: Vec<Piece> = Vec::with_capacity(entry.slices.len().min(MAX_SLICES));
+    for (slice, ranges) in
+        std::iter::zip(&entry.slices, layout::slice_ranges(&entry.slices, shape)?)
+    {
         let stored = slices
             .get(&slice_key(name, slice))
             .ok_or_else(|| format!("lists the slice {ranges:?}, which is not there"))?;
-        let slice_shape: Vec<usize> = ranges.iter().map(ExactSizeIterator::len).collect();
-        if stored.dtype != entry.dtype || self::shape(stored)? != slice_shape {
+        let slice_shape = layout::slice_shape(&ranges);
+        if stored.dtype != entry.dtype || layout::shape(stored.shape.as_ref())? != slice_shape {
             return Err(format!(
                 "lists the slice {ranges:?}, whose own entry has another type or shape"
             ));
         }
-        let overlaps = |other: &Piece| {
-            let other = other.slice.as_ref().expect("all are slices");
-            std::iter::zip(&ranges, other).all(|(a, b)| a.start < b.end && b.start < a.end)
-        };
-        if pieces.iter().any(overlaps) {
-            return Err(format!(
-                "lists the slice {ranges:?}, which overlaps another"
-            ));
-        }
         pieces.push(Piece {
             slice: Some(ranges),
-            ..piece(stored, dtype, &slice_shape, shard_count)?
+            ..piece(stored, dtype, &slice_shape, files)?
         });
     }
-    let covered: u64 = pieces.iter().map(|piece| piece.len).sum();
-    if covered != total {
-        return Err(format!(
-            "has slices of {covered} bytes together, its shape {shape:?} of {dtype} takes {total}"
-        ));
-    }
+    layout::check_filled(&pieces, dtype, shape)?;
     Ok(pieces)
-}
-
-/// The index range of a slice on each axis.
-fn ranges(slice: &TensorSlice, shape: &[usize]) -> Result<Vec<Range<usize>>, String> {
-    if slice.extent.len() != shape.len() {
-        return Err(format!(
-            "lists a slice of {} axes, its shape {shape:?} has {}",
-            slice.extent.len(),
-            shape.len()
-        ));
-    }
-    std::iter::zip(&slice.extent, shape)
-        .map(|(extent, &size)| {
-            let Some(length) = extent.length else {
-                return Ok(0..size);
-            };
-            let start = usize::try_from(extent.start).ok();
-            let end = start.and_then(|s| s.checked_add(usize::try_from(length).ok()?));
-            match (start, end) {
-                (Some(start), Some(end)) if end <= size => Ok(start..end),
-                _ => Err(format!(
-                    "lists a slice of {length} from {} on an axis of {size}",
-                    extent.start
-                )),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::proto::{Dim, Extent, TensorShape};
+    use super::super::proto::{self, Dim, TensorShape, TensorSlice};
     use super::*;
+
+    const ONE_FILE: DataFiles = DataFiles {
+        count: 1,
+        big_endian: false,
+    };
 
     #[test]
     fn partitions_must_cover_a_variable_exactly_once() {
-        let extent = |start, length| Extent {
+        let extent = |start, length| proto::Extent {
             start,
             length: Some(length),
         };
@@ -388,7 +314,7 @@ mod tests {
                     };
                     (slice_key("v", slice), stored)
                 });
-            variable("v", &entry, &stored.collect(), 1)
+            variable("v", &entry, &stored.collect(), ONE_FILE)
         };
         assert_eq!(check(&[(0, 4), (4, 2)]).unwrap().pieces.len(), 2);
         for (slices, word) in [
@@ -402,7 +328,7 @@ mod tests {
             let error = check(slices).unwrap_err();
             assert!(error.contains(word), "{slices:?}: {error}");
         }
-        let missing = variable("v", &entry(&[(0, 6)]), &HashMap::new(), 1);
+        let missing = variable("v", &entry(&[(0, 6)]), &HashMap::new(), ONE_FILE);
         assert!(missing.unwrap_err().contains("not there"));
     }
 

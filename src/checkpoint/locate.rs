@@ -1,34 +1,67 @@
 //! Finds the checkpoint behind whatever a person types.
 //!
 //! A checkpoint has no file of its own name: `model.ckpt-400` stands for `model.ckpt-400.index`,
-//! `.meta` and `.data-00000-of-00001`. People give the prefix, any of those files, the folder, or
+//! `.meta` and `.data-00000-of-00001`. (In V1 it may be the file itself, or stand for
+//! `model.ckpt-400-00000-of-00002`.) People give the prefix, any of those files, the folder, or
 //! the `checkpoint` state file that TensorFlow writes, whose paths are often those of another
 //! machine. Nothing is guessed: where several would do, the error lists them.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::Error;
+use super::source::{Disk, Storage};
+use super::state_file::{self, STATE_FILE};
+use super::{Error, Format, sstable};
 
-/// The file in which TensorFlow notes the latest checkpoint of a folder.
-const STATE_FILE: &str = "checkpoint";
-/// A state file is two lines and one more for each checkpoint kept.
-const MAX_STATE_LEN: u64 = 1 << 20;
 /// How many names an error lists.
 const MAX_LISTED: usize = 8;
 
-/// A checkpoint that was found: the prefix that its files share.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A checkpoint that was found: where it is, and the prefix that its files share.
+#[derive(Clone, Debug)]
 pub struct Location {
+    storage: Arc<dyn Storage>,
     prefix: PathBuf,
+    files: Files,
+}
+
+/// How the files behind a prefix are named.
+#[derive(Clone, Copy, Debug)]
+enum Files {
+    /// `PREFIX.index`, `PREFIX.data-00000-of-00001`
+    Bundle,
+    /// `PREFIX`
+    Table,
+    /// `PREFIX-00000-of-00002`, with the number of them.
+    Tables(usize),
 }
 
 impl Location {
-    fn at(prefix: PathBuf) -> Option<Self> {
-        let location = Self { prefix };
-        location.index_path().is_file().then_some(location)
+    fn at(storage: &Arc<dyn Storage>, prefix: &Path) -> Option<Self> {
+        let found = |prefix: &Path, files| {
+            Some(Self {
+                storage: Arc::clone(storage),
+                prefix: prefix.to_owned(),
+                files,
+            })
+        };
+        if storage.is_file(&with_suffix(prefix, INDEX)) {
+            return found(prefix, Files::Bundle);
+        }
+        if is_table(storage.as_ref(), prefix) && table_shard(file_name(prefix)).is_none() {
+            return found(prefix, Files::Table);
+        }
+        let (base, count) = match table_shard(file_name(prefix)) {
+            Some((base, count)) => (prefix.with_file_name(base), Some(count)),
+            None => (prefix.to_owned(), None),
+        };
+        let names = storage.file_names(parent(&base)).ok()?;
+        let shards = names
+            .iter()
+            .filter_map(|name| table_shard(name))
+            .find(|(name, n)| *name == file_name(&base) && count.is_none_or(|count| *n == count));
+        found(&base, Files::Tables(shards?.1))
     }
 
     /// The path that the files share, such as `runs/model.ckpt-400`.
@@ -41,32 +74,55 @@ impl Location {
         parent(&self.prefix)
     }
 
+    /// What the files are in.
+    pub fn storage(&self) -> &dyn Storage {
+        self.storage.as_ref()
+    }
+
+    /// The format of the files.
+    pub fn format(&self) -> Format {
+        match self.files {
+            Files::Bundle => Format::TensorBundle,
+            Files::Table | Files::Tables(_) => Format::V1,
+        }
+    }
+
     /// The last part of the prefix, such as `model.ckpt-400`.
     pub fn name(&self) -> String {
-        file_name(&self.prefix)
+        file_name(&self.prefix).to_string_lossy().into_owned()
     }
 
     /// The training step, where the name ends in one: 400 in `model.ckpt-400`.
     pub fn step_in_name(&self) -> Option<u64> {
-        step_of(self.name())
+        step_of(file_name(&self.prefix))
     }
 
-    /// The index, `PREFIX.index`.
+    /// The index of a bundle, `PREFIX.index`.
     pub fn index_path(&self) -> PathBuf {
-        with_suffix(&self.prefix, ".index")
+        with_suffix(&self.prefix, INDEX)
     }
 
     /// The training graph, `PREFIX.meta`, which need not exist.
     pub fn meta_path(&self) -> PathBuf {
-        with_suffix(&self.prefix, ".meta")
+        with_suffix(&self.prefix, META)
     }
 
-    /// A data file, `PREFIX.data-00000-of-00001`.
+    /// A file with values: `PREFIX.data-00000-of-00001` of a bundle, a table of a V1 checkpoint.
     pub fn data_path(&self, shard: usize, shard_count: usize) -> PathBuf {
-        with_suffix(
-            &self.prefix,
-            &format!(".data-{shard:05}-of-{shard_count:05}"),
-        )
+        let shard = match self.files {
+            Files::Bundle => format!(".data-{shard:05}-of-{shard_count:05}"),
+            Files::Table => String::new(),
+            Files::Tables(_) => format!("-{shard:05}-of-{shard_count:05}"),
+        };
+        with_suffix(&self.prefix, &shard)
+    }
+
+    /// Number of tables of a V1 checkpoint, by the names of its files.
+    pub(super) fn table_count(&self) -> usize {
+        match self.files {
+            Files::Tables(count) => count,
+            Files::Bundle | Files::Table => 1,
+        }
     }
 }
 
@@ -74,152 +130,140 @@ impl Location {
 /// several.
 pub fn locate(path: &Path, step: Option<u64>) -> Result<Location, Error> {
     refuse_other_containers(path)?;
-    if path.is_dir() {
-        return in_folder(path, step);
-    }
-    if path.file_name() == Some(OsStr::new(STATE_FILE)) && path.is_file() {
-        return in_folder(parent(path), step);
-    }
-    let prefix = strip_suffix(path);
-    let exact = Location::at(prefix.clone());
-    let Some(step) = step else {
-        return exact.ok_or_else(|| not_found(path));
-    };
-    // `--step 400 model.ckpt` is `model.ckpt-400`.
-    exact
-        .filter(|location| location.step_in_name() == Some(step))
-        .or_else(|| Location::at(with_suffix(&prefix, &format!("-{step}"))))
-        .ok_or_else(|| no_step(path, step, parent(&prefix)))
+    let storage: Arc<dyn Storage> = Arc::new(Disk);
+    let finder = Finder { storage };
+    finder.locate(path, step)
 }
 
-fn in_folder(folder: &Path, step: Option<u64>) -> Result<Location, Error> {
-    let names = names_in(folder)?;
-    if let Some(step) = step {
-        let mut at_step = names.iter().filter(|name| step_of(name) == Some(step));
-        return match (at_step.next(), at_step.next()) {
-            (Some(name), None) => Ok(Location {
-                prefix: folder.join(name),
-            }),
-            (Some(_), Some(_)) => Err(Error::Ambiguous {
-                path: folder.to_owned(),
-                names: names
-                    .iter()
-                    .filter(|name| step_of(name) == Some(step))
-                    .map(|name| PathBuf::from(name).display().to_string())
-                    .collect(),
-            }),
-            (None, _) => Err(no_step(folder, step, folder)),
+/// Finds checkpoints in one storage.
+struct Finder {
+    storage: Arc<dyn Storage>,
+}
+
+impl Finder {
+    fn locate(&self, path: &Path, step: Option<u64>) -> Result<Location, Error> {
+        if self.storage.is_dir(path) {
+            return self.in_folder(path, step);
+        }
+        if path.file_name() == Some(OsStr::new(STATE_FILE)) && self.storage.is_file(path) {
+            return self.in_folder(parent(path), step);
+        }
+        let prefix = strip_suffix(path);
+        let exact = Location::at(&self.storage, &prefix);
+        let Some(step) = step else {
+            return exact.ok_or_else(|| self.not_found(path));
         };
+        // `--step 400 model.ckpt` is `model.ckpt-400`.
+        exact
+            .filter(|location| location.step_in_name() == Some(step))
+            .or_else(|| Location::at(&self.storage, &with_suffix(&prefix, &format!("-{step}"))))
+            .ok_or_else(|| self.no_step(path, step, parent(&prefix)))
     }
-    if let Some(latest) = latest_in_state(folder)? {
-        let stated = PathBuf::from(&latest);
-        let beside = stated.file_name().map(|name| folder.join(name));
-        // `join` keeps an absolute path as it is; `gs://…` is then simply not found.
-        return Location::at(folder.join(&stated))
-            .or_else(|| Location::at(beside?))
-            .ok_or_else(|| Error::NotFound {
-                path: folder.to_owned(),
-                found: format!(
-                    "its `{STATE_FILE}` file names {latest}, which is not there; {}",
-                    listing(folder)
-                ),
-            });
-    }
-    match names.as_slice() {
-        [] => Err(not_found(folder)),
-        [name] => Ok(Location {
-            prefix: folder.join(name),
-        }),
-        _ => Err(Error::Ambiguous {
+
+    fn in_folder(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
+        let mut found = self.all_in(folder)?;
+        let ambiguous = |found: &[Location]| Error::Ambiguous {
             path: folder.to_owned(),
-            names: display(&names),
-        }),
-    }
-}
-
-/// The latest checkpoint according to the folder's state file, if it has one.
-fn latest_in_state(folder: &Path) -> Result<Option<String>, Error> {
-    let path = folder.join(STATE_FILE);
-    let io_error = |source| Error::Io {
-        path: path.clone(),
-        source,
-    };
-    let len = match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => metadata.len(),
-        Ok(_) => return Ok(None),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error(error)),
-    };
-    let bad = |found: &str| Error::NotFound {
-        path: path.clone(),
-        found: format!("{found}; {}", listing(folder)),
-    };
-    if len > MAX_STATE_LEN {
-        return Err(bad("the file is too large for a checkpoint state"));
-    }
-    let text = fs::read(&path).map_err(io_error)?;
-    let text = String::from_utf8(text).map_err(|_| bad("the file is not text"))?;
-    let latest = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("model_checkpoint_path:"))
-        .ok_or_else(|| bad("the file has no line model_checkpoint_path"))?;
-    let quoted = latest
-        .trim()
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .and_then(unescape);
-    match quoted {
-        Some(path) if !path.is_empty() => Ok(Some(path)),
-        _ => Err(bad("its model_checkpoint_path is not a quoted path")),
-    }
-}
-
-/// Undoes protobuf's C-style text escapes.
-fn unescape(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes().peekable();
-    while let Some(byte) = rest.next() {
-        if byte != b'\\' {
-            bytes.push(byte);
-            continue;
+            names: names(found),
+        };
+        if let Some(step) = step {
+            found.retain(|location| location.step_in_name() == Some(step));
+            return match found.len() {
+                0 => Err(self.no_step(folder, step, folder)),
+                1 => Ok(found.remove(0)),
+                _ => Err(ambiguous(&found)),
+            };
         }
-        bytes.push(match rest.next()? {
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            digit @ b'0'..=b'7' => {
-                let mut value = u32::from(digit - b'0');
-                for _ in 0..2 {
-                    if let Some(digit) = rest.next_if(|b| (b'0'..=b'7').contains(b)) {
-                        value = value * 8 + u32::from(digit - b'0');
+        let listing = || self.listing(folder);
+        if let Some(latest) = state_file::latest(self.storage.as_ref(), folder, listing)? {
+            let stated = PathBuf::from(&latest);
+            let beside = stated.file_name().map(|name| folder.join(name));
+            // `join` keeps an absolute path as it is; `gs://…` is then simply not found.
+            return Location::at(&self.storage, &folder.join(&stated))
+                .or_else(|| Location::at(&self.storage, &beside?))
+                .ok_or_else(|| Error::NotFound {
+                    path: folder.to_owned(),
+                    found: format!(
+                        "its `{STATE_FILE}` file names {latest}, which is not there; {}",
+                        self.listing(folder)
+                    ),
+                });
+        }
+        match found.len() {
+            0 => Err(self.not_found(folder)),
+            1 => Ok(found.remove(0)),
+            _ => Err(ambiguous(&found)),
+        }
+    }
+
+    /// The checkpoints in a folder, by step, then by name.
+    fn all_in(&self, folder: &Path) -> Result<Vec<Location>, Error> {
+        let names = self
+            .storage
+            .file_names(folder)
+            .map_err(|source| Error::Io {
+                path: folder.to_owned(),
+                source,
+            })?;
+        let mut prefixes: Vec<OsString> = names
+            .iter()
+            .filter_map(|name| {
+                let path = Path::new(name);
+                match table_shard(name) {
+                    _ if path.extension() == Some(OsStr::new(&INDEX[1..])) => {
+                        path.file_stem().map(OsStr::to_owned)
                     }
+                    Some((base, _)) => Some(base.to_owned()),
+                    None => may_be_table(name, &names).then(|| name.clone()),
                 }
-                u8::try_from(value).ok()?
-            }
-            quote @ (b'"' | b'\'' | b'\\') => quote,
-            _ => return None,
-        });
+            })
+            .collect();
+        prefixes.sort_by_cached_key(|name| (step_of(name), name.clone()));
+        prefixes.dedup();
+        Ok(prefixes
+            .iter()
+            .filter_map(|name| Location::at(&self.storage, &folder.join(name)))
+            .collect())
     }
-    String::from_utf8(bytes).ok()
-}
 
-/// Names of the checkpoints in a folder, by step, then by name.
-fn names_in(folder: &Path) -> Result<Vec<OsString>, Error> {
-    let io_error = |source| Error::Io {
-        path: folder.to_owned(),
-        source,
-    };
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(io_error)? {
-        let path = PathBuf::from(entry.map_err(io_error)?.file_name());
-        if path.extension() == Some(OsStr::new("index"))
-            && let Some(stem) = path.file_stem()
-        {
-            names.push(stem.to_owned());
+    fn no_step(&self, path: &Path, step: u64, folder: &Path) -> Error {
+        Error::NotFound {
+            path: path.to_owned(),
+            found: format!("there is none of step {step}; {}", self.listing(folder)),
         }
     }
-    names.sort_by_cached_key(|name| (step_of(name), name.clone()));
-    Ok(names)
+
+    /// The error for a path that leads nowhere, with what lies nearest.
+    fn not_found(&self, path: &Path) -> Error {
+        let is_dir = |path| self.storage.is_dir(path);
+        let folder = if is_dir(path) { path } else { parent(path) };
+        let mut found = if self.storage.is_file(path) {
+            "the file is no part of a checkpoint, or cut short".to_owned()
+        } else if is_dir(path) {
+            "the folder has no .index file and no V1 checkpoint".to_owned()
+        } else if is_dir(folder) {
+            format!("there is no {}{INDEX}", strip_suffix(path).display())
+        } else {
+            format!("there is no folder {}", folder.display())
+        };
+        if is_dir(folder) && !is_dir(path) {
+            let _ = write!(found, "; {}", self.listing(folder));
+        }
+        Error::NotFound {
+            path: path.to_owned(),
+            found,
+        }
+    }
+
+    /// The checkpoints of a folder, as the end of an error.
+    fn listing(&self, folder: &Path) -> String {
+        match self.all_in(folder) {
+            Ok(found) if !found.is_empty() => {
+                format!("{} holds {}", folder.display(), names(&found).join(", "))
+            }
+            _ => format!("{} holds no checkpoint", folder.display()),
+        }
+    }
 }
 
 /// Containers that a later reader may learn, and places that are not on this disk.
@@ -246,18 +290,27 @@ fn refuse_other_containers(path: &Path) -> Result<(), Error> {
     if path.is_file() && text.ends_with(".zip") {
         return unsupported("an archive", "unpack it first and give the folder".into());
     }
-    if path.is_file() && strip_suffix(path) == path && is_table(path) {
-        return unsupported(
-            "a V1 checkpoint",
-            "load and save it again with tf.compat.v1.train.Saver, whose default is V2".into(),
-        );
-    }
     Ok(())
 }
 
-/// True when the file can be opened as a table.
-fn is_table(path: &Path) -> bool {
-    super::source::LocalFile::open(path).is_ok_and(|file| super::sstable::Table::open(file).is_ok())
+const INDEX: &str = ".index";
+const META: &str = ".meta";
+
+/// True when there is a file that ends as a table does.
+fn is_table(storage: &dyn Storage, path: &Path) -> bool {
+    storage.is_file(path)
+        && storage
+            .open(path)
+            .is_ok_and(|file| sstable::has_magic(&file))
+}
+
+/// True when a file may be a V1 checkpoint by its name alone, which is whatever the user chose: the
+/// one that everybody chooses, or one that a training graph lies beside.
+fn may_be_table(name: &OsStr, names: &[OsString]) -> bool {
+    let meta = with_suffix(Path::new(name), META);
+    let path = Path::new(name);
+    strip_suffix(path) == path
+        && (name.to_string_lossy().contains(".ckpt") || names.iter().any(|name| *name == meta))
 }
 
 /// The prefix of a checkpoint's file; any other path unchanged.
@@ -276,65 +329,34 @@ fn strip_suffix(path: &Path) -> PathBuf {
     }
 }
 
+/// Takes the name of a V1 checkpoint's table apart: `model.ckpt-400` and 2 of
+/// `model.ckpt-400-00000-of-00002`, or of `model.ckpt-400-?????-of-00002`, as state files have it.
+fn table_shard(name: &OsStr) -> Option<(&OsStr, usize)> {
+    let (rest, count) = name.to_str()?.rsplit_once("-of-")?;
+    let (base, shard) = rest.rsplit_once('-')?;
+    let is_shard = |text: &str| text == "?????" || (text.len() >= 5 && is_number(text));
+    let is_data = Path::new(base).extension() == Some(OsStr::new("data"));
+    let is_table = is_shard(shard) && is_shard(count) && !base.is_empty() && !is_data;
+    Some((OsStr::new(base), count.parse().ok()?)).filter(|_| is_table)
+}
+
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// The number behind the last hyphen.
-fn step_of(name: impl AsRef<OsStr>) -> Option<u64> {
-    let name = name.as_ref().to_str()?;
-    let (_, step) = name.rsplit_once('-')?;
+fn step_of(name: &OsStr) -> Option<u64> {
+    let (_, step) = name.to_str()?.rsplit_once('-')?;
     is_number(step).then(|| step.parse().ok())?
 }
 
-fn no_step(path: &Path, step: u64, folder: &Path) -> Error {
-    Error::NotFound {
-        path: path.to_owned(),
-        found: format!("there is none of step {step}; {}", listing(folder)),
+/// The first few names, and how many more there are.
+fn names(found: &[Location]) -> Vec<String> {
+    let mut names: Vec<String> = found.iter().take(MAX_LISTED).map(Location::name).collect();
+    if found.len() > MAX_LISTED {
+        names.push(format!("and {} more", found.len() - MAX_LISTED));
     }
-}
-
-/// The error for a path that leads nowhere, with what lies nearest.
-fn not_found(path: &Path) -> Error {
-    let folder = if path.is_dir() { path } else { parent(path) };
-    let mut found = if path.is_file() {
-        "the file is no part of a checkpoint".to_owned()
-    } else if path.is_dir() {
-        "the folder has no .index file".to_owned()
-    } else if folder.is_dir() {
-        format!("there is no {}.index", strip_suffix(path).display())
-    } else {
-        format!("there is no folder {}", folder.display())
-    };
-    if folder.is_dir() && !path.is_dir() {
-        let _ = write!(found, "; {}", listing(folder));
-    }
-    Error::NotFound {
-        path: path.to_owned(),
-        found,
-    }
-}
-
-/// The checkpoints of a folder, as the end of an error.
-fn listing(folder: &Path) -> String {
-    match names_in(folder) {
-        Ok(names) if !names.is_empty() => {
-            format!("{} holds {}", folder.display(), display(&names).join(", "))
-        }
-        _ => format!("{} holds no checkpoint", folder.display()),
-    }
-}
-
-fn display(names: &[OsString]) -> Vec<String> {
-    let mut shown: Vec<String> = names
-        .iter()
-        .take(MAX_LISTED)
-        .map(|name| name.to_string_lossy().into_owned())
-        .collect();
-    if names.len() > MAX_LISTED {
-        shown.push(format!("and {} more", names.len() - MAX_LISTED));
-    }
-    shown
+    names
 }
 
 /// The folder of a path; `.` for a bare name.
@@ -345,11 +367,8 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned()
+fn file_name(path: &Path) -> &OsStr {
+    path.file_name().unwrap_or(path.as_os_str())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -11,7 +11,7 @@ use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::proto::{GRAPH_NODE, META_GRAPH_GRAPH_DEF, NodeAttributes, NodeName, TensorValue};
-use super::source::{LocalFile, ReadAt};
+use super::source::Storage;
 use super::{DType, Error};
 
 /// The largest file read, in bytes. The graph of ELECTRA-Large takes some 30 MB.
@@ -46,24 +46,22 @@ pub enum Constant {
 
 impl MetaGraph {
     /// Reads the file; `None` when there is none.
-    pub fn open(path: &Path) -> Result<Option<Self>, Error> {
-        let io_error = |source| Error::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let file = match LocalFile::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error(error)),
-        };
-        if file.len() > MAX_LEN {
-            return Err(Error::MetaGraph {
-                path: path.to_owned(),
-                what: format!("{} bytes is more than the {MAX_LEN} allowed", file.len()),
-            });
+    pub fn open(storage: &dyn Storage, path: &Path) -> Result<Option<Self>, Error> {
+        if !storage.is_file(path) {
+            return Ok(None);
         }
-        let mut bytes = vec![0; usize::try_from(file.len()).expect("bounded by MAX_LEN")];
-        file.read_exact_at(&mut bytes, 0).map_err(io_error)?;
+        let bytes = storage
+            .read(path, MAX_LEN)
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::FileTooLarge => Error::MetaGraph {
+                    path: path.to_owned(),
+                    what: source.to_string(),
+                },
+                _ => Error::Io {
+                    path: path.to_owned(),
+                    source,
+                },
+            })?;
         let graph = Self {
             path: path.to_owned(),
             bytes,

@@ -17,12 +17,15 @@ mod bundle;
 mod crc;
 mod error;
 mod index;
+pub(crate) mod layout;
 mod locate;
 mod meta_graph;
 mod proto;
 mod slice_key;
 pub mod source;
 pub mod sstable;
+mod state_file;
+mod v1;
 
 pub use error::Error;
 pub use locate::{Location, locate};
@@ -32,6 +35,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bundle::Bundle;
+use v1::Tables;
 
 /// Element type of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,19 +117,35 @@ pub struct Variable {
     pub pieces: Vec<Piece>,
 }
 
-/// A run of bytes in one shard: little-endian, row-major.
+/// A variable, or a slice of it, in one file.
 #[derive(Clone, Debug)]
 pub struct Piece {
     /// Index of the shard, the first number in `.data-00000-of-00001`.
     pub shard: usize,
-    /// First byte in the shard.
-    pub offset: u64,
-    /// Number of bytes.
+    /// Number of bytes, row-major.
     pub len: u64,
-    /// CRC-32C of the bytes (unmasked).
-    pub crc32c: u32,
+    /// Where a TensorBundle has them. A V1 table keeps values in another form, under a key.
+    pub extent: Option<Extent>,
     /// The part of the variable that they hold, an index range for each axis; `None` for all of it.
     pub slice: Option<Vec<Range<usize>>>,
+}
+
+/// A run of bytes in a data file.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// The first byte.
+    pub offset: u64,
+    /// CRC-32C of the bytes (unmasked).
+    pub crc32c: u32,
+    /// True when the bytes of each element are in the order of a big-endian machine.
+    pub big_endian: bool,
+}
+
+/// Turns the bytes of each element of `size` bytes around.
+pub(crate) fn swap_bytes(bytes: &mut [u8], size: usize) {
+    for element in bytes.chunks_exact_mut(size) {
+        element.reverse();
+    }
 }
 
 impl Variable {
@@ -140,18 +160,80 @@ impl Variable {
     }
 }
 
+/// The format of a checkpoint's files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// An index and data files: what TensorFlow writes since 1.0.
+    TensorBundle,
+    /// Tables that hold the values themselves: what it wrote before, and by request since.
+    V1,
+}
+
+impl Format {
+    /// The name in JSON.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::TensorBundle => "tensor_bundle",
+            Self::V1 => "v1",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::TensorBundle => "TensorBundle",
+            Self::V1 => "V1 checkpoint",
+        })
+    }
+}
+
+/// Reads the variables of one format.
+trait Reader: fmt::Debug + Send + Sync {
+    /// Every variable, in the byte order of their names.
+    fn variables(&self) -> &[Variable];
+
+    /// Number of files that hold values.
+    fn shard_count(&self) -> usize;
+
+    /// Checks that a piece of a variable, by its number, is there, without reading it.
+    fn check_present(&self, variable: &Variable, piece: usize) -> Result<(), Error>;
+
+    /// Reads a piece of a variable into `buf`, which is as long as the piece.
+    fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error>;
+
+    /// Reads a whole variable.
+    fn read(&self, variable: &Variable, buf: &mut [u8]) -> Result<(), Error> {
+        for (at, piece) in variable.pieces.iter().enumerate() {
+            match &piece.slice {
+                None => self.read_piece(variable, at, buf)?,
+                Some(ranges) => {
+                    let len = usize::try_from(piece.len).expect("no longer than the buffer");
+                    let mut slice = vec![0; len];
+                    self.read_piece(variable, at, &mut slice)?;
+                    layout::place(&slice, ranges, (variable.dtype, &variable.shape), buf);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// An open checkpoint: the list of its variables, and a way to read them.
 #[derive(Debug)]
 pub struct Checkpoint {
     location: Location,
-    bundle: Bundle,
+    reader: Box<dyn Reader>,
 }
 
 impl Checkpoint {
-    /// Reads and checks the index; of the data files only the lengths.
+    /// Reads and checks the list of variables; of the files with values only the lengths.
     pub fn open(location: Location) -> Result<Self, Error> {
-        let bundle = Bundle::open(&location)?;
-        Ok(Self { location, bundle })
+        let reader: Box<dyn Reader> = match location.format() {
+            Format::TensorBundle => Box::new(Bundle::open(&location)?),
+            Format::V1 => Box::new(Tables::open(&location)?),
+        };
+        Ok(Self { location, reader })
     }
 
     /// Where it is.
@@ -161,25 +243,27 @@ impl Checkpoint {
 
     /// Every variable, in the byte order of their names.
     pub fn variables(&self) -> &[Variable] {
-        self.bundle.variables()
+        self.reader.variables()
     }
 
     /// Number of data files that the checkpoint was saved in.
     pub fn shard_count(&self) -> usize {
-        self.bundle.shard_count()
+        self.reader.shard_count()
     }
 
     /// Checks that the data file of `variable` is there and long enough, without reading it.
     pub fn check_present(&self, variable: &Variable) -> Result<(), Error> {
-        self.bundle.check_present(variable)
+        (0..variable.pieces.len()).try_for_each(|piece| self.reader.check_present(variable, piece))
     }
 
-    /// Reads all of `variable` into `buf` and checks the CRC-32C of each piece.
+    /// Reads all of `variable` into `buf`, little-endian and row-major, and checks the CRC-32C of
+    /// everything that it reads.
     ///
     /// # Panics
     /// If `buf` is not [`Variable::bytes`] long.
     pub fn read(&self, variable: &Variable, buf: &mut [u8]) -> Result<(), Error> {
-        self.bundle.read(variable, buf)
+        assert_eq!(buf.len() as u64, variable.bytes(), "size of the buffer");
+        self.reader.read(variable, buf)
     }
 
     /// The value of a scalar `int64` variable, such as the step counter. `None` when it is no such
@@ -196,6 +280,6 @@ impl Checkpoint {
 
     /// The training graph, if `PREFIX.meta` lies beside the checkpoint.
     pub fn meta_graph(&self) -> Result<Option<MetaGraph>, Error> {
-        MetaGraph::open(&self.location.meta_path())
+        MetaGraph::open(self.location.storage(), &self.location.meta_path())
     }
 }

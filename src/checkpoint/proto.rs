@@ -1,8 +1,8 @@
 //! The protobuf messages that TensorFlow keeps in checkpoints, cut down to the fields read here.
 //!
 //! Hand-written for `prost`'s derive, so that no `protoc` is needed. Field numbers are those of
-//! `tensor_bundle.proto`, `tensor_shape.proto`, `tensor_slice.proto`, `versions.proto`,
-//! `meta_graph.proto`, `graph.proto`, `node_def.proto`, `attr_value.proto` and `tensor.proto` in
+//! `tensor_bundle.proto`, `tensor_shape.proto`, `tensor_slice.proto`, `saved_tensor_slice.proto`,
+//! `versions.proto`, `meta_graph.proto`, `graph.proto`, `node_def.proto`, `attr_value.proto` and `tensor.proto` in
 //! `tensorflow/core`. Unknown fields are skipped, as protobuf wants it.
 
 use std::collections::HashMap;
@@ -78,6 +78,45 @@ pub(crate) struct Extent {
     pub(crate) length: Option<i64>,
 }
 
+/// Every value in a V1 table: the list of what is in the file, or one slice.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SavedTensorSlices {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) meta: Option<SavedTensorSliceMeta>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) data: Option<SavedSlice>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SavedTensorSliceMeta {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) tensor: Vec<SavedSliceMeta>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) versions: Option<VersionDef>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SavedSliceMeta {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    /// Of the whole variable.
+    #[prost(message, optional, tag = "2")]
+    pub(crate) shape: Option<TensorShape>,
+    #[prost(int32, tag = "3")]
+    pub(crate) dtype: i32,
+    /// The slices in this file.
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) slice: Vec<TensorSlice>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SavedSlice {
+    #[prost(string, tag = "1")]
+    pub(crate) name: String,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) data: Option<TensorValue>,
+}
+
 /// Field number of `graph_def` in `MetaGraphDef`.
 pub(crate) const META_GRAPH_GRAPH_DEF: u32 = 2;
 /// Field number of `node` in `GraphDef`.
@@ -104,7 +143,7 @@ pub(crate) struct AttrValue {
     pub(crate) tensor: Option<TensorValue>,
 }
 
-/// A constant: packed bytes, or one of the typed lists.
+/// Numbers: packed bytes, or one of the typed lists.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TensorValue {
     #[prost(int32, tag = "1")]
@@ -117,4 +156,9 @@ pub(crate) struct TensorValue {
     pub(crate) double_val: Vec<f64>,
     #[prost(int32, repeated, tag = "7")]
     pub(crate) int_val: Vec<i32>,
+    #[prost(int64, repeated, tag = "10")]
+    pub(crate) int64_val: Vec<i64>,
+    /// The bits of float16 and bfloat16.
+    #[prost(int32, repeated, tag = "13")]
+    pub(crate) half_val: Vec<i32>,
 }

@@ -19,7 +19,7 @@ const TRAILER_LEN: usize = 5;
 /// Restart point count at the end of each block, and each restart point.
 const RESTART_LEN: usize = 4;
 
-/// The largest block accepted, in bytes. TensorFlow cuts blocks at 256 KiB.
+/// The largest block accepted of an index, in bytes. TensorFlow cuts blocks at 256 KiB.
 const MAX_BLOCK_LEN: u64 = 64 << 20;
 /// The longest key accepted, in bytes. Keys share prefixes, so that a small file can hold a great
 /// many long ones.
@@ -63,12 +63,14 @@ pub enum Error {
         offset: u64,
     },
     /// A block over the limit.
-    #[error("the block at {offset} takes {len} bytes, more than the {MAX_BLOCK_LEN} allowed")]
+    #[error("the block at {offset} takes {len} bytes, more than the {limit} allowed")]
     BlockTooLong {
         /// Start of the block.
         offset: u64,
         /// Its length, uncompressed.
         len: u64,
+        /// The longest one allowed.
+        limit: u64,
     },
     /// A block whose bytes changed since they were written.
     #[error(
@@ -108,22 +110,38 @@ pub enum Error {
 }
 
 /// Where a block lies, without its trailer.
-#[derive(Clone, Copy, Debug)]
-struct BlockHandle {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BlockHandle {
     offset: u64,
     len: u64,
+}
+
+/// True when the file ends in the magic number of a table.
+pub(super) fn has_magic(source: &impl ReadAt) -> bool {
+    let mut magic = [0; size_of::<u64>()];
+    let start = source.len().checked_sub(magic.len() as u64);
+    start.is_some_and(|start| source.read_exact_at(&mut magic, start).is_ok())
+        && u64::from_le_bytes(magic) == MAGIC
 }
 
 /// An open table.
 #[derive(Debug)]
 pub struct Table<R> {
     source: R,
+    max_block_len: u64,
+    /// The index block, inflated, with its place.
+    index: (Vec<u8>, u64),
     blocks: Vec<BlockHandle>,
 }
 
 impl<R: ReadAt> Table<R> {
     /// Reads the footer and the index block.
     pub fn open(source: R) -> Result<Self, Error> {
+        Self::with_blocks_of(MAX_BLOCK_LEN, source)
+    }
+
+    /// Opens a table whose blocks take up to `max_block_len` bytes.
+    pub(super) fn with_blocks_of(max_block_len: u64, source: R) -> Result<Self, Error> {
         let file_len = source.len();
         let footer_offset = file_len
             .checked_sub(FOOTER_LEN as u64)
@@ -146,30 +164,27 @@ impl<R: ReadAt> Table<R> {
             return Err(bad_footer);
         };
 
-        let block = read_block(&source, index)?;
+        let block = read_block(&source, index, MAX_BLOCK_LEN)?;
         let mut blocks = Vec::new();
         let mut end = 0;
-        scan_block(
-            &block,
-            index.offset,
-            &mut Vec::new(),
-            &mut |_, mut value| {
-                let handle = take_handle(&mut value).ok_or(Error::Malformed {
-                    offset: index.offset,
-                    what: "an index entry is no block handle",
-                })?;
-                // Blocks that overlap would let a small file claim unbounded work.
-                if handle.offset < end {
-                    return Err(Error::BlocksOverlap {
-                        offset: handle.offset,
-                    });
-                }
-                end = check_bounds(handle, file_len)?;
-                blocks.push(handle);
-                Ok(())
-            },
-        )?;
-        Ok(Self { source, blocks })
+        scan_block(&block, index.offset, &mut Vec::new(), &mut |_, value| {
+            let handle = index_entry(value, index.offset)?;
+            // Blocks that overlap would let a small file claim unbounded work.
+            if handle.offset < end {
+                return Err(Error::BlocksOverlap {
+                    offset: handle.offset,
+                });
+            }
+            end = check_bounds(handle, file_len, max_block_len)?;
+            blocks.push(handle);
+            Ok(())
+        })?;
+        Ok(Self {
+            source,
+            max_block_len,
+            index: (block, index.offset),
+            blocks,
+        })
     }
 
     /// Calls `visit` with every key and value, in the order of the keys. One block is held in
@@ -180,18 +195,60 @@ impl<R: ReadAt> Table<R> {
     ) -> Result<(), E> {
         let mut last_key = Vec::new();
         for &handle in &self.blocks {
-            let block = read_block(&self.source, handle)?;
+            let block = self.read_block(handle)?;
             scan_block(&block, handle.offset, &mut last_key, &mut visit)?;
         }
         Ok(())
     }
+
+    /// The one block that `key` can be in. The index block has a key for each block that is no
+    /// smaller than any in it, and smaller than any in the next.
+    pub(super) fn block_of(&self, key: &[u8]) -> Result<Option<BlockHandle>, Error> {
+        let (index, offset) = &self.index;
+        let mut found = None;
+        scan_block(index, *offset, &mut Vec::new(), &mut |last, value| {
+            if found.is_none() && last >= key {
+                found = Some(index_entry(value, *offset)?);
+            }
+            Ok::<(), Error>(())
+        })?;
+        Ok(found)
+    }
+
+    /// Reads a block, checks its CRC-32C and inflates it.
+    pub(super) fn read_block(&self, handle: BlockHandle) -> Result<Vec<u8>, Error> {
+        read_block(&self.source, handle, self.max_block_len)
+    }
+}
+
+/// The value of `key` in the block at `handle`.
+pub(super) fn value_in<'a>(
+    block: &'a [u8],
+    handle: BlockHandle,
+    key: &[u8],
+) -> Result<Option<&'a [u8]>, Error> {
+    let mut found = None;
+    scan_block(block, handle.offset, &mut Vec::new(), &mut |k, value| {
+        if k == key {
+            found = Some(value);
+        }
+        Ok::<(), Error>(())
+    })?;
+    Ok(found)
+}
+
+fn index_entry(mut value: &[u8], offset: u64) -> Result<BlockHandle, Error> {
+    take_handle(&mut value).ok_or(Error::Malformed {
+        offset,
+        what: "an index entry is no block handle",
+    })
 }
 
 /// Checks that a block and its trailer lie in the file; returns where they end.
-fn check_bounds(handle: BlockHandle, file_len: u64) -> Result<u64, Error> {
+fn check_bounds(handle: BlockHandle, file_len: u64, limit: u64) -> Result<u64, Error> {
     let BlockHandle { offset, len } = handle;
-    if len > MAX_BLOCK_LEN {
-        return Err(Error::BlockTooLong { offset, len });
+    if len > limit {
+        return Err(Error::BlockTooLong { offset, len, limit });
     }
     offset
         .checked_add(len + TRAILER_LEN as u64)
@@ -203,11 +260,10 @@ fn check_bounds(handle: BlockHandle, file_len: u64) -> Result<u64, Error> {
         })
 }
 
-/// Reads a block, checks its CRC-32C and inflates it.
-fn read_block(source: &impl ReadAt, handle: BlockHandle) -> Result<Vec<u8>, Error> {
-    check_bounds(handle, source.len())?;
+fn read_block(source: &impl ReadAt, handle: BlockHandle, limit: u64) -> Result<Vec<u8>, Error> {
+    check_bounds(handle, source.len(), limit)?;
     let BlockHandle { offset, len } = handle;
-    let len = usize::try_from(len).expect("bounded by MAX_BLOCK_LEN");
+    let len = usize::try_from(len).expect("bounded by the limit");
 
     let mut block = vec![0; len + TRAILER_LEN];
     source.read_exact_at(&mut block, offset)?;
@@ -224,21 +280,19 @@ fn read_block(source: &impl ReadAt, handle: BlockHandle) -> Result<Vec<u8>, Erro
     block.truncate(len);
     match compression {
         0 => Ok(block),
-        1 => inflate(&block, offset),
+        1 => inflate(&block, offset, limit),
         found => Err(Error::Compression { offset, found }),
     }
 }
 
-fn inflate(block: &[u8], offset: u64) -> Result<Vec<u8>, Error> {
+fn inflate(block: &[u8], offset: u64, limit: u64) -> Result<Vec<u8>, Error> {
     let claimed = snap::raw::decompress_len(block).map_err(|_| Error::Snappy { offset })?;
     if claimed > block.len().saturating_mul(MAX_SNAPPY_RATIO) {
         return Err(Error::Snappy { offset });
     }
-    if claimed as u64 > MAX_BLOCK_LEN {
-        return Err(Error::BlockTooLong {
-            offset,
-            len: claimed as u64,
-        });
+    let len = claimed as u64;
+    if len > limit {
+        return Err(Error::BlockTooLong { offset, len, limit });
     }
     snap::raw::Decoder::new()
         .decompress_vec(block)
@@ -247,11 +301,11 @@ fn inflate(block: &[u8], offset: u64) -> Result<Vec<u8>, Error> {
 
 /// Calls `visit` with each entry of a block. `key` is the last key before the block, and the last
 /// key of the block on return: keys must ascend throughout a table.
-fn scan_block<E: From<Error>>(
-    block: &[u8],
+fn scan_block<'a, E: From<Error>>(
+    block: &'a [u8],
     offset: u64,
     key: &mut Vec<u8>,
-    visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    visit: &mut impl FnMut(&[u8], &'a [u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let malformed = |what| Error::Malformed { offset, what };
 

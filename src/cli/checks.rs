@@ -57,7 +57,7 @@ pub(crate) fn json(report: &Report) -> Value {
         "heads": heads,
         "bits": {
             "against_index": report.bits.against_index,
-            "against_data": report.bits.against_data,
+            "against_data": report.bits.rounded + report.bits.without_sums,
             "against_record": report.bits.against_record,
             "unchecked": report.bits.unchecked,
         },
@@ -159,13 +159,14 @@ fn bits_text(report: &Report) -> String {
             bits.against_index,
             "equal to the checkpoint's variables by its CRC-32C",
         ),
+        (bits.rounded, "equal to the checkpoint's variables, rounded"),
         (
-            bits.against_data,
-            "equal to the checkpoint's variables, rounded",
+            bits.without_sums,
+            "equal to the checkpoint's variables, value by value (V1 has no checksums of them)",
         ),
         (
             bits.against_record,
-            "unchanged since the conversion, by the checkpoint's CRC-32C that it noted",
+            "unchanged since the conversion, by the CRC-32C that it noted",
         ),
         (
             bits.unchecked,

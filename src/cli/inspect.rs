@@ -93,9 +93,9 @@ fn variable_json(source: &Source, item: &Item) -> Value {
                 .data_path(piece.shard, checkpoint.shard_count());
             json!({
                 "file": path.file_name().map(|name| name.to_string_lossy()),
-                "offset": piece.offset,
+                "offset": piece.extent.map(|extent| extent.offset),
                 "bytes": piece.len,
-                "crc32c": format!("{:08x}", piece.crc32c),
+                "crc32c": piece.extent.map(|extent| format!("{:08x}", extent.crc32c)),
                 "slice": piece.slice.as_ref().map(|ranges| {
                     ranges.iter().map(|r| [r.start, r.end]).collect::<Vec<_>>()
                 }),

@@ -40,7 +40,7 @@ pub(crate) fn checkpoint_json(source: &Source, step: Option<u64>) -> Value {
     json!({
         "prefix": checkpoint.location().prefix().to_string_lossy(),
         "name": checkpoint.location().name(),
-        "format": "tensor_bundle",
+        "format": checkpoint.location().format().key(),
         "shards": checkpoint.shard_count(),
         "step": step,
         "setup": source.setup().ok().map(electra_convert::Setup::key),
@@ -49,9 +49,11 @@ pub(crate) fn checkpoint_json(source: &Source, step: Option<u64>) -> Value {
 
 /// `TensorBundle, 1 data file, step 400`.
 pub(crate) fn checkpoint_line(source: &Source, step: Option<u64>) -> String {
+    let checkpoint = source.checkpoint();
     let mut line = format!(
-        "TensorBundle, {}",
-        count(source.checkpoint().shard_count(), "data file")
+        "{}, {}",
+        checkpoint.location().format(),
+        count(checkpoint.shard_count(), "data file")
     );
     if let Some(step) = step {
         line.push_str(&format!(", step {step}"));

@@ -70,7 +70,6 @@ pub(crate) fn provenance(
         ),
         ("source".to_owned(), location.name()),
         ("model".to_owned(), plan.model.key().to_owned()),
-        (record::KEY.to_owned(), record::to_json(plan)),
     ]);
     if let Some(step) = step {
         metadata.insert("step".to_owned(), step.to_string());

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use safetensors::Dtype;
 
 use super::Error;
-use super::transform::Cast;
+use super::transform::{Cast, torch_name};
 use crate::checkpoint::{MetaGraph, Variable};
 use crate::electra::claim::{Claim, Source as ValueSource, agree};
 use crate::electra::config::Activation;
@@ -186,15 +186,6 @@ impl Plan {
             Some(first) if types.all(|other| other == first) => torch_name(first),
             _ => torch_name(Dtype::F32),
         }
-    }
-}
-
-/// PyTorch's name of an element type.
-fn torch_name(dtype: Dtype) -> &'static str {
-    match dtype {
-        Dtype::F16 => "float16",
-        Dtype::BF16 => "bfloat16",
-        _ => "float32",
     }
 }
 

@@ -1,24 +1,33 @@
-//! The checksums of the variables, as a conversion writes them into the weights' metadata.
+//! The checksums of the tensors, as a conversion writes them into the weights' metadata, so that the
+//! weights can later be checked without the checkpoint.
 //!
-//! They are those of the checkpoint's own index, under the names of the tensors, so that the
-//! weights can later be compared with the checkpoint without having it.
+//! They are those of the variables in the checkpoint's own index, so that the weights can be compared
+//! with the checkpoint's files too. Where it has none (in V1 checkpoints), or where a rounded tensor
+//! cannot be turned back, it is that of the tensor as it was written.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Plan, PlannedTensor};
-use crate::checkpoint::{DType, Variable};
+use super::plan::Plan;
+use super::transform::torch_name;
+use crate::checkpoint::{DType, Piece, Variable};
 
 /// The key in `__metadata__`.
 pub(crate) const KEY: &str = "source_crc32c";
 
-/// The checksums of one variable.
+/// The checksums of all tensors, by name.
+pub(crate) type Record = BTreeMap<String, Sums>;
+
+/// The checksums of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct VariableSums {
-    /// Element type of the variable.
+pub(crate) struct Sums {
+    /// Element type of what the checksums are of.
     pub(crate) dtype: String,
+    /// True when they are of the tensor as it is written, false when of its variable.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) written: bool,
     /// One for each piece that the checkpoint keeps it in.
     pub(crate) pieces: Vec<PieceSum>,
 }
@@ -28,12 +37,30 @@ pub(crate) struct VariableSums {
 pub(crate) struct PieceSum {
     /// CRC-32C, eight hexadecimal digits.
     crc32c: String,
+    /// True when the checkpoint has the bytes of each element in the order of a big-endian machine.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) big_endian: bool,
     /// Index range on each axis of the variable; left out where the piece is all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     slice: Option<Vec<[usize; 2]>>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 impl PieceSum {
+    fn of(piece: &Piece) -> Option<Self> {
+        let extent = piece.extent?;
+        let slice = piece.slice.as_ref();
+        Some(Self {
+            crc32c: hex(extent.crc32c),
+            big_endian: extent.big_endian,
+            slice: slice.map(|ranges| ranges.iter().map(|r| [r.start, r.end]).collect()),
+        })
+    }
+
     pub(crate) fn crc32c(&self) -> Option<u32> {
         u32::from_str_radix(&self.crc32c, 16).ok()
     }
@@ -44,18 +71,27 @@ impl PieceSum {
     }
 }
 
-impl VariableSums {
-    pub(crate) fn of(variable: &Variable) -> Self {
-        let pieces = variable.pieces.iter().map(|piece| PieceSum {
-            crc32c: format!("{:08x}", piece.crc32c),
-            slice: piece
-                .slice
-                .as_ref()
-                .map(|ranges| ranges.iter().map(|r| [r.start, r.end]).collect()),
-        });
-        Self {
+impl Sums {
+    /// Those that the checkpoint's index has of a variable; `None` when it has none.
+    pub(crate) fn of(variable: &Variable) -> Option<Self> {
+        let pieces = variable.pieces.iter().map(PieceSum::of);
+        Some(Self {
             dtype: variable.dtype.to_string(),
-            pieces: pieces.collect(),
+            written: false,
+            pieces: pieces.collect::<Option<_>>()?,
+        })
+    }
+
+    /// That of a tensor's bytes as they are written.
+    fn of_tensor(dtype: safetensors::Dtype, bytes: &[u8]) -> Self {
+        Self {
+            dtype: torch_name(dtype).to_owned(),
+            written: true,
+            pieces: vec![PieceSum {
+                crc32c: hex(crc32c::crc32c(bytes)),
+                big_endian: false,
+                slice: None,
+            }],
         }
     }
 
@@ -64,17 +100,35 @@ impl VariableSums {
     }
 }
 
-/// The checksums of all tensors of a plan, as JSON.
-pub(crate) fn to_json(plan: &Plan) -> String {
-    let sums: BTreeMap<&str, VariableSums> = plan
-        .tensors
+fn hex(crc32c: u32) -> String {
+    format!("{crc32c:08x}")
+}
+
+/// What is known before anything is read: checksums that are yet to be noted are those of nothing.
+/// They are as long, so that noting them moves nothing in the file.
+pub(crate) fn planned(plan: &Plan) -> Record {
+    plan.tensors
         .iter()
-        .map(|PlannedTensor { name, variable, .. }| (name.as_str(), VariableSums::of(variable)))
-        .collect();
-    serde_json::to_string(&sums).expect("plain data")
+        .map(|tensor| {
+            let sums = Sums::of(&tensor.variable).filter(|_| !tensor.cast.is_lossy());
+            let sums = sums.unwrap_or_else(|| Sums::of_tensor(tensor.cast.to, &[]));
+            (tensor.name.clone(), sums)
+        })
+        .collect()
+}
+
+/// Notes the checksum of a tensor that was just written, where it is one of the tensor.
+pub(crate) fn note(record: &mut Record, name: &str, dtype: safetensors::Dtype, bytes: &[u8]) {
+    if let Some(sums) = record.get_mut(name).filter(|sums| sums.written) {
+        *sums = Sums::of_tensor(dtype, bytes);
+    }
+}
+
+pub(crate) fn to_json(record: &Record) -> String {
+    serde_json::to_string(record).expect("plain data")
 }
 
 /// Reads what [`to_json`] wrote.
-pub(crate) fn from_json(text: &str) -> Result<BTreeMap<String, VariableSums>, String> {
+pub(crate) fn from_json(text: &str) -> Result<Record, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }

@@ -85,6 +85,15 @@ impl Cast {
     }
 }
 
+/// PyTorch's name of an element type.
+pub(crate) fn torch_name(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F16 => "float16",
+        Dtype::BF16 => "bfloat16",
+        _ => "float32",
+    }
+}
+
 /// A finite value that the target type cannot hold.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Overflow {

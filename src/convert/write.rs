@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::plan::{Plan, PlannedTensor};
+use super::record::{self, Record};
 use super::transform::{AlignedBytes, Overflow, cast, transpose};
 use super::{Error, Progress};
 use crate::checkpoint::{Checkpoint, DType};
@@ -37,12 +38,18 @@ struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    fn new(plan: &'a Plan, metadata: &BTreeMap<String, String>) -> Result<Self, Error> {
+    fn new(
+        plan: &'a Plan,
+        metadata: &BTreeMap<String, String>,
+        record: &Record,
+    ) -> Result<Self, Error> {
+        let mut metadata = metadata.clone();
+        metadata.insert(record::KEY.to_owned(), record::to_json(record));
         let mut ordered: Vec<&PlannedTensor> = plan.tensors.iter().collect();
         ordered.sort_by(|a, b| b.cast.to.cmp(&a.cast.to).then_with(|| a.name.cmp(&b.name)));
 
         let mut json = Map::new();
-        json.insert("__metadata__".into(), to_value(metadata));
+        json.insert("__metadata__".into(), to_value(&metadata));
         let mut end = 0;
         let mut offsets = Vec::with_capacity(ordered.len());
         for tensor in &ordered {
@@ -79,7 +86,8 @@ fn to_value(value: impl Serialize) -> Value {
     serde_json::to_value(value).expect("plain data")
 }
 
-/// Writes the tensors of `plan` to `path` and syncs it to disk. Returns the length of the file.
+/// Writes the tensors of `plan` to `path`, with `metadata` and their checksums in the header, and
+/// syncs it to disk. Returns the length of the file.
 pub(crate) fn write_safetensors(
     plan: &Plan,
     checkpoint: &Checkpoint,
@@ -87,19 +95,28 @@ pub(crate) fn write_safetensors(
     path: &Path,
     progress: &dyn Progress,
 ) -> Result<u64, Error> {
-    let layout = Layout::new(plan, metadata)?;
+    let mut record = record::planned(plan);
+    let layout = Layout::new(plan, metadata, &record)?;
     let file = File::create_new(path).map_err(Error::writing(path))?;
     file.set_len(layout.len).map_err(Error::writing(path))?;
-    file.write_all_at(&layout.header, 0)
-        .map_err(Error::writing(path))?;
     for (tensor, offset) in &layout.tensors {
         let bytes = convert_tensor(tensor, checkpoint)?;
         file.write_all_at(bytes.as_bytes(), *offset)
             .map_err(Error::writing(path))?;
+        record::note(&mut record, &tensor.name, tensor.cast.to, bytes.as_bytes());
         if let ControlFlow::Break(()) = progress.advance(tensor.variable.bytes()) {
             return Err(Error::Interrupted);
         }
     }
+    // Last, since it may hold checksums of what was written.
+    let header = Layout::new(plan, metadata, &record)?.header;
+    assert_eq!(
+        header.len(),
+        layout.header.len(),
+        "checksums have one length"
+    );
+    file.write_all_at(&header, 0)
+        .map_err(Error::writing(path))?;
     file.sync_all().map_err(Error::writing(path))?;
     Ok(layout.len)
 }

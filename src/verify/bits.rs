@@ -2,18 +2,19 @@
 //!
 //! A tensor is turned back (transposed, widened values narrowed again), and the CRC-32C of the
 //! result, piece by piece where the variable is partitioned, must be the one that the checkpoint's
-//! index holds. A tensor that was rounded cannot be turned back; it must equal the variable, rounded
-//! again, which needs the checkpoint's data.
+//! index holds. A tensor that was rounded cannot be turned back, and a V1 checkpoint has no checksums
+//! of variables; there the tensor must equal what converting the variable again gives, which needs
+//! the checkpoint's data.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use ndarray::{ArrayView, Axis, Slice};
 use safetensors::tensor::TensorInfo;
 
 use super::{Error, Failure, Original};
-use crate::checkpoint::{Checkpoint, DType};
-use crate::convert::record::{self, VariableSums};
+use crate::checkpoint::layout::cut;
+use crate::checkpoint::{Checkpoint, DType, swap_bytes};
+use crate::convert::record::{self, PieceSum, Sums};
 use crate::convert::{AlignedBytes, Cast, PlannedTensor, convert_tensor, transpose, uncast};
 use crate::electra::names;
 use crate::model::WeightsFile;
@@ -24,7 +25,9 @@ pub struct BitsReport {
     /// By CRC-32C with the checkpoint's index.
     pub against_index: usize,
     /// By value with the checkpoint's data, rounded again.
-    pub against_data: usize,
+    pub rounded: usize,
+    /// By value with the checkpoint's data, because it has no checksums of variables (V1).
+    pub without_sums: usize,
     /// By CRC-32C with the notes of the conversion in the file itself.
     pub against_record: usize,
     /// Not compared: there is nothing to compare with.
@@ -33,7 +36,8 @@ pub struct BitsReport {
 
 /// What a tensor should be.
 struct Expected<'a> {
-    sums: VariableSums,
+    /// `None` when only its values can tell.
+    sums: Option<Sums>,
     transpose: bool,
     planned: Option<(&'a PlannedTensor, &'a Checkpoint)>,
 }
@@ -99,31 +103,41 @@ impl<'a> BitsCheck<'a> {
             variable: expected.planned.map(|(p, _)| p.variable.name.clone()),
             what,
         };
-        let Some(from) = expected.sums.dtype() else {
-            failures.push(Failure::BadRecord {
-                what: format!("{} is no element type", expected.sums.dtype),
-            });
-            return Ok(());
+        let sums = match expected.sums.as_ref().map(|sums| (sums, sums.dtype())) {
+            Some((sums, None)) => {
+                failures.push(Failure::BadRecord {
+                    what: format!("{} is no element type", sums.dtype),
+                });
+                return Ok(());
+            }
+            Some((sums, Some(from))) => {
+                let cast = Cast {
+                    from,
+                    to: info.dtype,
+                };
+                // A rounded tensor cannot be turned back.
+                (!cast.is_lossy()).then_some((sums, cast))
+            }
+            None => None,
         };
-        let cast = Cast {
-            from,
-            to: info.dtype,
-        };
-        let differences = match (cast.is_lossy(), expected.planned) {
-            (false, planned) => {
+        let differences = match (sums, expected.planned) {
+            (Some((sums, cast)), planned) => {
                 match planned {
                     Some(_) => self.report.against_index += 1,
                     None => self.report.against_record += 1,
                 }
-                compare_sums(info, bytes, cast, expected)
+                compare_sums(info, bytes, cast, sums, expected.transpose)
             }
-            (true, Some((planned, checkpoint)))
+            (None, Some((planned, checkpoint)))
                 if checkpoint.check_present(&planned.variable).is_ok() =>
             {
-                self.report.against_data += 1;
-                compare_rounded(info, &bytes, planned, checkpoint)?
+                match expected.sums {
+                    Some(_) => self.report.rounded += 1,
+                    None => self.report.without_sums += 1,
+                }
+                compare_values(info, &bytes, planned, checkpoint)?
             }
-            (true, _) => {
+            (None, _) => {
                 self.report.unchecked += 1;
                 Vec::new()
             }
@@ -137,8 +151,8 @@ impl<'a> BitsCheck<'a> {
     }
 }
 
-/// Rounds the variable again and compares all values. Returns what differs.
-fn compare_rounded(
+/// Converts the variable again and compares all values. Returns what differs.
+fn compare_values(
     info: &TensorInfo,
     bytes: &AlignedBytes,
     planned: &PlannedTensor,
@@ -150,13 +164,15 @@ fn compare_rounded(
             info.dtype, planned.cast.to
         )]);
     }
-    let rounded = convert_tensor(planned, checkpoint)?;
-    if rounded.as_bytes() == bytes.as_bytes() {
+    let converted = convert_tensor(planned, checkpoint)?;
+    if converted.as_bytes() == bytes.as_bytes() {
         return Ok(Vec::new());
     }
-    let at = first_difference(rounded.as_bytes(), bytes.as_bytes());
+    let at = first_difference(converted.as_bytes(), bytes.as_bytes());
     let element = at / (info.dtype.bitsize() / 8);
-    Ok(vec![format!("element {element} is not the rounded one")])
+    Ok(vec![format!(
+        "element {element} is another than the checkpoint gives"
+    )])
 }
 
 /// Turns the tensor back and compares the CRC-32C of each piece. Returns what differs.
@@ -164,11 +180,12 @@ fn compare_sums(
     info: &TensorInfo,
     bytes: AlignedBytes,
     cast: Cast,
-    expected: &Expected<'_>,
+    sums: &Sums,
+    transposed: bool,
 ) -> Vec<String> {
     let mut shape = info.shape.clone();
     let bytes = uncast(bytes, cast);
-    let bytes = match (expected.transpose, shape[..].try_into()) {
+    let bytes = match (transposed, shape[..].try_into()) {
         (true, Ok(matrix)) => {
             shape.reverse();
             let element = cast.from.size().expect("a floating-point type");
@@ -177,12 +194,13 @@ fn compare_sums(
         _ => bytes,
     };
     let mut differences = Vec::new();
-    for piece in &expected.sums.pieces {
+    for piece in &sums.pieces {
         let slice = piece.slice();
-        let found = match &slice {
-            None => Some(crc32c::crc32c(bytes.as_bytes())),
-            Some(ranges) => slice_crc(bytes.as_bytes(), &shape, ranges, cast.from),
+        let part = match &slice {
+            None => Some(Cow::Borrowed(bytes.as_bytes())),
+            Some(ranges) => cut(bytes.as_bytes(), ranges, (cast.from, &shape)).map(Cow::Owned),
         };
+        let found = part.map(|part| stored_crc(part, piece, cast.from));
         if found.is_none() || found != piece.crc32c() {
             let part = slice.map_or_else(String::new, |ranges| format!(" of slice {ranges:?}"));
             let hex = |crc: Option<u32>| crc.map_or("none".into(), |crc| format!("{crc:08x}"));
@@ -196,9 +214,21 @@ fn compare_sums(
     differences
 }
 
+/// The CRC-32C of a part of a variable, in the byte order in which the checkpoint has it.
+fn stored_crc(part: Cow<'_, [u8]>, piece: &PieceSum, dtype: DType) -> u32 {
+    match dtype.size() {
+        Some(size) if piece.big_endian => {
+            let mut swapped = part.into_owned();
+            swap_bytes(&mut swapped, size);
+            crc32c::crc32c(&swapped)
+        }
+        _ => crc32c::crc32c(&part),
+    }
+}
+
 fn planned_sums<'a>(planned: &'a PlannedTensor, checkpoint: &'a Checkpoint) -> Expected<'a> {
     Expected {
-        sums: VariableSums::of(&planned.variable),
+        sums: Sums::of(&planned.variable),
         transpose: planned.transpose,
         planned: Some((planned, checkpoint)),
     }
@@ -216,8 +246,8 @@ fn recorded_sums<'a>(
             sums.into_iter()
                 .map(|(name, sums)| {
                     let expected = Expected {
-                        sums,
-                        transpose: names::is_transposed(&name),
+                        transpose: !sums.written && names::is_transposed(&name),
+                        sums: Some(sums),
                         planned: None,
                     };
                     (name, expected)
@@ -229,23 +259,6 @@ fn recorded_sums<'a>(
             None
         }
     }
-}
-
-/// The CRC-32C of a part of a variable; `None` when it does not lie in the shape.
-fn slice_crc(bytes: &[u8], shape: &[usize], ranges: &[Range<usize>], dtype: DType) -> Option<u32> {
-    let inside = ranges.len() == shape.len()
-        && std::iter::zip(ranges, shape).all(|(r, &size)| r.start <= r.end && r.end <= size);
-    if !inside {
-        return None;
-    }
-    // The bytes of an element become a last axis, so that any element type will do.
-    let shape: Vec<usize> = shape.iter().copied().chain(dtype.size()).collect();
-    let mut view = ArrayView::from_shape(shape, bytes).ok()?;
-    for (axis, range) in ranges.iter().enumerate() {
-        view.slice_axis_inplace(Axis(axis), Slice::from(range.clone()));
-    }
-    let part: Vec<u8> = view.iter().copied().collect();
-    Some(crc32c::crc32c(&part))
 }
 
 fn first_difference(a: &[u8], b: &[u8]) -> usize {

@@ -20,7 +20,7 @@ pub(crate) const FLOAT64: u64 = 2;
 pub(crate) const INT32: u64 = 3;
 
 /// A checkpoint in the making.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Bundle {
     pub(crate) entries: Vec<Entry>,
     pub(crate) data: Vec<u8>,

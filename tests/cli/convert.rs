@@ -196,30 +196,53 @@ fn config_has_the_keys_of_transformers_4_and_5_sorted() {
     }
 }
 
+/// Exports both models of two checkpoints, and compares all tensors and the configuration.
+fn assert_same_export(checkpoint: &Path, reference: &Path) {
+    for model in ["discriminator", "generator"] {
+        let [found, expected] = [checkpoint, reference].map(|checkpoint| {
+            let out = temp();
+            // Where no training graph lies beside a checkpoint, its head count must be told.
+            let heads = if model == "generator" { "1" } else { "2" };
+            let options = ["--num-attention-heads", heads];
+            run![
+                "--model",
+                model,
+                options[0],
+                options[1],
+                checkpoint,
+                out.path()
+            ]
+            .ok();
+            (
+                read_weights(out.path()),
+                read_json(&out.path().join("config.json")),
+            )
+        });
+        let name = checkpoint.display();
+        assert_eq!(found.1, expected.1, "{name}");
+        assert!(found.0.keys().eq(expected.0.keys()), "{name}");
+        for (tensor, weights) in &found.0 {
+            assert_eq!(weights.shape, expected.0[tensor].shape, "{name} {tensor}");
+            assert!(
+                weights.bytes == expected.0[tensor].bytes,
+                "{name} {model} {tensor}"
+            );
+        }
+    }
+}
+
 #[test]
-fn every_format_gives_the_same_weights() {
-    let reference = temp();
-    run![
-        "--model",
-        "discriminator",
-        fixture("tiny_default"),
-        reference.path()
-    ]
-    .ok();
-    let reference = read_weights(reference.path());
+fn every_format_gives_the_same_export() {
     for name in [
         "fmt_sharded",
         "fmt_partitioned",
         "fmt_weights_only",
         "fmt_foreign_state",
+        "fmt_v1",
+        "fmt_v1_sharded",
+        "fmt_partitioned_v1",
     ] {
-        let out = temp();
-        run!["--model", "discriminator", fixture(name), out.path()].ok();
-        let weights = read_weights(out.path());
-        assert!(weights.keys().eq(reference.keys()), "{name}");
-        for (tensor, found) in &weights {
-            assert!(found.bytes == reference[tensor].bytes, "{name} {tensor}");
-        }
+        assert_same_export(&fixture(name), &fixture("tiny_default"));
     }
 }
 

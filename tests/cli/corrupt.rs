@@ -194,8 +194,8 @@ fn headers_are_checked() {
     let bundle = discriminator(SMALL);
     for (fields, words) in [
         (
-            vec![(1, Field::Varint(1)), (2, Field::Varint(1))],
-            ["big-endian", "m.index"],
+            vec![(1, Field::Varint(1)), (2, Field::Varint(2))],
+            ["byte order 2", "m.index"],
         ),
         (vec![(1, Field::Varint(0))], ["0 data files", "m.index"]),
         (

@@ -12,4 +12,6 @@ mod publish;
 mod support;
 mod synthetic;
 mod tokenizer;
+mod v1;
+mod v1_writer;
 mod verify;

@@ -5,7 +5,7 @@ use std::fs;
 use safetensors::Dtype;
 use serde_json::json;
 
-use crate::bundle_writer::{Bundle, FLOAT64, INT32, SMALL, Sizes, discriminator};
+use crate::bundle_writer::{Bundle, FLOAT64, Field, INT32, SMALL, Sizes, discriminator, message};
 use crate::support::{Run, read_json, read_weights, run, temp, transposed};
 
 fn export(bundle: &Bundle, options: &[&str]) -> (tempfile::TempDir, Run) {
@@ -291,6 +291,43 @@ fn float64_is_rounded_to_float32_and_said_so() {
         .flat_map(|&x| (x as f32).to_le_bytes())
         .collect();
     assert_eq!(found.bytes, rounded);
+}
+
+#[test]
+fn big_endian_bundles_are_turned_around() {
+    let little = discriminator(SMALL);
+    let mut big = little.clone();
+    big.data
+        .as_chunks_mut::<4>()
+        .0
+        .iter_mut()
+        .for_each(|bytes| bytes.reverse());
+    for entry in &mut big.entries {
+        let start = usize::try_from(entry.offset).unwrap();
+        let len = usize::try_from(entry.size).unwrap();
+        entry.crc32c = crc32c::crc32c(&big.data[start..start + len]);
+    }
+    let folder = temp();
+    let prefix = folder.path().join("m");
+    let exports = [little, big].map(|bundle| {
+        let endianness = u64::from(bundle.data != discriminator(SMALL).data);
+        let header = message(&[(1, Field::Varint(1)), (2, Field::Varint(endianness))]);
+        bundle.write(&prefix);
+        fs::write(
+            prefix.with_extension("index"),
+            bundle.index_with_header(&header),
+        )
+        .unwrap();
+        let out = folder.path().join(format!("out{endianness}"));
+        run!["--model", "discriminator", prefix, out].ok();
+        // The note of the conversion is of the bytes in the checkpoint, and so is its index.
+        run!["verify", out].ok();
+        run!["verify", out, "--source", prefix].ok();
+        read_weights(&out)
+    });
+    for (name, tensor) in &exports[0] {
+        assert!(tensor.bytes == exports[1][name].bytes, "{name}");
+    }
 }
 
 #[test]
