@@ -7,7 +7,7 @@ use crate::checkpoint::{self, Checkpoint, MetaGraph};
 use crate::convert::{Plan, PlanOptions, TargetDtype};
 use crate::electra::infer::Stated;
 use crate::electra::{ElectraConfig, Head, Inventory, Model, Rename, Role, Setup};
-use crate::tokenizer::VOCAB_FILE;
+use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
 
 /// An open checkpoint whose variables have their roles.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub struct Source {
 impl Source {
     /// Locates and opens a checkpoint and gives every variable its role.
     ///
-    /// `path` is a prefix, one of the checkpoint's files or a folder; `step` picks one of several
-    /// checkpoints; `renames` are applied to the names of variables first.
+    /// `path` is whatever [`checkpoint::locate()`] takes; `step` picks one of several checkpoints;
+    /// `renames` are applied to the names of variables first.
     pub fn open(path: &Path, step: Option<u64>, renames: &[Rename]) -> Result<Self, Error> {
         let location = checkpoint::locate(path, step)?;
         let checkpoint = Checkpoint::open(location)?;
@@ -52,16 +52,26 @@ impl Source {
     /// Where a vocabulary may lie: beside the checkpoint, and in the folder above, where the original
     /// code keeps it.
     pub fn vocabulary_places(&self) -> Vec<PathBuf> {
-        let folder = self.checkpoint.location().folder();
-        let above = folder
-            .canonicalize()
-            .ok()
-            .and_then(|folder| Some(folder.parent()?.to_owned()));
-        [Some(folder.to_owned()), above]
+        let location = self.checkpoint.location();
+        let folder = location.folder();
+        [Some(folder.to_owned()), location.storage().above(folder)]
             .into_iter()
             .flatten()
             .map(|folder| folder.join(VOCAB_FILE))
             .collect()
+    }
+
+    /// The vocabulary in the first of these places that has one.
+    pub fn vocabulary(&self) -> Result<Option<Vocabulary>, Error> {
+        let storage = self.checkpoint.location().storage();
+        let places = self.vocabulary_places();
+        let Some(path) = places.iter().find(|path| storage.is_file(path)) else {
+            return Ok(None);
+        };
+        let bytes = storage
+            .read(path, tokenizer::MAX_LEN)
+            .map_err(|source| checkpoint::Error::reading(path, source))?;
+        Ok(Some(Vocabulary::parse(path, &bytes)?))
     }
 
     /// Plans the export of one model.

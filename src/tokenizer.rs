@@ -47,7 +47,7 @@ const SPECIAL: [(&str, &str); 5] = [
 ];
 
 /// The largest vocabulary read, in bytes. Those of multilingual BERT take 1 MB.
-const MAX_LEN: u64 = 64 << 20;
+pub const MAX_LEN: u64 = 64 << 20;
 /// Words of more characters become `[UNK]`; Hugging Face's limit, Google's is 200.
 const MAX_WORD_LEN: usize = 100;
 
@@ -76,7 +76,8 @@ impl Vocabulary {
         Self::parse(path, &std::fs::read(path).map_err(io_error)?)
     }
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+    /// The vocabulary in the bytes of a `vocab.txt`, which were read from `path`.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
         let path = path.to_owned();
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let mut tokens = Vec::new();

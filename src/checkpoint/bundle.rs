@@ -32,10 +32,9 @@ impl Bundle {
     pub(super) fn open(location: &Location) -> Result<Self, Error> {
         let path = location.index_path();
         let storage = location.storage();
-        let file = storage.open(&path).map_err(|source| Error::Io {
-            path: path.clone(),
-            source,
-        })?;
+        let file = storage
+            .open(&path)
+            .map_err(|source| Error::reading(&path, source))?;
         let (shard_count, variables) = read_index(file, &path)?;
 
         let mut shards = BTreeMap::new();
@@ -47,7 +46,7 @@ impl Bundle {
             let file = match storage.open(&path) {
                 Ok(file) => Some(file),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(source) => return Err(Error::Io { path, source }),
+                Err(source) => return Err(Error::reading(&path, source)),
             };
             shards.insert(shard, Shard { path, file });
         }
@@ -110,10 +109,7 @@ impl Reader for Bundle {
                     end: offset + piece.len,
                     len: file.len(),
                 },
-                _ => Error::Io {
-                    path: path.to_owned(),
-                    source,
-                },
+                _ => Error::reading(path, source),
             })?;
         let found = crc32c::crc32c(buf);
         if found != crc32c {

@@ -6,14 +6,29 @@ use std::path::{Path, PathBuf};
 use super::sstable;
 
 impl Error {
+    /// A file that cannot be read.
+    pub(crate) fn reading(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            // An archive says so of its members; no local file is ever either.
+            io::ErrorKind::InvalidData | io::ErrorKind::Unsupported => Self::Archive {
+                path,
+                what: source.to_string(),
+            },
+            _ => Self::Io { path, source },
+        }
+    }
+
     /// A table that cannot be read: the device failed, or the file is damaged.
     pub(super) fn table(path: &Path, source: sstable::Error) -> Self {
-        let path = path.to_owned();
         match source {
             sstable::Error::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
-                Self::Io { path, source }
+                Self::reading(path, source)
             }
-            source => Self::Table { path, source },
+            source => Self::Table {
+                path: path.to_owned(),
+                source,
+            },
         }
     }
 }
@@ -59,6 +74,14 @@ pub enum Error {
         kind: String,
         /// What to do.
         advice: String,
+    },
+    /// An archive, or a file in one, that cannot be read.
+    #[error("cannot read {}: {what}", path.display())]
+    Archive {
+        /// The archive, or the path of the file in it.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        what: String,
     },
     /// An index, or a file of a V1 checkpoint, is not a sound table.
     #[error("{} is damaged: copy it again from where it was trained", path.display())]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::source::{Disk, Storage};
 use super::state_file::{self, STATE_FILE};
+use super::zip::Archive;
 use super::{Error, Format, sstable};
 
 /// How many names an error lists.
@@ -126,13 +127,14 @@ impl Location {
     }
 }
 
-/// Finds the checkpoint at `path`: a prefix, one of its files, or a folder. `step` picks one of
-/// several.
+/// Finds the checkpoint at `path`: a prefix, one of its files, a folder, a zip archive, or any of
+/// these in an archive (`archive.zip!/folder/prefix`). `step` picks one of several.
 pub fn locate(path: &Path, step: Option<u64>) -> Result<Location, Error> {
-    refuse_other_containers(path)?;
-    let storage: Arc<dyn Storage> = Arc::new(Disk);
-    let finder = Finder { storage };
-    finder.locate(path, step)
+    refuse_addresses(path)?;
+    match Archive::behind(path)? {
+        Some((archive, path)) => Finder::new(archive).locate(&path, step),
+        None => Finder::new(Disk).locate(path, step),
+    }
 }
 
 /// Finds checkpoints in one storage.
@@ -141,9 +143,15 @@ struct Finder {
 }
 
 impl Finder {
+    fn new(storage: impl Storage + 'static) -> Self {
+        Self {
+            storage: Arc::new(storage),
+        }
+    }
+
     fn locate(&self, path: &Path, step: Option<u64>) -> Result<Location, Error> {
         if self.storage.is_dir(path) {
-            return self.in_folder(path, step);
+            return self.below(path, step);
         }
         if path.file_name() == Some(OsStr::new(STATE_FILE)) && self.storage.is_file(path) {
             return self.in_folder(parent(path), step);
@@ -160,11 +168,39 @@ impl Finder {
             .ok_or_else(|| self.no_step(path, step, parent(&prefix)))
     }
 
+    /// Looks in a folder, and where checkpoints may lie deeper, in those below it.
+    fn below(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
+        let mut inhabited = Vec::new();
+        for folder in self.storage.folders(folder) {
+            let found = self.all_in(&folder)?;
+            if !found.is_empty() {
+                inhabited.push((folder, found));
+            }
+        }
+        match &inhabited[..] {
+            [] => self.in_folder(folder, step),
+            [(folder, _)] => self.in_folder(folder, step),
+            _ => {
+                let found = inhabited.into_iter().flat_map(|(_, found)| found);
+                let is_meant = |at: &Location| step.is_none_or(|_| at.step_in_name() == step);
+                let mut found: Vec<Location> = found.filter(is_meant).collect();
+                match found.len() {
+                    0 => Err(self.no_step(folder, step.unwrap_or_default(), folder)),
+                    1 => Ok(found.remove(0)),
+                    _ => Err(Error::Ambiguous {
+                        path: folder.to_owned(),
+                        names: listed(&found, |at| at.prefix.display().to_string()),
+                    }),
+                }
+            }
+        }
+    }
+
     fn in_folder(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
         let mut found = self.all_in(folder)?;
         let ambiguous = |found: &[Location]| Error::Ambiguous {
             path: folder.to_owned(),
-            names: names(found),
+            names: listed(found, Location::name),
         };
         if let Some(step) = step {
             found.retain(|location| location.step_in_name() == Some(step));
@@ -201,10 +237,7 @@ impl Finder {
         let names = self
             .storage
             .file_names(folder)
-            .map_err(|source| Error::Io {
-                path: folder.to_owned(),
-                source,
-            })?;
+            .map_err(|source| Error::reading(folder, source))?;
         let mut prefixes: Vec<OsString> = names
             .iter()
             .filter_map(|name| {
@@ -257,40 +290,35 @@ impl Finder {
 
     /// The checkpoints of a folder, as the end of an error.
     fn listing(&self, folder: &Path) -> String {
-        match self.all_in(folder) {
-            Ok(found) if !found.is_empty() => {
-                format!("{} holds {}", folder.display(), names(&found).join(", "))
-            }
-            _ => format!("{} holds no checkpoint", folder.display()),
+        let folders = self.storage.folders(folder);
+        let found = folders.iter().flat_map(|folder| self.all_in(folder));
+        let found: Vec<Location> = found.flatten().collect();
+        if found.is_empty() {
+            return format!("{} holds no checkpoint", folder.display());
         }
+        let below = |at: &Location| {
+            let below = at.prefix.strip_prefix(folder).unwrap_or(&at.prefix);
+            below.display().to_string()
+        };
+        let names = listed(&found, below).join(", ");
+        format!("{} holds {names}", folder.display())
     }
 }
 
-/// Containers that a later reader may learn, and places that are not on this disk.
-fn refuse_other_containers(path: &Path) -> Result<(), Error> {
+/// Refuses addresses of places that are not on this disk.
+fn refuse_addresses(path: &Path) -> Result<(), Error> {
     let text = path.to_string_lossy();
-    let unsupported = |kind: &str, advice: String| {
-        Err(Error::Unsupported {
-            path: path.to_owned(),
-            kind: kind.into(),
-            advice,
-        })
+    let copy = match text.split_once("://") {
+        Some(("gs", _)) => format!("gsutil cp '{text}*' ."),
+        Some(("s3", _)) => "aws s3 cp".to_owned(),
+        Some(("http" | "https", _)) => "curl -O".to_owned(),
+        _ => return Ok(()),
     };
-    if let Some((scheme @ ("gs" | "s3" | "http" | "https"), _)) = text.split_once("://") {
-        let copy = match scheme {
-            "gs" => format!("gsutil cp '{text}*' ."),
-            "s3" => "aws s3 cp".to_owned(),
-            _ => "curl -O".to_owned(),
-        };
-        return unsupported(
-            "not on this disk",
-            format!("copy its files here first ({copy})"),
-        );
-    }
-    if path.is_file() && text.ends_with(".zip") {
-        return unsupported("an archive", "unpack it first and give the folder".into());
-    }
-    Ok(())
+    Err(Error::Unsupported {
+        path: path.to_owned(),
+        kind: "not on this disk".into(),
+        advice: format!("copy its files here first ({copy})"),
+    })
 }
 
 const INDEX: &str = ".index";
@@ -351,8 +379,8 @@ fn step_of(name: &OsStr) -> Option<u64> {
 }
 
 /// The first few names, and how many more there are.
-fn names(found: &[Location]) -> Vec<String> {
-    let mut names: Vec<String> = found.iter().take(MAX_LISTED).map(Location::name).collect();
+fn listed(found: &[Location], name: impl Fn(&Location) -> String) -> Vec<String> {
+    let mut names: Vec<String> = found.iter().take(MAX_LISTED).map(name).collect();
     if found.len() > MAX_LISTED {
         names.push(format!("and {} more", found.len() - MAX_LISTED));
     }

@@ -57,10 +57,7 @@ impl MetaGraph {
                     path: path.to_owned(),
                     what: source.to_string(),
                 },
-                _ => Error::Io {
-                    path: path.to_owned(),
-                    source,
-                },
+                _ => Error::reading(path, source),
             })?;
         let graph = Self {
             path: path.to_owned(),

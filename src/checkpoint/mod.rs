@@ -26,6 +26,7 @@ pub mod source;
 pub mod sstable;
 mod state_file;
 mod v1;
+mod zip;
 
 pub use error::Error;
 pub use locate::{Location, locate};

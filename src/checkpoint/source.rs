@@ -39,8 +39,19 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// Names of the files in a folder, in no particular order.
     fn file_names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
 
+    /// The folders to look for checkpoints in when a person names `folder`: itself, and in an archive
+    /// those below it.
+    fn folders(&self, folder: &Path) -> Vec<PathBuf> {
+        vec![folder.to_owned()]
+    }
+
     /// The folder around `folder`, if it is of this storage.
     fn above(&self, folder: &Path) -> Option<PathBuf>;
+
+    /// In an archive, how many bytes of it were inflated into temporary files so far.
+    fn inflated_bytes(&self) -> Option<u64> {
+        None
+    }
 
     /// Opens a file.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>>;

@@ -34,10 +34,7 @@ pub(super) fn latest(
         .read(&path, MAX_LEN)
         .map_err(|source| match source.kind() {
             io::ErrorKind::FileTooLarge => bad("the file is too large for a checkpoint state"),
-            _ => Error::Io {
-                path: path.clone(),
-                source,
-            },
+            _ => Error::reading(&path, source),
         })?;
     let text = String::from_utf8(text).map_err(|_| bad("the file is not text"))?;
     let latest = text

@@ -156,10 +156,10 @@ fn variable(name: &str, parts: Parts) -> Result<Variable, String> {
 
 impl TableFile {
     fn open(location: &Location, path: PathBuf) -> Result<Self, Error> {
-        let source = location.storage().open(&path).map_err(|source| Error::Io {
-            path: path.clone(),
-            source,
-        })?;
+        let source = location
+            .storage()
+            .open(&path)
+            .map_err(|source| Error::reading(&path, source))?;
         let table = Table::with_blocks_of(MAX_BLOCK_LEN, source)
             .map_err(|source| Error::table(&path, source))?;
         Ok(Self {

@@ -60,7 +60,8 @@ pub(crate) enum Command {
 /// Where the checkpoint is and how its variables are named.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// The checkpoint: a prefix (model.ckpt-400), one of its files, or a folder
+    /// The checkpoint: a prefix (model.ckpt-400), one of its files, a folder, a zip archive, or what
+    /// lies in one (archive.zip!/folder)
     #[arg(value_name = "CKPT", required = true)]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Take the checkpoint of this training step

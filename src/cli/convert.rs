@@ -160,17 +160,17 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
 
 /// Finds and reads the vocabulary; warns where there is none.
 fn tokenizer(args: &ConvertArgs, source: &Source) -> anyhow::Result<Option<TokenizerSetup>> {
-    let path = match &args.vocab {
+    let vocabulary = match &args.vocab {
         Some(path) if path.as_os_str() == "none" => return Ok(None),
-        Some(path) if path.is_file() => path.clone(),
+        Some(path) if path.is_file() => Vocabulary::read(path).map_err(Error::from)?,
         Some(path) => {
             return Err(Usage(format!("--vocab {}: there is no such file", path.display())).into());
         }
         None => {
-            let places = source.vocabulary_places();
-            let Some(path) = places.iter().find(|path| path.is_file()) else {
+            let Some(vocabulary) = source.vocabulary()? else {
                 if !args.output.quiet {
-                    let places: Vec<String> = places
+                    let places: Vec<String> = source
+                        .vocabulary_places()
                         .iter()
                         .map(|path| path.display().to_string())
                         .collect();
@@ -182,10 +182,9 @@ fn tokenizer(args: &ConvertArgs, source: &Source) -> anyhow::Result<Option<Token
                 }
                 return Ok(None);
             };
-            path.clone()
+            vocabulary
         }
     };
-    let vocabulary = Vocabulary::read(&path).map_err(Error::from)?;
     let setup = TokenizerSetup::new(vocabulary, args.do_lower_case, args.strip_accents);
     Ok(Some(setup))
 }
@@ -240,7 +239,7 @@ fn choose_model(
         .collect();
     Err(Usage(format!(
         "say which model to export with --model; {} holds\n{}",
-        source.checkpoint().location().prefix().display(),
+        report::checkpoint_name(source),
         columns(2, &rows).trim_end()
     ))
     .into())
@@ -302,7 +301,7 @@ fn report_exports(
             let mut out = format!(
                 "{HEADING}Exported the {} of {}{HEADING:#}\n",
                 export.plan.model,
-                source.checkpoint().location().prefix().display()
+                report::checkpoint_name(source)
             );
             out.push_str(&report::plan_text(
                 source,
@@ -353,7 +352,7 @@ fn report_plans(
         let out = format!(
             "{HEADING}Would export the {} of {}{HEADING:#}\n{}\n",
             plan.model,
-            source.checkpoint().location().prefix().display(),
+            report::checkpoint_name(source),
             report::plan_text(source, step, plan, true)
         );
         report::print_text(&out)?;

@@ -146,8 +146,7 @@ fn text(
 }
 
 fn overview(args: &InspectArgs, source: &Source, options: &PlanOptions) -> anyhow::Result<String> {
-    let location = source.checkpoint().location();
-    let mut out = format!("{HEADING}{}{HEADING:#}\n", location.prefix().display());
+    let mut out = format!("{HEADING}{}{HEADING:#}\n", report::checkpoint_name(source));
     out.push_str(&format!(
         "  {}\n",
         report::checkpoint_line(source, source.step()?)

@@ -34,6 +34,17 @@ fn print(mut out: impl Write, text: &str) -> anyhow::Result<()> {
     out.flush().context(STDOUT)
 }
 
+/// The checkpoint as people know it, safe to print: an archive may come from anyone.
+pub(crate) fn checkpoint_name(source: &Source) -> String {
+    let prefix = source
+        .checkpoint()
+        .location()
+        .prefix()
+        .display()
+        .to_string();
+    text::printable(&prefix).into_owned()
+}
+
 /// The checkpoint as every document describes it.
 pub(crate) fn checkpoint_json(source: &Source, step: Option<u64>) -> Value {
     let checkpoint = source.checkpoint();
@@ -42,12 +53,13 @@ pub(crate) fn checkpoint_json(source: &Source, step: Option<u64>) -> Value {
         "name": checkpoint.location().name(),
         "format": checkpoint.location().format().key(),
         "shards": checkpoint.shard_count(),
+        "inflated_bytes": checkpoint.location().storage().inflated_bytes(),
         "step": step,
         "setup": source.setup().ok().map(electra_convert::Setup::key),
     })
 }
 
-/// `TensorBundle, 1 data file, step 400`.
+/// `TensorBundle, 1 data file, step 400, in a zip archive`.
 pub(crate) fn checkpoint_line(source: &Source, step: Option<u64>) -> String {
     let checkpoint = source.checkpoint();
     let mut line = format!(
@@ -57,6 +69,15 @@ pub(crate) fn checkpoint_line(source: &Source, step: Option<u64>) -> String {
     );
     if let Some(step) = step {
         line.push_str(&format!(", step {step}"));
+    }
+    if let Some(inflated) = checkpoint.location().storage().inflated_bytes() {
+        line.push_str(", in a zip archive");
+        if inflated > 0 {
+            line.push_str(&format!(
+                " ({} inflated into a temporary file)",
+                bytes(inflated)
+            ));
+        }
     }
     line
 }

@@ -197,7 +197,7 @@ fn config_has_the_keys_of_transformers_4_and_5_sorted() {
 }
 
 /// Exports both models of two checkpoints, and compares all tensors and the configuration.
-fn assert_same_export(checkpoint: &Path, reference: &Path) {
+pub(crate) fn assert_same_export(checkpoint: &Path, reference: &Path) {
     for model in ["discriminator", "generator"] {
         let [found, expected] = [checkpoint, reference].map(|checkpoint| {
             let out = temp();

@@ -15,3 +15,4 @@ mod tokenizer;
 mod v1;
 mod v1_writer;
 mod verify;
+mod zip;

@@ -1,0 +1,241 @@
+//! Checkpoints in zip archives: found and read as in a folder, and archives that lie are refused.
+
+use std::fs;
+use std::io::{Cursor, Write as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+use crate::bundle_writer::{SMALL, discriminator};
+use crate::convert::assert_same_export;
+use crate::support::{command, fixture, listing, read_weights, run, temp};
+
+const STORED: CompressionMethod = CompressionMethod::Stored;
+const DEFLATED: CompressionMethod = CompressionMethod::Deflated;
+
+/// An archive of files with these names and contents.
+fn archive(files: &[(String, Vec<u8>)], method: CompressionMethod) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(method);
+    for (name, bytes) in files {
+        zip.start_file(name.as_str(), options).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// The files of a fixture, under a folder.
+fn files(name: &str, folder: &str) -> Vec<(String, Vec<u8>)> {
+    let names = listing(&fixture(name)).into_iter();
+    names
+        .filter(|file| !file.starts_with("golden"))
+        .map(|file| {
+            let bytes = fs::read(fixture(name).join(&file)).unwrap();
+            (format!("{folder}{file}"), bytes)
+        })
+        .collect()
+}
+
+fn write(bytes: &[u8]) -> (TempDir, PathBuf) {
+    let folder = temp();
+    let path = folder.path().join("electra.zip");
+    fs::write(&path, bytes).unwrap();
+    (folder, path)
+}
+
+#[test]
+fn an_archive_gives_the_same_export_as_its_folder() {
+    assert_same_export(&fixture("fmt_zip.zip"), &fixture("tiny_default"));
+    for method in [STORED, DEFLATED] {
+        for (name, folder) in [
+            ("fmt_weights_only", ""),
+            ("fmt_sharded", "a/b c/"),
+            ("fmt_v1_sharded", "v1/"),
+        ] {
+            let (_folder, path) = write(&archive(&files(name, folder), method));
+            assert_same_export(&path, &fixture("tiny_default"));
+        }
+    }
+}
+
+#[test]
+fn everything_beside_a_checkpoint_is_found_in_the_archive_too() {
+    let (_folder, path) = write(&archive(&files("tiny_default", "run/"), DEFLATED));
+    let inside = |inside: &str| PathBuf::from(format!("{}!/{inside}", path.display()));
+    for from in [
+        path.clone(),
+        inside(""),
+        inside("run"),
+        inside("run/checkpoint"),
+        inside("run/model.ckpt-400"),
+        inside("run/model.ckpt-400.index"),
+    ] {
+        let out = temp();
+        let run = run!["--model", "discriminator", from, out.path()].ok();
+        // The head count comes from the training graph.
+        assert!(run.stdout.contains("model.ckpt-400.meta"), "{}", run.stdout);
+        assert!(out.path().join("vocab.txt").is_file());
+        assert!(run.stdout.contains("in a zip archive ("), "{}", run.stdout);
+        assert!(run.stdout.contains("electra.zip!/run/"), "{}", run.stdout);
+    }
+    let stored = write(&archive(&files("tiny_default", "run/"), STORED));
+    let found = run!["inspect", stored.1, "--json"].ok().json();
+    assert_eq!(found["checkpoint"]["inflated_bytes"], 0);
+    let shown = run!["inspect", inside("run/model.ckpt-400")].ok().stdout;
+    assert!(shown.contains("zip!/run/model.ckpt-400' OUT"), "{shown}");
+    run!["inspect", inside("run/model.ckpt-9")].fails(3, &["zip!/run holds model.ckpt-400"]);
+    run!["inspect", inside("nowhere/model")].fails(3, &["there is no folder", "nowhere"]);
+    run!["inspect", path, "--step", "7"].fails(3, &["step 7", "run holds model.ckpt-400"]);
+}
+
+#[test]
+fn several_checkpoints_want_a_choice() {
+    let mut all = files("fmt_weights_only", "first/");
+    all.extend(files("tiny_uniform", "second/"));
+    let (_folder, path) = write(&archive(&all, DEFLATED));
+    run!["inspect", path].fails(
+        3,
+        &[
+            "electra.zip!/first/electra_tiny",
+            "electra.zip!/second/model.ckpt-60",
+        ],
+    );
+    let found = run!["inspect", path, "--step", "60", "--json"].ok().json();
+    assert_eq!(found["checkpoint"]["name"], "model.ckpt-60");
+    let picked = format!("{}!/first", path.display());
+    let found = run!["inspect", picked, "--json"].ok().json();
+    assert_eq!(found["checkpoint"]["name"], "electra_tiny");
+    run![
+        "inspect",
+        write(&archive(&[("a/b".into(), vec![])], STORED)).1
+    ]
+    .fails(3, &["no .index file"]);
+}
+
+/// Replaces a name of the same length wherever it is in an archive.
+fn renamed(mut bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut found = 0;
+    for at in 0..bytes.len() - from.len() {
+        if bytes[at..].starts_with(from.as_bytes()) {
+            bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+            found += 1;
+        }
+    }
+    // In the header of the member and in the directory.
+    assert_eq!(found, 2);
+    bytes
+}
+
+#[test]
+fn names_that_lead_elsewhere_are_refused() {
+    let mut all = files("fmt_weights_only", "x/");
+    all.push(("aaa/bbb/ccc".into(), b"secret".to_vec()));
+    let sound = archive(&all, DEFLATED);
+    run!["inspect", write(&sound).1].ok();
+    for name in [
+        "../../ccccc",
+        "/aa/bbb/ccc",
+        "aaa/../../c",
+        "aaa/\x1b[31m/c",
+    ] {
+        let (_folder, path) = write(&renamed(sound.clone(), "aaa/bbb/ccc", name));
+        let run = run!["inspect", path].fails(3, &["electra.zip", "leads elsewhere"]);
+        assert!(!run.stderr.contains('\x1b'), "{}", run.stderr);
+    }
+    let twice = renamed(sound, "aaa/bbb/ccc", "x/vocab.txt");
+    run!["inspect", write(&twice).1].fails(3, &["electra.zip", "twice"]);
+}
+
+#[test]
+fn members_that_cannot_be_honest_are_refused() {
+    let bundle = discriminator(SMALL);
+    let zeros = vec![0; 8 << 20];
+    let with_data = |data: &[u8]| {
+        let files = [
+            ("m.index".to_owned(), bundle.index()),
+            ("m.data-00000-of-00001".to_owned(), data.to_vec()),
+        ];
+        archive(&files, DEFLATED)
+    };
+    let convert = |bytes: &[u8]| {
+        let (folder, path) = write(bytes);
+        let out = folder.path().join("out");
+        let run = run!["--model", "discriminator", path, out];
+        assert!(!out.exists());
+        run
+    };
+    convert(&with_data(&zeros)).fails(3, &["zip!/m.data-00000-of-00001", "no weights do"]);
+
+    // The directory claims another length than the data inflate to.
+    let mut lying = with_data(&bundle.data);
+    let len = u32::try_from(bundle.data.len()).unwrap().to_le_bytes();
+    let at = lying.windows(4).rposition(|bytes| bytes == len).unwrap();
+    lying[at..at + 4].copy_from_slice(&(u32::from_le_bytes(len) + 4).to_le_bytes());
+    convert(&lying).fails(3, &["m.data-00000-of-00001"]);
+
+    // Bit 0 of the flags says that a member is encrypted.
+    let mut encrypted = with_data(&bundle.data);
+    let directory = encrypted
+        .windows(4)
+        .rposition(|bytes| bytes == b"PK\x01\x02")
+        .unwrap();
+    encrypted[directory + 8] |= 1;
+    convert(&encrypted).fails(3, &["m.data-00000-of-00001", "encrypted"]);
+    convert(b"PK\x03\x04 and nothing more").fails(3, &["electra.zip"]);
+}
+
+#[test]
+fn a_damaged_archive_is_an_error_or_does_not_matter() {
+    let bundle = discriminator(SMALL);
+    let files = [
+        ("m.index".to_owned(), bundle.index()),
+        ("m.data-00000-of-00001".to_owned(), bundle.data.clone()),
+    ];
+    for method in [STORED, DEFLATED] {
+        let sound = archive(&files, method);
+        let export = |bytes: &[u8]| {
+            let (folder, path) = write(bytes);
+            let out = folder.path().join("out");
+            let run = run!["--model", "discriminator", "--no-verify", path, out];
+            (run, out.exists().then(|| read_weights(&out)))
+        };
+        let expected = export(&sound).1.unwrap();
+        let near_the_end = |at: usize| at + 260 > sound.len();
+        for at in (0..sound.len()).filter(|at| at % 397 == 0 || *at < 60 || near_the_end(*at)) {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 1 << (at % 8);
+            let (run, weights) = export(&bytes);
+            match weights {
+                Some(weights) => {
+                    let same = weights
+                        .iter()
+                        .all(|(name, t)| t.bytes == expected[name].bytes);
+                    assert!(same, "byte {at} changed the export");
+                }
+                None => drop(run.fails(3, &["electra.zip"])),
+            }
+        }
+        for len in (0..sound.len()).step_by(379) {
+            export(&sound[..len]).0.fails(3, &["electra.zip"]);
+        }
+    }
+}
+
+#[test]
+fn a_temporary_file_that_cannot_be_made_is_named() {
+    let out = temp();
+    let nowhere = Path::new("/nowhere/to/be/found");
+    let run = command(&[
+        &"--model",
+        &"discriminator",
+        &fixture("fmt_zip.zip"),
+        &out.path().join("out"),
+    ])
+    .env("TMPDIR", nowhere)
+    .output()
+    .unwrap();
+    crate::support::Run::from(run).fails(1, &["fmt_zip.zip!/", "/nowhere/to/be/found"]);
+}
