@@ -123,7 +123,7 @@ impl Source {
         let Some(counter) = counter else {
             return Ok(location.step_in_name());
         };
-        match self.checkpoint.read_int64(&counter.variable) {
+        match self.checkpoint.read_integer(&counter.variable) {
             Ok(value) => Ok(value
                 .and_then(|step| u64::try_from(step).ok())
                 .or_else(|| location.step_in_name())),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::index::read_index;
+use super::object_graph::{self, GRAPH_KEY};
 use super::source::ReadAt;
 use super::{Error, Extent, Location, Piece, Reader, Variable, swap_bytes};
 
@@ -50,11 +51,60 @@ impl Bundle {
             };
             shards.insert(shard, Shard { path, file });
         }
-        Ok(Self {
+        let mut bundle = Self {
             variables,
             shards,
             shard_count,
-        })
+        };
+        if object_graph::is_object_based(&bundle.variables) {
+            bundle.name_by_objects(&path)?;
+        }
+        Ok(bundle)
+    }
+
+    /// Gives the variables of an object-based checkpoint the names that its graph records.
+    fn name_by_objects(&mut self, index: &Path) -> Result<(), Error> {
+        let Some(graph) = self.variables.iter().find(|v| v.key == GRAPH_KEY) else {
+            return Err(Error::Index {
+                path: index.to_owned(),
+                what: format!(
+                    "its variables are those of an object graph, but {GRAPH_KEY} is missing"
+                ),
+            });
+        };
+        let error = |what: String| Error::Entry {
+            path: index.to_owned(),
+            variable: GRAPH_KEY.to_owned(),
+            what,
+        };
+        let [piece] = &graph.pieces[..] else {
+            return Err(error("is partitioned".into()));
+        };
+        if piece.len > object_graph::MAX_LEN {
+            let most = object_graph::MAX_LEN;
+            return Err(error(format!("has {} bytes, more than {most}", piece.len)));
+        }
+        self.check_present(graph, 0)?;
+        let mut bytes = vec![0; usize::try_from(piece.len).expect("bounded by MAX_LEN")];
+        self.read_bytes(graph, piece, &mut bytes)?;
+        let text = object_graph::string(&bytes, extent(piece).crc32c).map_err(error)?;
+        object_graph::name(&mut self.variables, text).map_err(error)
+    }
+
+    /// Reads the bytes of a piece as they are in the file.
+    fn read_bytes(&self, variable: &Variable, piece: &Piece, buf: &mut [u8]) -> Result<(), Error> {
+        let (path, file) = self.shard(piece, variable)?;
+        let offset = extent(piece).offset;
+        file.read_exact_at(buf, offset)
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::UnexpectedEof => Error::ShardTruncated {
+                    path: path.to_owned(),
+                    variable: variable.name.clone(),
+                    end: offset + piece.len,
+                    len: file.len(),
+                },
+                _ => Error::reading(path, source),
+            })
     }
 
     fn shard(&self, piece: &Piece, variable: &Variable) -> Result<(&Path, &dyn ReadAt), Error> {
@@ -95,26 +145,16 @@ impl Reader for Bundle {
 
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error> {
         let piece = &variable.pieces[piece];
-        let (path, file) = self.shard(piece, variable)?;
+        self.read_bytes(variable, piece, buf)?;
         let Extent {
             offset,
             crc32c,
             big_endian,
         } = extent(piece);
-        file.read_exact_at(buf, offset)
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::UnexpectedEof => Error::ShardTruncated {
-                    path: path.to_owned(),
-                    variable: variable.name.clone(),
-                    end: offset + piece.len,
-                    len: file.len(),
-                },
-                _ => Error::reading(path, source),
-            })?;
         let found = crc32c::crc32c(buf);
         if found != crc32c {
             return Err(Error::Checksum {
-                path: path.to_owned(),
+                path: self.shards[&piece.shard].path.clone(),
                 variable: variable.name.clone(),
                 offset,
                 len: piece.len,

@@ -23,8 +23,6 @@ const VERSION: i32 = 1;
 /// The most bytes of names accepted in one index. Names share prefixes on disk, so that a small
 /// file could otherwise hold gigabytes of them.
 const MAX_NAME_BYTES: usize = 64 << 20;
-/// Suffix of every variable's key in a TensorFlow 2 object-based checkpoint.
-const OBJECT_KEY_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
 
 /// Reads the whole index: the number of shards, and the variables with their pieces.
 pub(super) fn read_index(
@@ -89,16 +87,6 @@ pub(super) fn read_index(
     let files = check_header(&header, path)?;
     if entries.is_empty() {
         return Err(bad_index("it lists no variables".into()));
-    }
-    if entries
-        .iter()
-        .any(|(name, _)| name.ends_with(OBJECT_KEY_SUFFIX))
-    {
-        return Err(Error::Unsupported {
-            path: path.to_owned(),
-            kind: "a TensorFlow 2 object-based checkpoint".into(),
-            advice: "save it name-based, with tf.compat.v1.train.Saver".into(),
-        });
     }
 
     let mut claimed = 0;
@@ -185,6 +173,7 @@ fn variable(
         partition(name, entry, dtype, &shape, slices, files)?
     };
     Ok(Variable {
+        key: name.to_owned(),
         name: name.to_owned(),
         dtype,
         shape,

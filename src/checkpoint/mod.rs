@@ -7,6 +7,9 @@
 //! | file | format |
 //! |---|---|
 //! | `PREFIX.index`, `PREFIX.data-00000-of-00001` | TensorBundle (V2): `bundle`, `index` over `sstable` |
+//! | the same, with a graph of objects | what TensorFlow 2 adds: `object_graph` |
+//! | `PREFIX`, or `PREFIX-00000-of-00002` | V1: `v1` over `sstable` |
+//! | `ARCHIVE.zip` | any of these in an archive: `zip` |
 //! | `PREFIX.meta` | `MetaGraphDef`: `meta_graph` |
 //! | `checkpoint` | which checkpoint is the latest: `locate` |
 //!
@@ -20,6 +23,7 @@ mod index;
 pub(crate) mod layout;
 mod locate;
 mod meta_graph;
+mod object_graph;
 mod proto;
 mod slice_key;
 pub mod source;
@@ -107,6 +111,8 @@ impl fmt::Display for DType {
 /// A variable as the checkpoint's index describes it.
 #[derive(Clone, Debug)]
 pub struct Variable {
+    /// Its key in the checkpoint: the name, but for object-based checkpoints.
+    pub key: String,
     /// Its full name, such as `electra/encoder/layer_0/output/dense/kernel`.
     pub name: String,
     /// Element type.
@@ -149,7 +155,15 @@ pub(crate) fn swap_bytes(bytes: &mut [u8], size: usize) {
     }
 }
 
+/// What the key of every variable of an object-based checkpoint ends in.
+const OBJECT_KEY_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
+
 impl Variable {
+    /// In an object-based checkpoint the path through the saved objects, such as `optimizer/iter`.
+    pub fn object_path(&self) -> Option<&str> {
+        self.key.strip_suffix(OBJECT_KEY_SUFFIX)
+    }
+
     /// Number of elements; 1 for a scalar.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
@@ -247,6 +261,12 @@ impl Checkpoint {
         self.reader.variables()
     }
 
+    /// True when TensorFlow 2 saved objects, so that keys are paths through them.
+    pub fn is_object_based(&self) -> bool {
+        let mut variables = self.variables().iter();
+        variables.any(|variable| variable.object_path().is_some())
+    }
+
     /// Number of data files that the checkpoint was saved in.
     pub fn shard_count(&self) -> usize {
         self.reader.shard_count()
@@ -267,16 +287,20 @@ impl Checkpoint {
         self.reader.read(variable, buf)
     }
 
-    /// The value of a scalar `int64` variable, such as the step counter. `None` when it is no such
-    /// scalar.
-    pub fn read_int64(&self, variable: &Variable) -> Result<Option<i64>, Error> {
-        let mut buf = [0; 8];
-        if variable.dtype != DType::Int64 || !variable.shape.is_empty() {
+    /// The value of a scalar `int64` or `int32` variable, such as the step counter. `None` when it is
+    /// no such scalar.
+    pub fn read_integer(&self, variable: &Variable) -> Result<Option<i64>, Error> {
+        let is_integer = matches!(variable.dtype, DType::Int32 | DType::Int64);
+        if !is_integer || !variable.shape.is_empty() {
             return Ok(None);
         }
         self.check_present(variable)?;
+        let mut buf = vec![0; variable.dtype.size().expect("an integer type")];
         self.read(variable, &mut buf)?;
-        Ok(Some(i64::from_le_bytes(buf)))
+        Ok(match buf[..] {
+            [a, b, c, d] => Some(i32::from_le_bytes([a, b, c, d]).into()),
+            _ => buf.try_into().ok().map(i64::from_le_bytes),
+        })
     }
 
     /// The training graph, if `PREFIX.meta` lies beside the checkpoint.

@@ -2,8 +2,8 @@
 //!
 //! Hand-written for `prost`'s derive, so that no `protoc` is needed. Field numbers are those of
 //! `tensor_bundle.proto`, `tensor_shape.proto`, `tensor_slice.proto`, `saved_tensor_slice.proto`,
-//! `versions.proto`, `meta_graph.proto`, `graph.proto`, `node_def.proto`, `attr_value.proto` and `tensor.proto` in
-//! `tensorflow/core`. Unknown fields are skipped, as protobuf wants it.
+//! `versions.proto`, `trackable_object_graph.proto`, `meta_graph.proto`, `graph.proto`,
+//! `node_def.proto`, `attr_value.proto` and `tensor.proto` in `tensorflow/core`. Unknown fields are skipped, as protobuf wants it.
 
 use std::collections::HashMap;
 
@@ -115,6 +115,28 @@ pub(crate) struct SavedSlice {
     pub(crate) name: String,
     #[prost(message, optional, tag = "3")]
     pub(crate) data: Option<TensorValue>,
+}
+
+/// The objects of a TensorFlow 2 checkpoint.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TrackableObjectGraph {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) nodes: Vec<TrackableObject>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TrackableObject {
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) attributes: Vec<SerializedTensor>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SerializedTensor {
+    /// The key that a name-based checkpoint would have.
+    #[prost(string, tag = "2")]
+    pub(crate) full_name: String,
+    #[prost(string, tag = "3")]
+    pub(crate) checkpoint_key: String,
 }
 
 /// Field number of `graph_def` in `MetaGraphDef`.

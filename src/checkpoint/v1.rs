@@ -147,6 +147,7 @@ fn variable(name: &str, parts: Parts) -> Result<Variable, String> {
     }
     layout::check_filled(&pieces, dtype, &shape)?;
     Ok(Variable {
+        key: name.to_owned(),
         name: name.to_owned(),
         dtype,
         shape,

@@ -52,6 +52,7 @@ pub(crate) fn checkpoint_json(source: &Source, step: Option<u64>) -> Value {
         "prefix": checkpoint.location().prefix().to_string_lossy(),
         "name": checkpoint.location().name(),
         "format": checkpoint.location().format().key(),
+        "object_based": checkpoint.is_object_based(),
         "shards": checkpoint.shard_count(),
         "inflated_bytes": checkpoint.location().storage().inflated_bytes(),
         "step": step,
@@ -62,8 +63,13 @@ pub(crate) fn checkpoint_json(source: &Source, step: Option<u64>) -> Value {
 /// `TensorBundle, 1 data file, step 400, in a zip archive`.
 pub(crate) fn checkpoint_line(source: &Source, step: Option<u64>) -> String {
     let checkpoint = source.checkpoint();
+    let objects = if checkpoint.is_object_based() {
+        " of TensorFlow 2 objects"
+    } else {
+        ""
+    };
     let mut line = format!(
-        "{}, {}",
+        "{}{objects}, {}",
         checkpoint.location().format(),
         count(checkpoint.shard_count(), "data file")
     );

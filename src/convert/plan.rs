@@ -136,7 +136,7 @@ impl Plan {
         let mut warnings = Vec::new();
         let left_out = left_out(inventory, &tensors);
         check_left_out(&left_out, architecture, scopes, options, &mut warnings)?;
-        let inexact = check_head(architecture, inferred.config.hidden_act, options)?;
+        let inexact = check_head(architecture, inferred.config.hidden_act, inventory, options)?;
         warnings.extend(inexact.clone());
         if architecture == Architecture::Encoder {
             warnings.push(
@@ -313,14 +313,16 @@ fn own_roles(architecture: Architecture, scopes: Scopes) -> Vec<Role> {
     .collect()
 }
 
-/// `ElectraForMaskedLM` applies gelu in its head whatever `hidden_act` says; the original code's
-/// generator head applies `hidden_act`.
+/// `ElectraForMaskedLM` applies gelu in its head whatever `hidden_act` says, and so do its Keras
+/// twins; the original code's generator head applies `hidden_act`.
 fn check_head(
     architecture: Architecture,
     activation: Activation,
+    inventory: &Inventory,
     options: &PlanOptions,
 ) -> Result<Option<String>, Error> {
-    if architecture != Architecture::ForMaskedLm || activation == Activation::Gelu {
+    let is_original = architecture == Architecture::ForMaskedLm && !inventory.is_keras();
+    if !is_original || activation == Activation::Gelu {
         return Ok(None);
     }
     if !options.allow_inexact {

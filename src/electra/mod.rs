@@ -4,6 +4,7 @@
 //! | question | answered by |
 //! |---|---|
 //! | which variable is which tensor? | [`names`], the one table of names |
+//! | and which is it in TensorFlow 2 code? | `keras` |
 //! | what is each variable for? | [`role`] |
 //! | how was it trained, which models are there? | [`setup`] |
 //! | what is the configuration, and who says so? | [`infer`], [`claim`], `graph` |
@@ -16,6 +17,7 @@ mod error;
 mod graph;
 pub mod head;
 pub mod infer;
+mod keras;
 pub mod names;
 pub mod role;
 pub mod setup;

@@ -3,8 +3,14 @@
 //! Planning, config inference, roles and verification all ask this table. `{E}` is the scope of the
 //! embeddings and `{B}` that of the body, which depend on how a checkpoint was trained
 //! ([`super::setup`]); `{N}` is a layer.
+//!
+//! TensorFlow 2 code calls most variables the same below `electra`, and its layers `layer_._{N}`; what
+//! it calls otherwise is in the rule's `keras`. NVIDIA's code is derived from Hugging Face's, and has
+//! the same names.
+//!
 //! Sources: `model/modeling.py` and `pretrain/pretrain_helpers.py` in google-research/electra for
-//! the left column, `models/electra/modeling_electra.py` in transformers for the right one.
+//! the left column, `models/electra/modeling_electra.py` in transformers for the right one,
+//! `modeling_tf_electra.py` there for Keras.
 
 use std::fmt;
 
@@ -94,6 +100,8 @@ pub struct Rule {
     tensor: &'static str,
     /// Shape of the TensorFlow variable.
     pub shape: &'static [Dim],
+    /// What Keras calls the variable, where it does not follow from `variable`.
+    keras: Option<&'static str>,
 }
 
 const fn rule(
@@ -107,15 +115,23 @@ const fn rule(
         variable,
         tensor,
         shape,
+        keras: None,
+    }
+}
+
+impl Rule {
+    const fn keras_name(mut self, name: &'static str) -> Self {
+        self.keras = Some(name);
+        self
     }
 }
 
 /// Every tensor of an ELECTRA, embeddings to heads.
 #[rustfmt::skip]
 pub static TABLE: &[Rule] = &[
-    rule(Embeddings, "{E}/word_embeddings",       "electra.embeddings.word_embeddings.weight",       &[Vocab, Embedding]),
-    rule(Embeddings, "{E}/position_embeddings",   "electra.embeddings.position_embeddings.weight",   &[Position, Embedding]),
-    rule(Embeddings, "{E}/token_type_embeddings", "electra.embeddings.token_type_embeddings.weight", &[TokenType, Embedding]),
+    rule(Embeddings, "{E}/word_embeddings",       "electra.embeddings.word_embeddings.weight",       &[Vocab, Embedding]).keras_name("electra/embeddings/word_embeddings/weight"),
+    rule(Embeddings, "{E}/position_embeddings",   "electra.embeddings.position_embeddings.weight",   &[Position, Embedding]).keras_name("electra/embeddings/position_embeddings/embeddings"),
+    rule(Embeddings, "{E}/token_type_embeddings", "electra.embeddings.token_type_embeddings.weight", &[TokenType, Embedding]).keras_name("electra/embeddings/token_type_embeddings/embeddings"),
     rule(Embeddings, "{E}/LayerNorm/gamma",       "electra.embeddings.LayerNorm.weight",             &[Embedding]),
     rule(Embeddings, "{E}/LayerNorm/beta",        "electra.embeddings.LayerNorm.bias",               &[Embedding]),
 
@@ -141,15 +157,15 @@ pub static TABLE: &[Rule] = &[
 
     rule(DiscriminatorHead, "discriminator_predictions/dense/kernel",   "discriminator_predictions.dense.weight",            &[Hidden, Hidden]),
     rule(DiscriminatorHead, "discriminator_predictions/dense/bias",     "discriminator_predictions.dense.bias",              &[Hidden]),
-    rule(DiscriminatorHead, "discriminator_predictions/dense_1/kernel", "discriminator_predictions.dense_prediction.weight", &[Hidden, One]),
-    rule(DiscriminatorHead, "discriminator_predictions/dense_1/bias",   "discriminator_predictions.dense_prediction.bias",   &[One]),
+    rule(DiscriminatorHead, "discriminator_predictions/dense_1/kernel", "discriminator_predictions.dense_prediction.weight", &[Hidden, One]).keras_name("discriminator_predictions/dense_prediction/kernel"),
+    rule(DiscriminatorHead, "discriminator_predictions/dense_1/bias",   "discriminator_predictions.dense_prediction.bias",   &[One]).keras_name("discriminator_predictions/dense_prediction/bias"),
 
     // The decoder's weight is the word embeddings and is not written: transformers ties it.
     rule(GeneratorHead, "generator_predictions/dense/kernel",    "generator_predictions.dense.weight",     &[Hidden, Embedding]),
     rule(GeneratorHead, "generator_predictions/dense/bias",      "generator_predictions.dense.bias",       &[Embedding]),
     rule(GeneratorHead, "generator_predictions/LayerNorm/gamma", "generator_predictions.LayerNorm.weight", &[Embedding]),
     rule(GeneratorHead, "generator_predictions/LayerNorm/beta",  "generator_predictions.LayerNorm.bias",   &[Embedding]),
-    rule(GeneratorHead, "generator_predictions/output_bias",     "generator_lm_head.bias",                 &[Vocab]),
+    rule(GeneratorHead, "generator_predictions/output_bias",     "generator_lm_head.bias",                 &[Vocab]).keras_name("generator_lm_head/bias"),
 ];
 
 /// The TensorFlow scopes that one model's variables are in.
@@ -182,6 +198,16 @@ pub const GENERATOR_EMBEDDINGS: &str = "generator/embeddings";
 pub const ELECTRA_BODY: &str = "electra";
 /// The body of a generator of its own.
 pub const GENERATOR_BODY: &str = "generator";
+/// The scopes of a discriminator.
+pub const ELECTRA: Scopes = Scopes {
+    embeddings: ELECTRA_EMBEDDINGS,
+    body: ELECTRA_BODY,
+};
+/// The scopes of a generator that shares nothing.
+pub const GENERATOR: Scopes = Scopes {
+    embeddings: GENERATOR_EMBEDDINGS,
+    body: GENERATOR_BODY,
+};
 
 impl Rule {
     /// Name of the variable in the given scopes and layer.
@@ -190,6 +216,17 @@ impl Rule {
             .replace("{E}", scopes.embeddings)
             .replace("{B}", scopes.body)
             .replace("{N}", &layer.to_string())
+    }
+
+    /// What Keras calls the variable below the name of its model.
+    fn keras(&self) -> String {
+        match self.keras {
+            Some(name) => name.to_owned(),
+            None => self
+                .variable
+                .replace("{E}", ELECTRA.embeddings)
+                .replace("{B}", ELECTRA.body),
+        }
     }
 
     /// Name of the tensor in the given layer.
@@ -261,24 +298,45 @@ pub fn lookup(name: &str) -> Option<Match> {
             Some((Some(scope), format!("{placeholder}/{rest}")))
         })
         .unwrap_or_else(|| (None, name.to_owned()));
-    let (layer, pattern) = match layer_number(&pattern) {
-        Some((digits, layer)) => (
-            Some(layer),
-            pattern.replacen(&format!("layer_{digits}/"), "layer_{N}/", 1),
-        ),
-        None => (None, pattern),
-    };
+    let (layer, pattern) = take_layer(&pattern, "/layer_");
     let rule = TABLE.iter().find(|rule| rule.variable == pattern)?;
     Some(Match { rule, scope, layer })
 }
 
-/// The number in `…/layer_7/…`, as text and as a number.
-fn layer_number(pattern: &str) -> Option<(&str, usize)> {
-    let (_, rest) = pattern.split_once("/layer_")?;
-    let (digits, _) = rest.split_once('/')?;
-    let layer: usize = digits.parse().ok()?;
-    // `layer_07` and `layer_+7` are not what the original code writes.
-    (layer.to_string() == digits).then_some((digits, layer))
+/// The rule that a Keras variable's name follows.
+#[derive(Debug)]
+pub(super) struct KerasMatch {
+    /// The line of the table.
+    pub(super) rule: &'static Rule,
+    /// The number in place of `{N}`.
+    pub(super) layer: Option<usize>,
+    /// Where the part of the name starts that the table knows; before it is the name of the model.
+    pub(super) start: usize,
+}
+
+/// Looks a Keras variable's name up in the table.
+pub(super) fn lookup_keras(name: &str) -> Option<KerasMatch> {
+    if name.contains('{') {
+        return None;
+    }
+    let (layer, pattern) = take_layer(name, "/layer_._");
+    let starts = pattern.match_indices('/').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(starts).find_map(|start| {
+        let rule = TABLE.iter().find(|rule| rule.keras() == pattern[start..])?;
+        Some(KerasMatch { rule, layer, start })
+    })
+}
+
+/// Puts `{N}` for the number behind `mark` and the `/layer_` of the table before it.
+fn take_layer(name: &str, mark: &str) -> (Option<usize>, String) {
+    let number = name.split_once(mark).and_then(|(before, rest)| {
+        let (digits, after) = rest.split_once('/')?;
+        let layer: usize = digits.parse().ok()?;
+        // `layer_07` and `layer_+7` are not what anybody writes.
+        (layer.to_string() == digits)
+            .then(|| (Some(layer), format!("{before}/layer_{{N}}/{after}")))
+    });
+    number.unwrap_or_else(|| (None, name.to_owned()))
 }
 
 #[cfg(test)]
@@ -296,6 +354,29 @@ mod tests {
             let found = lookup(&name).unwrap_or_else(|| panic!("{name}"));
             assert!(std::ptr::eq(found.rule, rule), "{name}");
             assert_eq!(found.layer, (rule.part == Layer).then_some(11), "{name}");
+        }
+    }
+
+    #[test]
+    fn keras_names_follow_the_table() {
+        for rule in TABLE {
+            let name = rule.keras().replace("layer_{N}", "layer_._11");
+            for model in ["", "tf_electra_model/", "a/tf_electra_for_masked_lm_1/"] {
+                let name = format!("{model}{name}");
+                let found = lookup_keras(&name).unwrap_or_else(|| panic!("{name}"));
+                assert!(std::ptr::eq(found.rule, rule), "{name}");
+                assert_eq!(found.layer, (rule.part == Layer).then_some(11), "{name}");
+                assert_eq!(&name[..found.start], model);
+            }
+        }
+        for name in [
+            "electra/encoder/layer_0/output/dense/kernel",
+            "electra/encoder/layer_._01/output/dense/kernel",
+            "electra/embeddings/word_embeddings",
+            "my_electra/embeddings/LayerNorm/gamma",
+            "electra/embeddings/LayerNorm/gamma/m",
+        ] {
+            assert!(lookup_keras(name).is_none(), "{name}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use regex::Regex;
 
 use super::Error;
+use super::keras;
 use super::names::{self, ELECTRA_BODY, ELECTRA_EMBEDDINGS, GENERATOR_EMBEDDINGS, Part};
 use crate::checkpoint::Variable;
 
@@ -30,10 +31,12 @@ pub enum Role {
     ElectricGenerator,
     /// `task_specific/TASK/`
     TaskHead,
-    /// Adam's moments of another variable.
+    /// Adam's moments of another variable, and what else an optimizer keeps.
     OptimizerSlot,
     /// `global_step`
     StepCounter,
+    /// What TensorFlow 2 keeps beside the variables: the graph of objects, a count of saves.
+    Bookkeeping,
     /// None of these.
     Unknown,
 }
@@ -64,8 +67,9 @@ const LABELS: &[(Role, &str, &str)] = &[
         "Electric generator",
     ),
     (Role::TaskHead, "task_head", "fine-tuning head"),
-    (Role::OptimizerSlot, "optimizer_slot", "optimizer slots"),
+    (Role::OptimizerSlot, "optimizer_slot", "optimizer state"),
     (Role::StepCounter, "step_counter", "step counter"),
+    (Role::Bookkeeping, "bookkeeping", "bookkeeping"),
     (Role::Unknown, "unknown", "unknown"),
 ];
 
@@ -82,8 +86,45 @@ const SUFFIXES: &[(&str, Role)] = &[
     ("/adam_v", Role::OptimizerSlot),
 ];
 const STEP_COUNTER: &str = "global_step";
+/// Roles told by a part of the path through the objects of a TensorFlow 2 checkpoint, which counts
+/// before the name: what users call their attributes, and what Keras calls its own.
+const OBJECTS: &[(&str, Role)] = &[
+    (".OPTIMIZER_SLOT", Role::OptimizerSlot),
+    ("optimizer", Role::OptimizerSlot),
+    ("_variables", Role::OptimizerSlot),
+    ("keras_api", Role::Bookkeeping),
+];
+/// Roles told by the whole path, or by the key of what is no variable. `step` and `phase2` are
+/// NVIDIA's.
+const ROOT_OBJECTS: &[(&str, Role)] = &[
+    ("step", Role::StepCounter),
+    ("global_step", Role::StepCounter),
+    ("save_counter", Role::Bookkeeping),
+    ("phase2", Role::Bookkeeping),
+    ("_CHECKPOINTABLE_OBJECT_GRAPH", Role::Bookkeeping),
+];
 
 impl Role {
+    /// The role of an object of a TensorFlow 2 checkpoint, where its path tells it.
+    fn of_object(variable: &Variable) -> Option<Self> {
+        let path = variable.object_path();
+        let whole = path.unwrap_or(&variable.key);
+        let root = ROOT_OBJECTS.iter().find(|(object, _)| whole == *object);
+        let part = || {
+            let mut parts = OBJECTS.iter();
+            parts.find(|(object, _)| path.is_some_and(|p| p.split('/').any(|part| part == *object)))
+        };
+        root.or_else(part).map(|(_, role)| *role)
+    }
+
+    /// True for what is no weight of any model.
+    pub(super) fn is_bookkeeping(self) -> bool {
+        matches!(
+            self,
+            Self::OptimizerSlot | Self::StepCounter | Self::Bookkeeping
+        )
+    }
+
     /// The role of a variable of this name.
     pub fn of(name: &str) -> Self {
         if let Some((_, role)) = SUFFIXES.iter().find(|(suffix, _)| name.ends_with(suffix)) {
@@ -205,7 +246,7 @@ fn unknown_group(pattern: &Regex, replacement: &str) -> Option<String> {
 pub struct Item {
     /// The variable as the checkpoint describes it, under its own name.
     pub variable: Variable,
-    /// Its name after [`Rename`]s.
+    /// Its name after [`Rename`]s, as the original code would have it.
     pub name: String,
     /// What it is for.
     pub role: Role,
@@ -216,22 +257,24 @@ pub struct Item {
 pub struct Inventory {
     items: Vec<Item>,
     renames: Vec<Rename>,
+    is_keras: bool,
 }
 
 impl Inventory {
-    /// Renames every variable, then gives it a role.
+    /// Renames every variable, those of Keras models to the original's names, then gives it a role.
     pub fn new(variables: &[Variable], renames: &[Rename]) -> Result<Self, Error> {
         let mut items: Vec<Item> = variables
             .iter()
-            .map(|variable| {
-                let name = rename(&variable.name, renames);
-                Item {
-                    role: Role::of(&name),
-                    variable: variable.clone(),
-                    name,
-                }
+            .map(|variable| Item {
+                role: Role::of_object(variable).unwrap_or(Role::Unknown),
+                variable: variable.clone(),
+                name: rename(&variable.name, renames),
             })
             .collect();
+        let is_keras = keras::rename(&mut items);
+        for item in items.iter_mut().filter(|item| !item.role.is_bookkeeping()) {
+            item.role = Role::of(&item.name);
+        }
         items.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some([a, b]) = items.array_windows().find(|[a, b]| a.name == b.name) {
             return Err(Error::RenameCollision {
@@ -243,12 +286,18 @@ impl Inventory {
         Ok(Self {
             items,
             renames: renames.to_vec(),
+            is_keras,
         })
     }
 
     /// All variables, by name.
     pub fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// True when the variables are those of Keras models, Hugging Face's or NVIDIA's.
+    pub fn is_keras(&self) -> bool {
+        self.is_keras
     }
 
     /// The variable of this name (after renaming).

@@ -214,13 +214,6 @@ fn headers_are_checked() {
 }
 
 #[test]
-fn object_based_checkpoints_are_named_as_such() {
-    let mut bundle = Bundle::default();
-    bundle.add_floats("model/electra/kernel/.ATTRIBUTES/VARIABLE_VALUE", &[2]);
-    inspect(&bundle.index()).fails(3, &["TensorFlow 2 object-based"]);
-}
-
-#[test]
 fn other_kinds_of_variables_are_listed() {
     let mut bundle = discriminator(SMALL);
     bundle.add("names", 7, &[3], b"abc");

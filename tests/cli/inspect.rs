@@ -85,7 +85,7 @@ fn grep_picks_variables() {
     assert!(lines[0].contains("16384"));
     let all = run!["inspect", fixture("tiny_default"), "--variables"].ok();
     assert!(all.stdout.lines().count() > 200);
-    assert!(all.stdout.contains("optimizer slots"));
+    assert!(all.stdout.contains("optimizer state"));
 }
 
 #[test]

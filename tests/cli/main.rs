@@ -7,6 +7,7 @@ mod errors;
 mod inspect;
 mod locate;
 mod model;
+mod objects;
 mod probe;
 mod publish;
 mod support;
