@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for export in convert(&source, &request, plans, &())? {
         println!(
             "{} of {} weights",
-            export.plan.architecture.class(),
+            export.plan.head.class(),
             export.plan.parameters()
         );
     }

@@ -49,7 +49,7 @@ fn json(
         .map(|model| match source.plan(model, options) {
             Ok(plan) => json!({
                 "model": model.key(),
-                "architecture": plan.architecture.class(),
+                "architecture": plan.head.class(),
                 "tensors": plan.tensors.len(),
                 "parameters": plan.parameters(),
                 "bytes": plan.bytes(),

@@ -140,7 +140,7 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
         .collect();
     json!({
         "model": plan.model.key(),
-        "architecture": plan.architecture.class(),
+        "architecture": plan.head.class(),
         "parameters": plan.parameters(),
         "bytes": plan.bytes(),
         "dtype": plan.dtype_name(),
@@ -186,7 +186,7 @@ pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose
         &[
             ["checkpoint".into(), checkpoint_line(source, step)],
             ["trained as".into(), setup.into()],
-            ["class".into(), plan.architecture.class().into()],
+            ["class".into(), plan.head.class().into()],
             [
                 "tensors".into(),
                 format!(

@@ -16,7 +16,7 @@ use crate::electra::claim::{Claim, Source as ValueSource, agree};
 use crate::electra::config::Activation;
 use crate::electra::infer::{Inferred, Stated, infer};
 use crate::electra::names::{self, Part, Rule, Scopes, TABLE};
-use crate::electra::{Architecture, ElectraConfig, Inventory, Item, Model, Role, Setup};
+use crate::electra::{ElectraConfig, Head, Inventory, Item, Model, Role, Setup};
 use crate::tokenizer::{PAD, TokenizerSetup};
 
 /// Element type of the exported tensors.
@@ -88,7 +88,7 @@ pub struct Plan {
     /// The model.
     pub model: Model,
     /// The Hugging Face class that it is written for.
-    pub architecture: Architecture,
+    pub head: Head,
     /// The configuration and the source of each value.
     pub inferred: Inferred,
     /// The tensors, by name.
@@ -112,33 +112,21 @@ impl Plan {
         model: Model,
         options: &PlanOptions,
     ) -> Result<Self, Error> {
-        let (architecture, scopes) = setup.place(model)?;
-        let mut inferred = infer(
-            inventory,
-            model,
-            (architecture, scopes),
-            graph,
-            &options.stated,
-        )?;
+        let (head, scopes) = setup.place(model)?;
+        let mut inferred = infer(inventory, model, (head, scopes), graph, &options.stated)?;
         if let Some(tokenizer) = &options.tokenizer {
             tokenizer.check_size(inferred.config.vocab_size)?;
             take_padding(tokenizer, &mut inferred)?;
         }
 
-        let tensors = planned(
-            &inferred.config,
-            (architecture, scopes),
-            inventory,
-            model,
-            options,
-        )?;
+        let tensors = planned(&inferred.config, (head, scopes), inventory, model, options)?;
 
         let mut warnings = Vec::new();
         let left_out = left_out(inventory, &tensors);
-        check_left_out(&left_out, architecture, scopes, options, &mut warnings)?;
-        let inexact = check_head(architecture, inferred.config.hidden_act, inventory, options)?;
+        check_left_out(&left_out, head, scopes, options, &mut warnings)?;
+        let inexact = check_head(head, inferred.config.hidden_act, inventory, options)?;
         warnings.extend(inexact.clone());
-        if architecture == Architecture::Encoder {
+        if head == Head::Model {
             warnings.push(
                 "a fine-tuned checkpoint has no discriminator head: only the encoder is exported, \
                  and ElectraForPreTraining will start with a new head"
@@ -149,7 +137,7 @@ impl Plan {
 
         let mut plan = Self {
             model,
-            architecture,
+            head,
             inferred,
             tensors,
             left_out,
@@ -192,14 +180,14 @@ impl Plan {
 /// Every tensor that the architecture needs, by name. All missing variables are in one error.
 fn planned(
     config: &ElectraConfig,
-    (architecture, scopes): (Architecture, Scopes),
+    (head, scopes): (Head, Scopes),
     inventory: &Inventory,
     model: Model,
     options: &PlanOptions,
 ) -> Result<Vec<PlannedTensor>, Error> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
-    for (rule, layer) in names::tensors(config, architecture.head()) {
+    for (rule, layer) in names::tensors(config, head.part()) {
         let name = rule.variable(scopes, layer);
         match inventory.get(&name) {
             Some(item) => found.push((rule, layer, item)),
@@ -269,12 +257,12 @@ fn left_out(inventory: &Inventory, tensors: &[PlannedTensor]) -> Vec<LeftOut> {
 /// that its architecture has no tensor for (a projection where both sizes are equal, say).
 fn check_left_out(
     left_out: &[LeftOut],
-    architecture: Architecture,
+    head: Head,
     scopes: Scopes,
     options: &PlanOptions,
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let own = own_roles(architecture, scopes);
+    let own = own_roles(head, scopes);
     let names: Vec<String> = left_out
         .iter()
         .filter(|group| group.role == Role::Unknown || own.contains(&group.role))
@@ -295,33 +283,29 @@ fn check_left_out(
 }
 
 /// The roles whose variables make up the model.
-fn own_roles(architecture: Architecture, scopes: Scopes) -> Vec<Role> {
+fn own_roles(head: Head, scopes: Scopes) -> Vec<Role> {
     let sample = |part: Part| {
         TABLE
             .iter()
             .find(|rule| rule.part == part)
             .map(|rule| Role::of(&rule.variable(scopes, 0)))
     };
-    [
-        Some(Part::Embeddings),
-        Some(Part::Layer),
-        architecture.head(),
-    ]
-    .into_iter()
-    .flatten()
-    .filter_map(sample)
-    .collect()
+    [Some(Part::Embeddings), Some(Part::Layer), head.part()]
+        .into_iter()
+        .flatten()
+        .filter_map(sample)
+        .collect()
 }
 
 /// `ElectraForMaskedLM` applies gelu in its head whatever `hidden_act` says, and so do its Keras
 /// twins; the original code's generator head applies `hidden_act`.
 fn check_head(
-    architecture: Architecture,
+    head: Head,
     activation: Activation,
     inventory: &Inventory,
     options: &PlanOptions,
 ) -> Result<Option<String>, Error> {
-    let is_original = architecture == Architecture::ForMaskedLm && !inventory.is_keras();
+    let is_original = head == Head::MaskedLm && !inventory.is_keras();
     if !is_original || activation == Activation::Gelu {
         return Ok(None);
     }

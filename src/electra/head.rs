@@ -7,7 +7,6 @@ use std::fmt;
 
 use super::config::ElectraConfig;
 use super::names::{self, Part};
-use super::setup::Architecture;
 
 /// A class of transformers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,15 +98,6 @@ impl Head {
     /// All eight, in the order of transformers' documentation.
     pub fn all() -> impl Iterator<Item = Self> {
         TABLE.iter().map(|row| row.head)
-    }
-
-    /// The head of an architecture.
-    pub fn of(architecture: Architecture) -> Self {
-        match architecture {
-            Architecture::ForPreTraining => Self::PreTraining,
-            Architecture::ForMaskedLm => Self::MaskedLm,
-            Architecture::Encoder => Self::Model,
-        }
     }
 
     /// The head of a class, by its name in config.json.

@@ -14,9 +14,10 @@ use super::Error;
 use super::claim::{Claim, Source, agree};
 use super::config::{Activation, ElectraConfig};
 use super::graph::GraphFacts;
+use super::head::Head;
 use super::names::{self, Dim, Part, Scopes, TABLE};
 use super::role::Inventory;
-use super::setup::{Architecture, Model, follows_head_rule};
+use super::setup::{Model, follows_head_rule};
 use crate::checkpoint::MetaGraph;
 
 const HEADS: &str = "num_attention_heads";
@@ -96,7 +97,7 @@ pub struct Inferred {
 pub fn infer(
     inventory: &Inventory,
     model: Model,
-    (architecture, scopes): (Architecture, Scopes),
+    (head, scopes): (Head, Scopes),
     graph: Option<&MetaGraph>,
     stated: &Stated,
 ) -> Result<Inferred, Error> {
@@ -105,13 +106,13 @@ pub fn infer(
         check_fixed(file)?;
     }
     let mut sources = BTreeMap::new();
-    let (mut sizes, layers) = read_shapes(inventory, architecture, scopes)?;
+    let (mut sizes, layers) = read_shapes(inventory, head, scopes)?;
     let layers = count_layers(&layers, model, scopes)?;
 
     let mut size = |dim: Dim| -> Result<usize, Error> {
         let mut claims = sizes.remove(&dim).unwrap_or_default();
         if claims.is_empty() {
-            return Err(nothing_tells(dim, model, architecture, scopes));
+            return Err(nothing_tells(dim, model, head, scopes));
         }
         claims.extend(stated_size(file, dim.key())?);
         let claim = agree(dim.key(), claims)?.expect("not empty");
@@ -142,7 +143,7 @@ pub fn infer(
     let activation = activation(&facts, stated)?;
 
     let config = ElectraConfig {
-        architectures: vec![architecture.class().to_owned()],
+        architectures: vec![head.class().to_owned()],
         vocab_size,
         embedding_size,
         max_position_embeddings,
@@ -163,11 +164,7 @@ pub fn infer(
 /// The size claims of every variable of the model, and the layers that occur.
 type Shapes = (BTreeMap<Dim, Vec<Claim<usize>>>, BTreeSet<usize>);
 
-fn read_shapes(
-    inventory: &Inventory,
-    architecture: Architecture,
-    scopes: Scopes,
-) -> Result<Shapes, Error> {
+fn read_shapes(inventory: &Inventory, head: Head, scopes: Scopes) -> Result<Shapes, Error> {
     let mut sizes: BTreeMap<Dim, Vec<Claim<usize>>> = BTreeMap::new();
     let mut layers = BTreeSet::new();
     for item in inventory.items() {
@@ -177,7 +174,7 @@ fn read_shapes(
         let belongs = match found.rule.part {
             Part::Embeddings => found.scope == Some(scopes.embeddings),
             Part::Projection | Part::Layer => found.scope == Some(scopes.body),
-            head => architecture.head() == Some(head),
+            part => head.part() == Some(part),
         };
         if !belongs {
             continue;
@@ -363,12 +360,8 @@ impl Activation {
     }
 }
 
-fn nothing_tells(dim: Dim, model: Model, architecture: Architecture, scopes: Scopes) -> Error {
-    let parts = [
-        Some(Part::Embeddings),
-        Some(Part::Layer),
-        architecture.head(),
-    ];
+fn nothing_tells(dim: Dim, model: Model, head: Head, scopes: Scopes) -> Error {
+    let parts = [Some(Part::Embeddings), Some(Part::Layer), head.part()];
     let names: Vec<String> = TABLE
         .iter()
         .filter(|rule| rule.shape.contains(&dim) && parts.contains(&Some(rule.part)))

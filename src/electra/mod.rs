@@ -27,4 +27,4 @@ pub use error::Error;
 pub(crate) use error::list;
 pub use head::Head;
 pub use role::{Inventory, Item, Rename, Role};
-pub use setup::{Architecture, Model, Setup};
+pub use setup::{Model, Setup};

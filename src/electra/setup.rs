@@ -9,7 +9,7 @@ use std::fmt;
 use super::Error;
 use super::head::Head;
 use super::names::{
-    ELECTRA_BODY, ELECTRA_EMBEDDINGS, GENERATOR_BODY, GENERATOR_EMBEDDINGS, Part, Scopes,
+    ELECTRA_BODY, ELECTRA_EMBEDDINGS, GENERATOR_BODY, GENERATOR_EMBEDDINGS, Scopes,
 };
 use super::role::{Inventory, Role};
 
@@ -48,29 +48,6 @@ impl fmt::Display for Model {
     }
 }
 
-/// The Hugging Face class that an export is written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// A discriminator with its head.
-    ForPreTraining,
-    /// A generator with its head.
-    ForMaskedLm,
-    /// An encoder whose pre-training head was not kept.
-    Encoder,
-}
-
-impl Architecture {
-    /// The class name in config.json.
-    pub fn class(self) -> &'static str {
-        Head::of(self).class()
-    }
-
-    /// The head that it has, beside embeddings and encoder.
-    pub fn head(self) -> Option<Part> {
-        Head::of(self).part()
-    }
-}
-
 /// How a checkpoint was trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setup {
@@ -91,7 +68,7 @@ pub enum Setup {
 }
 
 /// One model in one setup: where it is, or why there is none.
-type Place = Result<(Architecture, Scopes), &'static str>;
+type Place = Result<(Head, Scopes), &'static str>;
 
 struct Row {
     setup: Setup,
@@ -102,16 +79,12 @@ struct Row {
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "a place of the table is a result")]
-const fn at(architecture: Architecture, embeddings: &'static str, body: &'static str) -> Place {
-    Ok((architecture, Scopes { embeddings, body }))
+const fn at(head: Head, embeddings: &'static str, body: &'static str) -> Place {
+    Ok((head, Scopes { embeddings, body }))
 }
 
-const DISCRIMINATOR: Place = at(
-    Architecture::ForPreTraining,
-    ELECTRA_EMBEDDINGS,
-    ELECTRA_BODY,
-);
-const SHARED_ENCODER: Place = at(Architecture::ForMaskedLm, ELECTRA_EMBEDDINGS, ELECTRA_BODY);
+const DISCRIMINATOR: Place = at(Head::PreTraining, ELECTRA_EMBEDDINGS, ELECTRA_BODY);
+const SHARED_ENCODER: Place = at(Head::MaskedLm, ELECTRA_EMBEDDINGS, ELECTRA_BODY);
 
 const TABLE: &[Row] = &[
     Row {
@@ -119,22 +92,14 @@ const TABLE: &[Row] = &[
         key: "default",
         description: "ELECTRA; the generator shares the discriminator's embeddings",
         discriminator: DISCRIMINATOR,
-        generator: at(
-            Architecture::ForMaskedLm,
-            ELECTRA_EMBEDDINGS,
-            GENERATOR_BODY,
-        ),
+        generator: at(Head::MaskedLm, ELECTRA_EMBEDDINGS, GENERATOR_BODY),
     },
     Row {
         setup: Setup::UntiedEmbeddings,
         key: "untied_generator_embeddings",
         description: "ELECTRA; the generator has embeddings of its own",
         discriminator: DISCRIMINATOR,
-        generator: at(
-            Architecture::ForMaskedLm,
-            GENERATOR_EMBEDDINGS,
-            GENERATOR_BODY,
-        ),
+        generator: at(Head::MaskedLm, GENERATOR_EMBEDDINGS, GENERATOR_BODY),
     },
     Row {
         setup: Setup::Tied,
@@ -171,7 +136,7 @@ const TABLE: &[Row] = &[
         setup: Setup::FineTuned,
         key: "fine_tuned",
         description: "fine-tuned for a task, without its pre-training heads",
-        discriminator: at(Architecture::Encoder, ELECTRA_EMBEDDINGS, ELECTRA_BODY),
+        discriminator: at(Head::Model, ELECTRA_EMBEDDINGS, ELECTRA_BODY),
         generator: Err("it was fine-tuned for a task, which does not keep the generator"),
     },
 ];
@@ -210,8 +175,8 @@ impl Setup {
         }
     }
 
-    /// The architecture and scopes of `model`, or why there is none.
-    pub fn place(self, model: Model) -> Result<(Architecture, Scopes), Error> {
+    /// The class that `model` is written for and its scopes, or why there is none.
+    pub fn place(self, model: Model) -> Result<(Head, Scopes), Error> {
         let other = self.at(model.other()).is_ok().then_some(model.other());
         self.at(model).map_err(|why| Error::NoSuchModel {
             model,
