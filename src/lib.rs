@@ -71,8 +71,9 @@ pub fn convert(
     plans: Vec<Plan>,
     progress: &dyn Progress,
 ) -> Result<Vec<Export>, Error> {
-    for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
-        source.checkpoint().check_present(&tensor.variable)?;
+    let tensors = plans.iter().flat_map(|plan| &plan.tensors);
+    for variable in tensors.flat_map(|tensor| &tensor.variables) {
+        source.checkpoint().check_present(variable)?;
     }
     let stage = Stage::new(&request.out, request.files(&plans), request.force)?;
 

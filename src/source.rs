@@ -6,7 +6,7 @@ use crate::Error;
 use crate::checkpoint::{self, Checkpoint, MetaGraph};
 use crate::convert::{Plan, PlanOptions, TargetDtype};
 use crate::electra::infer::Stated;
-use crate::electra::{ElectraConfig, Head, Inventory, Model, Rename, Role, Setup};
+use crate::electra::{ElectraConfig, Head, Inventory, Model, Rename, Role, Setup, TaskKind};
 use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
 
 /// An open checkpoint whose variables have their roles.
@@ -85,19 +85,27 @@ impl Source {
         )?)
     }
 
-    /// The plan that a folder with this configuration should come from, to compare it with.
-    pub fn plan_of(&self, config: &ElectraConfig) -> Result<Plan, Error> {
+    /// The plan that a folder with this configuration should come from, to compare it with; of a
+    /// fine-tuned model the folder notes the task.
+    pub fn plan_of(&self, config: &ElectraConfig, task: Option<&str>) -> Result<Plan, Error> {
         let class = config.architectures.first();
-        let model = match class.and_then(|class| Head::of_class(class)) {
+        let head = class.and_then(|class| Head::of_class(class));
+        let task_kind = head.and_then(TaskKind::of_head);
+        let model = match head {
             Some(head) if head.has_decoder() => Model::Generator,
+            _ if task_kind.is_some() => Model::FineTuned,
             _ => Model::Discriminator,
         };
+        let labels = config.id2label.as_ref();
         let options = PlanOptions {
             stated: Stated {
                 // Where nothing else tells it, there is nothing to compare it with.
                 num_attention_heads: self.graph.is_none().then_some(config.num_attention_heads),
                 hidden_act: self.graph.is_none().then_some(config.hidden_act),
                 config: None,
+                task: task.map(str::to_owned),
+                task_kind: task_kind.filter(|kind| *kind != TaskKind::Span),
+                labels: labels.map(|labels| labels.values().cloned().collect()),
             },
             dtype: match config.dtype.as_deref().or(config.torch_dtype.as_deref()) {
                 Some("float16") => TargetDtype::F16,

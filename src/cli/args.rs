@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use electra_convert::electra::Activation;
+use electra_convert::electra::{Activation, TaskKind};
 use electra_convert::verify::GOLDEN_TOLERANCE;
 use electra_convert::{Model, Rename, TargetDtype};
 use regex::Regex;
@@ -21,7 +21,7 @@ use super::exit::Exit;
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    override_usage = "electra-convert --model <discriminator|generator|both> [OPTIONS] CKPT OUT\n       \
+    override_usage = "electra-convert --model <discriminator|generator|both|finetuned> [OPTIONS] CKPT OUT\n       \
                       electra-convert <COMMAND>",
     after_help = "Examples:\n  \
         electra-convert inspect model.ckpt-400           what is inside?\n  \
@@ -88,6 +88,25 @@ pub(crate) struct StatedArgs {
     /// Leave out variables that are not part of any ELECTRA, instead of failing
     #[arg(long)]
     pub(crate) allow_unknown: bool,
+    /// Which task's head to export, of several
+    #[arg(long, value_name = "NAME", help_heading = "Fine-tuned models")]
+    pub(crate) task: Option<String>,
+    /// What its head is on, where neither its name nor the training graph tells
+    #[arg(
+        long,
+        value_enum,
+        value_name = "KIND",
+        help_heading = "Fine-tuned models"
+    )]
+    pub(crate) task_kind: Option<TaskKindArg>,
+    /// Names of its labels, in their order [default: LABEL_0,LABEL_1,…]
+    #[arg(
+        long,
+        value_name = "A,B,C",
+        value_delimiter = ',',
+        help_heading = "Fine-tuned models"
+    )]
+    pub(crate) labels: Option<Vec<String>>,
 }
 
 #[derive(Debug, Args)]
@@ -232,6 +251,8 @@ pub(crate) enum ModelArg {
     Generator,
     /// Both, into OUT/discriminator and OUT/generator
     Both,
+    /// The discriminator of a fine-tuned checkpoint with the head of its task
+    Finetuned,
 }
 
 impl ModelArg {
@@ -239,7 +260,8 @@ impl ModelArg {
         match self {
             Self::Discriminator => vec![Model::Discriminator],
             Self::Generator => vec![Model::Generator],
-            Self::Both => Model::ALL.to_vec(),
+            Self::Both => Model::BOTH.to_vec(),
+            Self::Finetuned => vec![Model::FineTuned],
         }
     }
 
@@ -248,6 +270,7 @@ impl ModelArg {
             Self::Discriminator => Model::Discriminator.key(),
             Self::Generator => Model::Generator.key(),
             Self::Both => "both",
+            Self::Finetuned => Model::FineTuned.key(),
         }
     }
 }
@@ -257,6 +280,25 @@ impl From<Model> for ModelArg {
         match model {
             Model::Discriminator => Self::Discriminator,
             Model::Generator => Self::Generator,
+            Model::FineTuned => Self::Finetuned,
+        }
+    }
+}
+
+/// The kinds that have the same variables.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TaskKindArg {
+    /// On every token
+    Tagging,
+    /// On the first token, for the whole text
+    Classification,
+}
+
+impl From<TaskKindArg> for TaskKind {
+    fn from(arg: TaskKindArg) -> Self {
+        match arg {
+            TaskKindArg::Tagging => Self::Tagging,
+            TaskKindArg::Classification => Self::Classification,
         }
     }
 }

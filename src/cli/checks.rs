@@ -57,11 +57,17 @@ pub(crate) fn json(report: &Report) -> Value {
         "heads": heads,
         "bits": {
             "against_index": report.bits.against_index,
-            "against_data": report.bits.rounded + report.bits.without_sums,
+            "against_data": report.bits.rounded + report.bits.without_sums + report.bits.made,
             "against_record": report.bits.against_record,
             "unchecked": report.bits.unchecked,
         },
         "constant": report.constant,
+        "task": report.task.as_ref().map(|task| json!({
+            "name": task.task,
+            "deviation": task.deviation,
+            "tolerance": task.tolerance,
+            "sequences": task.sequences,
+        })),
         "golden": golden,
         "text": report.text.as_ref().map(on_text_json),
         "failures": failures,
@@ -91,6 +97,18 @@ pub(crate) fn text(report: &Report, verbose: bool) -> String {
         }
     }
     out.push_str(&bits_text(report));
+    if let Some(task) = &report.task {
+        let allowed = match task.tolerance {
+            Some(tolerance) => format!("allowed {tolerance:.0e}"),
+            None => "weights were rounded".to_owned(),
+        };
+        out.push_str(&format!(
+            "  logits of task {} within {:.1e} of the checkpoint's own head ({allowed}), on {}\n",
+            printable(&task.task),
+            task.deviation,
+            count(task.sequences, "random sequence")
+        ));
+    }
     if report.constant.is_empty() {
         out.push_str("  no tensor is constant\n");
     } else {
@@ -136,9 +154,13 @@ pub(crate) fn text(report: &Report, verbose: bool) -> String {
 }
 
 fn head_row(report: &HeadReport) -> [String; 5] {
-    let new = match report.structure.missing.len() {
-        0 => "nothing".to_owned(),
-        n => count(n, "tensor"),
+    let new = match (
+        report.structure.mismatched.len(),
+        report.structure.missing.len(),
+    ) {
+        (0, 0) => "nothing".to_owned(),
+        (0, n) => count(n, "tensor"),
+        (n, _) => format!("{n} of another shape"),
     };
     let (shape, time) = match &report.output {
         Some(output) => (
@@ -163,6 +185,10 @@ fn bits_text(report: &Report) -> String {
         (
             bits.without_sums,
             "equal to the checkpoint's variables, value by value (V1 has no checksums of them)",
+        ),
+        (
+            bits.made,
+            "equal to what the checkpoint's variables give, value by value",
         ),
         (
             bits.against_record,

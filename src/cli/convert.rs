@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
-use electra_convert::convert::Error as ConvertError;
+use electra_convert::convert::{Error as ConvertError, PlannedTensor};
+use electra_convert::electra::TaskKind;
 use electra_convert::electra::infer::{ConfigFile, Stated};
 use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
 use electra_convert::{Error, Export, Plan, PlanOptions, Request, Source, TextRequest, convert};
@@ -85,7 +86,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
     let total = plans
         .iter()
         .flat_map(|plan| &plan.tensors)
-        .map(|tensor| tensor.variable.bytes())
+        .map(PlannedTensor::source_bytes)
         .sum();
     let hidden = args.output.quiet || args.output.json;
     let bar = Bar::new(total, hidden, signals);
@@ -140,6 +141,9 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<Stated> {
         num_attention_heads: args.num_attention_heads,
         hidden_act: args.hidden_act.map(|arg| arg.0),
         config,
+        task: args.task.clone(),
+        task_kind: args.task_kind.map(TaskKind::from),
+        labels: args.labels.clone(),
     })
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use electra_convert::electra::{Item, Role};
-use electra_convert::{Model, PlanOptions, Source};
+use electra_convert::{Model, PlanOptions, Setup, Source};
 use serde_json::{Value, json};
 
 use super::args::{InspectArgs, SourceArgs};
@@ -44,19 +44,24 @@ fn json(
     options: &PlanOptions,
     items: &[&Item],
 ) -> anyhow::Result<Value> {
-    let models: Vec<Value> = Model::ALL
+    let models: Vec<Value> = choices(source, options)
         .into_iter()
-        .map(|model| match source.plan(model, options) {
+        .map(|(model, options)| match source.plan(model, &options) {
             Ok(plan) => json!({
                 "model": model.key(),
+                "task": plan.task.as_ref().map(|task| &task.name),
                 "architecture": plan.head.class(),
                 "tensors": plan.tensors.len(),
                 "parameters": plan.parameters(),
                 "bytes": plan.bytes(),
                 "config": plan.config(),
-                "command": command(model, &args.source),
+                "command": command(model, &options, &args.source),
             }),
-            Err(error) => json!({ "model": model.key(), "error": error.to_string() }),
+            Err(error) => json!({
+                "model": model.key(),
+                "task": options.stated.task,
+                "error": error.to_string(),
+            }),
         })
         .collect();
     let roles: Vec<Value> = by_role(source.inventory().items())
@@ -172,8 +177,8 @@ fn overview(args: &InspectArgs, source: &Source, options: &PlanOptions) -> anyho
 
     if source.setup().is_ok() {
         out.push_str(&text::heading("Models"));
-        for model in Model::ALL {
-            out.push_str(&about_model(args, source, options, model));
+        for (model, options) in choices(source, options) {
+            out.push_str(&about_model(args, source, &options, model));
         }
     }
 
@@ -199,17 +204,38 @@ fn about_model(args: &InspectArgs, source: &Source, options: &PlanOptions, model
         Ok(plan) => plan,
         Err(error) => return columns(2, &[[model.to_string(), error.to_string()]]),
     };
+    let task = plan.task.as_ref();
     let origin = |key| plan.inferred.sources[key].to_string();
     let parameters = count(plan.parameters(), "parameter");
-    let rows = [
+    let rows = task.map(|task| report::task_line(task, &plan)).into_iter();
+    let rows = rows.chain([
         report::sizes_line(&plan),
         format!("heads from {}", origin("num_attention_heads")),
         format!("{} from {}", plan.config().hidden_act, origin("hidden_act")),
-        command(model, &args.source),
-    ];
-    let first = [[model.to_string(), parameters]];
-    let rest = rows.map(|row| [" ".repeat(model.key().len()), row]);
-    columns(2, &[&first[..], &rest[..]].concat())
+        command(model, options, &args.source),
+    ]);
+    let first = [model.to_string(), parameters];
+    let rest = rows.map(|row| [" ".repeat(model.noun().len()), row]);
+    columns(2, &std::iter::once(first).chain(rest).collect::<Vec<_>>())
+}
+
+/// What can be asked for: both models of pre-training, and each task of a fine-tuned checkpoint.
+fn choices(source: &Source, options: &PlanOptions) -> Vec<(Model, PlanOptions)> {
+    let mut choices: Vec<_> = Model::BOTH.map(|model| (model, options.clone())).into();
+    if source.setup().ok() != Some(Setup::FineTuned) {
+        return choices;
+    }
+    let tasks = source.inventory().tasks();
+    if options.stated.task.is_some() || tasks.len() == 1 {
+        choices.push((Model::FineTuned, options.clone()));
+        return choices;
+    }
+    for task in tasks {
+        let mut options = options.clone();
+        options.stated.task = Some(task.to_owned());
+        choices.push((Model::FineTuned, options));
+    }
+    choices
 }
 
 #[derive(Default)]
@@ -231,8 +257,11 @@ fn by_role(items: &[Item]) -> BTreeMap<Role, Sums> {
 }
 
 /// The command that exports a model of this checkpoint.
-fn command(model: Model, args: &SourceArgs) -> String {
-    let mut command = format!("electra-convert --model {model}");
+fn command(model: Model, options: &PlanOptions, args: &SourceArgs) -> String {
+    let mut command = format!("electra-convert --model {}", model.key());
+    if let (Model::FineTuned, Some(task)) = (model, &options.stated.task) {
+        command.push_str(&format!(" --task {}", text::shell_quoted(task.as_ref())));
+    }
     if let Some(step) = args.step {
         command.push_str(&format!(" --step {step}"));
     }

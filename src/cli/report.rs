@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use anyhow::Context as _;
 use electra_convert::electra::claim::Source as ValueSource;
 use electra_convert::electra::infer::Inferred;
+use electra_convert::electra::{Recipe, TaskHead};
 use electra_convert::{Export, Plan, Source};
 use serde_json::{Map, Value, json};
 
@@ -16,6 +17,9 @@ use super::text::{self, FAINT, bytes, columns, count, heading};
 
 /// Version of all JSON documents.
 pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// How many labels a report shows.
+const MAX_LABELS: usize = 8;
 
 const STDOUT: &str = "cannot write to standard output";
 
@@ -130,10 +134,10 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
         .map(|tensor| {
             json!({
                 "name": tensor.name,
-                "variable": tensor.variable.name,
+                "variables": tensor.variables.iter().map(|v| &v.name).collect::<Vec<_>>(),
+                "recipe": tensor.recipe.key(),
                 "shape": tensor.shape,
-                "transposed": tensor.transpose,
-                "from_dtype": tensor.variable.dtype.to_string(),
+                "from_dtype": tensor.cast.from.to_string(),
                 "dtype": tensor.cast.to.to_string(),
             })
         })
@@ -149,6 +153,11 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
         "tensors": tensors,
         "left_out": left_out,
         "inexact": plan.inexact,
+        "task": plan.task.as_ref().map(|task| json!({
+            "name": task.name,
+            "kind": task.kind.key(),
+            "labels": task.labels,
+        })),
         "tokenizer": plan.tokenizer.as_ref().map(|tokenizer| json!({
             "vocabulary": tokenizer.vocabulary.path().to_string_lossy(),
             "do_lower_case": tokenizer.do_lower_case,
@@ -181,26 +190,24 @@ pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose
     let setup = source
         .setup()
         .map_or("", electra_convert::Setup::description);
-    out.push_str(&columns(
-        2,
-        &[
-            ["checkpoint".into(), checkpoint_line(source, step)],
-            ["trained as".into(), setup.into()],
-            ["class".into(), plan.head.class().into()],
-            [
-                "tensors".into(),
-                format!(
-                    "{}, {}, {}, {}",
-                    plan.tensors.len(),
-                    count(plan.parameters(), "parameter"),
-                    bytes(plan.bytes() as u64),
-                    plan.dtype_name()
-                ),
-            ],
-            ["model".into(), sizes_line(plan)],
-            ["tokenizer".into(), tokenizer_line(plan)],
-        ],
-    ));
+    let tensors = format!(
+        "{}, {}, {}, {}",
+        plan.tensors.len(),
+        count(plan.parameters(), "parameter"),
+        bytes(plan.bytes() as u64),
+        plan.dtype_name()
+    );
+    let mut rows = vec![
+        ["checkpoint".into(), checkpoint_line(source, step)],
+        ["trained as".into(), setup.into()],
+        ["class".into(), plan.head.class().into()],
+        ["tensors".into(), tensors],
+        ["model".into(), sizes_line(plan)],
+    ];
+    let task = plan.task.as_ref();
+    rows.extend(task.map(|task| ["task".into(), task_line(task, plan)]));
+    rows.push(["tokenizer".into(), tokenizer_line(plan)]);
+    out.push_str(&columns(2, &rows));
     if verbose {
         out.push_str(&heading("Tensors"));
         let rows: Vec<[String; 4]> = plan.tensors.iter().map(tensor_row).collect();
@@ -233,6 +240,22 @@ pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose
     out
 }
 
+/// `sst: classification, 2 labels (LABEL_0, LABEL_1)`.
+pub(crate) fn task_line(task: &TaskHead, plan: &Plan) -> String {
+    let mut line = format!("{}: {}", task.name, task.kind);
+    if let Some(labels) = &plan.config().id2label {
+        let names: Vec<String> = labels.values().take(MAX_LABELS).cloned().collect();
+        let more = if labels.len() > MAX_LABELS {
+            ", …"
+        } else {
+            ""
+        };
+        let count = count(labels.len(), "label");
+        line.push_str(&format!(", {count} ({}{more})", names.join(", ")));
+    }
+    line
+}
+
 /// Which vocabulary, and whether it lower-cases.
 fn tokenizer_line(plan: &Plan) -> String {
     let Some(tokenizer) = &plan.tokenizer else {
@@ -248,15 +271,18 @@ fn tokenizer_line(plan: &Plan) -> String {
 }
 
 fn tensor_row(tensor: &electra_convert::convert::PlannedTensor) -> [String; 4] {
-    let mut how = format!("{:?} {}", tensor.shape, tensor.variable.dtype);
-    if tensor.transpose {
-        how.push_str(", transposed");
-    }
+    let mut how = format!("{:?} {}", tensor.shape, tensor.cast.from);
+    how.push_str(match tensor.recipe {
+        Recipe::Copy => "",
+        Recipe::Transpose => ", transposed",
+        Recipe::Stack => ", stacked",
+        Recipe::Identity | Recipe::Lift | Recipe::LoweredBias => ", computed",
+    });
     if tensor.cast.is_lossy() {
         how.push_str(&format!(", rounded to {}", tensor.cast.to));
     }
     [
-        tensor.variable.name.clone(),
+        tensor.variable_names(),
         "→".into(),
         tensor.name.clone(),
         how,

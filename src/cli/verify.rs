@@ -1,7 +1,7 @@
 //! `electra-convert verify DIR`.
 
-use electra_convert::convert::CONFIG_FILE;
-use electra_convert::model::read_config;
+use electra_convert::convert::{CONFIG_FILE, TASK_KEY, WEIGHTS_FILE};
+use electra_convert::model::{WeightsFile, read_config};
 use electra_convert::probe::text_check::Text;
 use electra_convert::verify::{Golden, Original, References, verify};
 use electra_convert::{Error, Source};
@@ -22,7 +22,12 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
             let source = Source::open(path, args.step, &args.rename)?;
             let config = read_config(&args.folder.join(CONFIG_FILE))
                 .map_err(electra_convert::verify::Error::from)?;
-            let plan = source.plan_of(&config)?;
+            let weights = WeightsFile::open(&args.folder.join(WEIGHTS_FILE))
+                .map_err(electra_convert::verify::Error::from)?;
+            let task = weights
+                .metadata()
+                .and_then(|metadata| metadata.get(TASK_KEY));
+            let plan = source.plan_of(&config, task.map(String::as_str))?;
             Ok::<_, Error>((source, plan))
         })
         .transpose()?;

@@ -3,6 +3,7 @@
 //! A [`Plan`] says what will be done (`plan`), `write` streams the tensors through `transform` into a
 //! staging folder, `publish` moves the result to its place. [`crate::convert()`] runs them in turn.
 
+mod lift;
 mod plan;
 mod publish;
 pub(crate) mod record;
@@ -13,7 +14,7 @@ pub use plan::{LeftOut, Plan, PlanOptions, PlannedTensor, TargetDtype};
 pub(crate) use publish::Stage;
 pub use transform::Cast;
 pub(crate) use transform::{AlignedBytes, transpose, uncast};
-pub(crate) use write::{convert_tensor, write_safetensors};
+pub(crate) use write::{convert_tensor, read_floats, write_safetensors};
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,6 +31,9 @@ use crate::tokenizer;
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Name of the configuration; transformers looks for exactly this.
 pub const CONFIG_FILE: &str = "config.json";
+
+/// The key of a fine-tuned model's task in the metadata of the weights.
+pub const TASK_KEY: &str = "task";
 
 /// Hears of progress, and may stop the work.
 pub trait Progress: Sync {
@@ -73,6 +77,9 @@ pub(crate) fn provenance(
     ]);
     if let Some(step) = step {
         metadata.insert("step".to_owned(), step.to_string());
+    }
+    if let Some(task) = &plan.task {
+        metadata.insert(TASK_KEY.to_owned(), task.name.clone());
     }
     if let Some(inexact) = &plan.inexact {
         metadata.insert("inexact".to_owned(), inexact.clone());

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 use safetensors::Dtype;
 
 use super::Error;
+use super::record::Sums;
 use super::transform::{Cast, torch_name};
 use crate::checkpoint::{MetaGraph, Variable};
 use crate::electra::claim::{Claim, Source as ValueSource, agree};
 use crate::electra::config::Activation;
 use crate::electra::infer::{Inferred, Stated, infer};
 use crate::electra::names::{self, Part, Rule, Scopes, TABLE};
-use crate::electra::{ElectraConfig, Head, Inventory, Item, Model, Role, Setup};
+use crate::electra::{ElectraConfig, Head, Inventory, Item, Model, Recipe, Role, Setup, TaskHead};
 use crate::tokenizer::{PAD, TokenizerSetup};
 
 /// Element type of the exported tensors.
@@ -32,6 +33,18 @@ pub enum TargetDtype {
     F16,
     /// bfloat16
     Bf16,
+}
+
+impl TargetDtype {
+    /// The element type to write, where `kept` is that of the variable.
+    pub(super) fn or_kept(self, kept: Dtype) -> Dtype {
+        match self {
+            Self::Keep => kept,
+            Self::F32 => Dtype::F32,
+            Self::F16 => Dtype::F16,
+            Self::Bf16 => Dtype::BF16,
+        }
+    }
 }
 
 /// Choices that shape a plan.
@@ -54,20 +67,44 @@ pub struct PlanOptions {
 pub struct PlannedTensor {
     /// Name of the Hugging Face tensor.
     pub name: String,
-    /// The variable that it is made from.
-    pub variable: Variable,
-    /// Swap the two axes.
-    pub transpose: bool,
+    /// The variables that it is made from: mostly one.
+    pub variables: Vec<Variable>,
+    /// How it is made from them.
+    pub recipe: Recipe,
     /// From and to which element type.
     pub cast: Cast,
-    /// Shape of the tensor (after transposing).
+    /// Shape of the tensor.
     pub shape: Vec<usize>,
 }
 
 impl PlannedTensor {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
     /// Number of bytes in the written file.
     pub fn bytes(&self) -> usize {
-        self.variable.elements() * self.cast.to_size()
+        self.elements() * self.cast.to_size()
+    }
+
+    /// Number of bytes to be read from the checkpoint.
+    pub fn source_bytes(&self) -> u64 {
+        self.variables.iter().map(Variable::bytes).sum()
+    }
+
+    /// The names of its variables, for people.
+    pub fn variable_names(&self) -> String {
+        let names: Vec<&str> = self.variables.iter().map(|v| v.name.as_str()).collect();
+        names.join(" and ")
+    }
+
+    /// The checksums that the checkpoint has of what the tensor can be turned back into, if so.
+    pub(crate) fn sums(&self) -> Option<Sums> {
+        match &self.variables[..] {
+            [variable] if self.recipe.is_reversible() => Sums::of(variable),
+            _ => None,
+        }
     }
 }
 
@@ -101,6 +138,8 @@ pub struct Plan {
     pub tokenizer: Option<TokenizerSetup>,
     /// How the export will not compute what the original graph did, if so.
     pub inexact: Option<String>,
+    /// The head of a fine-tuned model.
+    pub task: Option<TaskHead>,
 }
 
 impl Plan {
@@ -113,13 +152,22 @@ impl Plan {
         options: &PlanOptions,
     ) -> Result<Self, Error> {
         let (head, scopes) = setup.place(model)?;
+        let task = (model == Model::FineTuned)
+            .then(|| TaskHead::find(inventory, graph, &options.stated))
+            .transpose()?;
+        let head = task.as_ref().map_or(head, TaskHead::head);
         let mut inferred = infer(inventory, model, (head, scopes), graph, &options.stated)?;
         if let Some(tokenizer) = &options.tokenizer {
             tokenizer.check_size(inferred.config.vocab_size)?;
             take_padding(tokenizer, &mut inferred)?;
         }
 
-        let tensors = planned(&inferred.config, (head, scopes), inventory, model, options)?;
+        let mut tensors = planned(&inferred.config, (head, scopes), inventory, model, options)?;
+        if let Some(task) = &task {
+            task.configure(&mut inferred, &options.stated)?;
+            tensors.extend(planned_head(task, &inferred.config, inventory, options)?);
+        }
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
 
         let mut warnings = Vec::new();
         let left_out = left_out(inventory, &tensors);
@@ -129,11 +177,13 @@ impl Plan {
         if head == Head::Model {
             warnings.push(
                 "a fine-tuned checkpoint has no discriminator head: only the encoder is exported, \
-                 and ElectraForPreTraining will start with a new head"
+                 and ElectraForPreTraining will start with a new head (--model finetuned exports \
+                 the head of its task)"
                     .into(),
             );
         }
         warnings.extend(narrowing(&tensors, options.dtype));
+        warnings.extend(task.as_ref().and_then(|task| task.warning.clone()));
 
         let mut plan = Self {
             model,
@@ -144,6 +194,7 @@ impl Plan {
             warnings,
             tokenizer: options.tokenizer.clone(),
             inexact,
+            task,
         };
         let dtype = Some(plan.dtype_name().to_owned());
         plan.inferred.config.torch_dtype.clone_from(&dtype);
@@ -158,7 +209,7 @@ impl Plan {
 
     /// Number of exported weights.
     pub fn parameters(&self) -> usize {
-        self.tensors.iter().map(|t| t.variable.elements()).sum()
+        self.tensors.iter().map(PlannedTensor::elements).sum()
     }
 
     /// Number of bytes that the tensors take.
@@ -202,12 +253,10 @@ fn planned(
         }
         .into());
     }
-    let mut tensors = found
+    found
         .into_iter()
         .map(|(rule, layer, item)| planned_tensor(rule, layer, item, options.dtype))
-        .collect::<Result<Vec<_>, Error>>()?;
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(tensors)
+        .collect()
 }
 
 fn planned_tensor(
@@ -217,27 +266,77 @@ fn planned_tensor(
     dtype: TargetDtype,
 ) -> Result<PlannedTensor, Error> {
     let variable = item.variable.clone();
-    let cast =
-        Cast::new(variable.dtype, dtype).ok_or_else(|| crate::electra::Error::WrongKind {
-            variable: variable.name.clone(),
-            found: format!("elements of {}", variable.dtype),
-            expected: "floating-point numbers".into(),
-        })?;
     let mut shape = variable.shape.clone();
-    if rule.is_transposed() {
+    let recipe = if rule.is_transposed() {
         shape.reverse();
-    }
+        Recipe::Transpose
+    } else {
+        Recipe::Copy
+    };
     Ok(PlannedTensor {
         name: rule.tensor(layer),
-        variable,
-        transpose: rule.is_transposed(),
-        cast,
+        recipe,
+        cast: cast_of(&variable, dtype)?,
+        variables: vec![variable],
         shape,
     })
 }
 
+fn cast_of(variable: &Variable, dtype: TargetDtype) -> Result<Cast, Error> {
+    let cast = Cast::new(variable.dtype, dtype);
+    Ok(cast.ok_or_else(|| crate::electra::Error::WrongKind {
+        variable: variable.name.clone(),
+        found: format!("elements of {}", variable.dtype),
+        expected: "floating-point numbers".into(),
+    })?)
+}
+
+/// The tensors of a fine-tuned head.
+fn planned_head(
+    task: &TaskHead,
+    config: &ElectraConfig,
+    inventory: &Inventory,
+    options: &PlanOptions,
+) -> Result<Vec<PlannedTensor>, Error> {
+    let mut tensors = Vec::new();
+    for made in task.tensors(inventory, config)? {
+        let casts = made.variables.iter().map(|v| cast_of(v, options.dtype));
+        let casts: Vec<Cast> = casts.collect::<Result<_, _>>()?;
+        let cast = match casts[..] {
+            _ if made.recipe.is_computed() => {
+                if let TargetDtype::F16 | TargetDtype::Bf16 = options.dtype {
+                    return Err(crate::electra::Error::NeedsFloat32 {
+                        task: task.name.clone(),
+                        dtype: torch_name(options.dtype.or_kept(Dtype::F32)),
+                    }
+                    .into());
+                }
+                Cast::NONE
+            }
+            [first, ..] if casts.iter().all(|cast| *cast == first) => first,
+            _ => {
+                return Err(crate::electra::Error::WrongKind {
+                    variable: made.variables.last().map_or("", |v| &v.name).to_owned(),
+                    found: "another element type than the layer beside it".into(),
+                    expected: "one type in all of a head".into(),
+                }
+                .into());
+            }
+        };
+        tensors.push(PlannedTensor {
+            name: made.name.to_owned(),
+            variables: made.variables.into_iter().cloned().collect(),
+            recipe: made.recipe,
+            cast,
+            shape: made.shape,
+        });
+    }
+    Ok(tensors)
+}
+
 fn left_out(inventory: &Inventory, tensors: &[PlannedTensor]) -> Vec<LeftOut> {
-    let mut exported: Vec<&str> = tensors.iter().map(|t| t.variable.name.as_str()).collect();
+    let variables = tensors.iter().flat_map(|tensor| &tensor.variables);
+    let mut exported: Vec<&str> = variables.map(|v| v.name.as_str()).collect();
     exported.sort_unstable();
     let is_exported = |item: &&Item| exported.binary_search(&item.variable.name.as_str()).is_ok();
     let mut by_role: BTreeMap<Role, LeftOut> = BTreeMap::new();

@@ -110,7 +110,7 @@ pub(crate) fn planned(plan: &Plan) -> Record {
     plan.tensors
         .iter()
         .map(|tensor| {
-            let sums = Sums::of(&tensor.variable).filter(|_| !tensor.cast.is_lossy());
+            let sums = tensor.sums().filter(|_| !tensor.cast.is_lossy());
             let sums = sums.unwrap_or_else(|| Sums::of_tensor(tensor.cast.to, &[]));
             (tensor.name.clone(), sums)
         })

@@ -50,6 +50,12 @@ pub struct Cast {
 }
 
 impl Cast {
+    /// Of what is computed in float32 and written so.
+    pub(crate) const NONE: Self = Self {
+        from: DType::Float32,
+        to: Dtype::F32,
+    };
+
     /// The cast for a variable; `None` when it holds no floating-point numbers.
     pub(crate) fn new(from: DType, target: TargetDtype) -> Option<Self> {
         let kept = match from {
@@ -58,12 +64,7 @@ impl Cast {
             DType::BFloat16 => Dtype::BF16,
             DType::Int32 | DType::Int64 | DType::Other(_) => return None,
         };
-        let to = match target {
-            TargetDtype::Keep => kept,
-            TargetDtype::F32 => Dtype::F32,
-            TargetDtype::F16 => Dtype::F16,
-            TargetDtype::Bf16 => Dtype::BF16,
-        };
+        let to = target.or_kept(kept);
         Some(Self { from, to })
     }
 
@@ -114,6 +115,41 @@ pub(crate) fn cast(source: AlignedBytes, cast: Cast) -> Result<AlignedBytes, Ove
         (DType::Float16, to) => narrow(source.elements::<f16>(), to),
         (DType::BFloat16, to) => narrow(source.elements::<bf16>(), to),
         (from, to) => unreachable!("no cast from {from} to {to:?} is planned"),
+    }
+}
+
+/// The bytes of float32 numbers.
+pub(crate) fn from_floats(values: &[f32]) -> AlignedBytes {
+    let mut bytes = AlignedBytes::zeroed(size_of_val(values));
+    bytes
+        .as_bytes_mut()
+        .copy_from_slice(bytemuck::must_cast_slice(values));
+    bytes
+}
+
+/// The bytes of all parts, one behind the other.
+pub(crate) fn concat(parts: &[AlignedBytes]) -> AlignedBytes {
+    let mut bytes = AlignedBytes::zeroed(parts.iter().map(|part| part.len).sum());
+    let mut rest = bytes.as_bytes_mut();
+    for part in parts {
+        let (target, after) = rest.split_at_mut(part.len);
+        target.copy_from_slice(part.as_bytes());
+        rest = after;
+    }
+    bytes
+}
+
+/// All elements of a variable, in their order.
+pub(crate) fn to_floats(bytes: &AlignedBytes, dtype: DType) -> Vec<f64> {
+    fn widen<T: Float>(elements: &[T]) -> Vec<f64> {
+        elements.iter().map(|x| x.widen()).collect()
+    }
+    match dtype {
+        DType::Float32 => widen(bytes.elements::<f32>()),
+        DType::Float64 => widen(bytes.elements::<f64>()),
+        DType::Float16 => widen(bytes.elements::<f16>()),
+        DType::BFloat16 => widen(bytes.elements::<bf16>()),
+        other => unreachable!("nothing of {other} is planned"),
     }
 }
 

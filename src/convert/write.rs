@@ -18,11 +18,13 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::lift::{identity, lift, lowered_bias};
 use super::plan::{Plan, PlannedTensor};
 use super::record::{self, Record};
-use super::transform::{AlignedBytes, Overflow, cast, transpose};
+use super::transform::{AlignedBytes, Overflow, cast, concat, from_floats, to_floats, transpose};
 use super::{Error, Progress};
-use crate::checkpoint::{Checkpoint, DType};
+use crate::checkpoint::{Checkpoint, DType, Variable};
+use crate::electra::Recipe;
 
 /// Length of the header's length, and the multiple that the header is padded to.
 const WORD: usize = 8;
@@ -104,7 +106,7 @@ pub(crate) fn write_safetensors(
         file.write_all_at(bytes.as_bytes(), *offset)
             .map_err(Error::writing(path))?;
         record::note(&mut record, &tensor.name, tensor.cast.to, bytes.as_bytes());
-        if let ControlFlow::Break(()) = progress.advance(tensor.variable.bytes()) {
+        if let ControlFlow::Break(()) = progress.advance(tensor.source_bytes()) {
             return Err(Error::Interrupted);
         }
     }
@@ -121,27 +123,56 @@ pub(crate) fn write_safetensors(
     Ok(layout.len)
 }
 
-/// Reads one variable and turns it into the bytes of its tensor.
+/// Reads the variables of a tensor and turns them into its bytes.
 pub(crate) fn convert_tensor(
     tensor: &PlannedTensor,
     checkpoint: &Checkpoint,
 ) -> Result<AlignedBytes, Error> {
-    let variable = &tensor.variable;
-    let len = usize::try_from(variable.bytes()).expect("checked when opened");
-    let mut bytes = AlignedBytes::zeroed(len);
-    checkpoint.read(variable, bytes.as_bytes_mut())?;
-
-    let bytes = match (tensor.transpose, variable.shape[..].try_into()) {
-        (true, Ok(shape)) => transpose(&bytes, shape, element_size(variable.dtype)),
-        _ => bytes,
+    let variables = &tensor.variables;
+    let read = |variable| read_bytes(variable, checkpoint);
+    let floats = |at: usize| read_floats(&variables[at], checkpoint);
+    let bytes = match tensor.recipe {
+        Recipe::Copy => read(&variables[0])?,
+        Recipe::Transpose => {
+            let [rows, columns] = tensor.shape[..] else {
+                unreachable!("only matrices are transposed")
+            };
+            let element = element_size(variables[0].dtype);
+            transpose(&read(&variables[0])?, [columns, rows], element)
+        }
+        Recipe::Stack => {
+            let rows = variables.iter().map(read);
+            concat(&rows.collect::<Result<Vec<_>, _>>()?)
+        }
+        Recipe::Identity => from_floats(&identity(tensor.shape[0])),
+        Recipe::Lift => from_floats(&lift(&floats(0)?, &floats(1)?)),
+        Recipe::LoweredBias => {
+            let lift = lift(&floats(2)?, &floats(3)?);
+            from_floats(&lowered_bias(&floats(0)?, &floats(1)?, &lift))
+        }
     };
     cast(bytes, tensor.cast).map_err(|Overflow { index, value }| Error::Overflow {
         tensor: tensor.name.clone(),
-        variable: variable.name.clone(),
+        variable: tensor.variable_names(),
         index,
         value,
         dtype: tensor.cast.to.to_string(),
     })
+}
+
+fn read_bytes(variable: &Variable, checkpoint: &Checkpoint) -> Result<AlignedBytes, Error> {
+    let len = usize::try_from(variable.bytes()).expect("checked when opened");
+    let mut bytes = AlignedBytes::zeroed(len);
+    checkpoint.read(variable, bytes.as_bytes_mut())?;
+    Ok(bytes)
+}
+
+/// All elements of a variable, row-major.
+pub(crate) fn read_floats(variable: &Variable, checkpoint: &Checkpoint) -> Result<Vec<f64>, Error> {
+    Ok(to_floats(
+        &read_bytes(variable, checkpoint)?,
+        variable.dtype,
+    ))
 }
 
 fn element_size(dtype: DType) -> usize {

@@ -34,20 +34,28 @@ pub struct ElectraConfig {
     pub hidden_act: Activation,
     pub hidden_dropout_prob: f64,
     pub hidden_size: usize,
-    /// Names of the labels of a fine-tuned head; transformers counts them.
+    /// Names of the labels of a fine-tuned head.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id2label: Option<BTreeMap<String, String>>,
+    pub id2label: Option<BTreeMap<usize, String>>,
     pub initializer_range: f64,
     pub intermediate_size: usize,
     pub is_decoder: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label2id: Option<BTreeMap<String, usize>>,
     /// The original code fixes it at 1e-12. A float in JSON: transformers 5 checks the type.
     pub layer_norm_eps: f64,
     pub max_position_embeddings: usize,
     pub model_type: String,
     pub num_attention_heads: usize,
     pub num_hidden_layers: usize,
+    /// The length of `id2label`, where that is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_labels: Option<usize>,
     pub pad_token_id: Option<u32>,
     pub position_embedding_type: String,
+    /// What the labels of a whole text are, for transformers' loss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem_type: Option<String>,
     pub summary_activation: Option<String>,
     pub summary_last_dropout: f64,
     pub summary_type: String,
@@ -79,13 +87,16 @@ impl Default for ElectraConfig {
             initializer_range: 0.02,
             intermediate_size: 1024,
             is_decoder: false,
+            label2id: None,
             layer_norm_eps: 1e-12,
             max_position_embeddings: 512,
             model_type: "electra".into(),
             num_attention_heads: 4,
             num_hidden_layers: 12,
+            num_labels: None,
             pad_token_id: Some(0),
             position_embedding_type: "absolute".into(),
+            problem_type: None,
             summary_activation: Some("gelu".into()),
             summary_last_dropout: 0.1,
             summary_type: "first".into(),
@@ -103,7 +114,8 @@ impl Default for ElectraConfig {
 impl ElectraConfig {
     /// Number of labels of a classification head.
     pub fn num_labels(&self) -> usize {
-        self.id2label.as_ref().map_or(DEFAULT_LABELS, BTreeMap::len)
+        let named = self.id2label.as_ref().map(BTreeMap::len);
+        named.or(self.num_labels).unwrap_or(DEFAULT_LABELS)
     }
 
     /// The bytes of config.json, as `save_pretrained` lays them out.
@@ -179,7 +191,18 @@ mod tests {
 
     #[test]
     fn keys_are_sorted_and_floats_stay_floats() {
-        let json = ElectraConfig::default().to_json();
+        let config = ElectraConfig {
+            id2label: Some([(0, "a".into()), (10, "b".into())].into()),
+            label2id: Some([("a".into(), 0)].into()),
+            num_labels: Some(2),
+            problem_type: Some("regression".into()),
+            ..ElectraConfig::default()
+        };
+        let json = config.to_json();
+        assert_eq!(
+            serde_json::from_str::<ElectraConfig>(&json).unwrap(),
+            config
+        );
         let value: serde_json::Map<String, serde_json::Value> =
             serde_json::from_str(&json).unwrap();
         assert!(value.keys().is_sorted());

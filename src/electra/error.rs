@@ -28,6 +28,57 @@ pub enum Error {
         /// The model that can be exported.
         instead: Option<Model>,
     },
+    /// Fine-tuned for several tasks, and nothing that says which.
+    #[error(
+        "this checkpoint was fine-tuned for several tasks ({}): pick one with --task",
+        list(tasks)
+    )]
+    SeveralTasks {
+        /// The tasks.
+        tasks: Vec<String>,
+    },
+    /// Not fine-tuned for this task.
+    #[error(
+        "this checkpoint was not fine-tuned for {task}: it has the head of {}",
+        list(tasks)
+    )]
+    NoSuchTask {
+        /// The task asked for.
+        task: String,
+        /// The tasks that there are.
+        tasks: Vec<String>,
+    },
+    /// A head that no class computes.
+    #[error(
+        "no Hugging Face class computes the head of task {task}: {why}; \
+         the encoder can be exported alone, with --model discriminator"
+    )]
+    NoClassForTask {
+        /// The task.
+        task: String,
+        /// What no class does.
+        why: String,
+    },
+    /// A head that may be one of two kinds.
+    #[error(
+        "the head of task {task} may be one on every token or one on the first, which its shape does \
+         not tell: give --task-kind tagging or --task-kind classification"
+    )]
+    UnknownTaskKind {
+        /// The task.
+        task: String,
+    },
+    /// A head whose tensors cannot be rounded.
+    #[error(
+        "the head of task {task} becomes one of another form, which takes float32: in {dtype} its \
+         logits would be off by hundredths; give --dtype f32"
+    )]
+    NeedsFloat32 {
+        /// The task.
+        task: String,
+        /// The element type asked for.
+        dtype: &'static str,
+    },
     /// Two variables got one name by renaming.
     #[error("--rename gives {first} and {second} the same name, {name}")]
     RenameCollision {
@@ -137,7 +188,7 @@ fn not_electra(encoder: bool, examples: &[String]) -> String {
 
 fn what_instead(model: Option<Model>) -> String {
     model.map_or_else(String::new, |model| {
-        format!("; what can be exported is --model {model}")
+        format!("; what can be exported is --model {}", model.key())
     })
 }
 

@@ -18,6 +18,7 @@ use super::head::Head;
 use super::names::{self, Dim, Part, Scopes, TABLE};
 use super::role::Inventory;
 use super::setup::{Model, follows_head_rule};
+use super::task::TaskKind;
 use crate::checkpoint::MetaGraph;
 
 const HEADS: &str = "num_attention_heads";
@@ -56,6 +57,12 @@ pub struct Stated {
     pub hidden_act: Option<Activation>,
     /// `--config`
     pub config: Option<ConfigFile>,
+    /// `--task`
+    pub task: Option<String>,
+    /// `--task-kind`
+    pub task_kind: Option<TaskKind>,
+    /// `--labels`
+    pub labels: Option<Vec<String>>,
 }
 
 /// A Hugging Face or BERT config.json.

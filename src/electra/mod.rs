@@ -8,6 +8,7 @@
 //! | what is each variable for? | [`role`] |
 //! | how was it trained, which models are there? | [`setup`] |
 //! | what is the configuration, and who says so? | [`infer`], [`claim`], `graph` |
+//! | which class computes a fine-tuned head, and how? | [`task`], [`recipe`] |
 //! | which tensors does each Hugging Face class expect? | [`head`] |
 //! | what does config.json look like? | [`config`] |
 
@@ -19,12 +20,21 @@ pub mod head;
 pub mod infer;
 mod keras;
 pub mod names;
+pub mod recipe;
 pub mod role;
 pub mod setup;
+pub mod task;
 
 pub use config::{Activation, ElectraConfig};
 pub use error::Error;
 pub(crate) use error::list;
 pub use head::Head;
+pub use recipe::Recipe;
 pub use role::{Inventory, Item, Rename, Role};
 pub use setup::{Model, Setup};
+pub use task::{TaskHead, TaskKind};
+
+/// True when the tensor of this name is a transposed kernel.
+pub fn is_transposed(tensor: &str) -> bool {
+    names::is_transposed(tensor) || task::is_transposed(tensor)
+}

@@ -13,38 +13,44 @@ use super::names::{
 };
 use super::role::{Inventory, Role};
 
-/// One of the two models.
+/// What can be exported: one of the two models, or what was made of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Model {
     /// Tells which tokens were replaced; what ELECTRA is for.
     Discriminator,
     /// Fills masked tokens.
     Generator,
+    /// A discriminator with the head of a task.
+    FineTuned,
 }
 
 impl Model {
-    /// Both, in the order in which they are listed.
-    pub const ALL: [Self; 2] = [Self::Discriminator, Self::Generator];
+    /// All, in the order in which they are listed.
+    pub const ALL: [Self; 3] = [Self::Discriminator, Self::Generator, Self::FineTuned];
+    /// The two of pre-training.
+    pub const BOTH: [Self; 2] = [Self::Discriminator, Self::Generator];
 
     /// The name in options, JSON and folder names.
     pub fn key(self) -> &'static str {
         match self {
             Self::Discriminator => "discriminator",
             Self::Generator => "generator",
+            Self::FineTuned => "finetuned",
         }
     }
 
-    fn other(self) -> Self {
+    /// What people call it.
+    pub fn noun(self) -> &'static str {
         match self {
-            Self::Discriminator => Self::Generator,
-            Self::Generator => Self::Discriminator,
+            Self::FineTuned => "fine-tuned model",
+            _ => self.key(),
         }
     }
 }
 
 impl fmt::Display for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.key())
+        f.pad(self.noun())
     }
 }
 
@@ -177,11 +183,10 @@ impl Setup {
 
     /// The class that `model` is written for and its scopes, or why there is none.
     pub fn place(self, model: Model) -> Result<(Head, Scopes), Error> {
-        let other = self.at(model.other()).is_ok().then_some(model.other());
         self.at(model).map_err(|why| Error::NoSuchModel {
             model,
             why,
-            instead: other,
+            instead: self.models().next(),
         })
     }
 
@@ -206,6 +211,9 @@ impl Setup {
         match model {
             Model::Discriminator => self.row().discriminator,
             Model::Generator => self.row().generator,
+            // The head of the task is told by its variables.
+            Model::FineTuned if self == Self::FineTuned => self.row().discriminator,
+            Model::FineTuned => Err("it was not fine-tuned, there is no head of a task in it"),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::checkpoint::layout::cut;
 use crate::checkpoint::{Checkpoint, DType, swap_bytes};
 use crate::convert::record::{self, PieceSum, Sums};
 use crate::convert::{AlignedBytes, Cast, PlannedTensor, convert_tensor, transpose, uncast};
-use crate::electra::names;
+use crate::electra::{Recipe, is_transposed};
 use crate::model::WeightsFile;
 
 /// How many tensors were compared, and how.
@@ -28,6 +28,8 @@ pub struct BitsReport {
     pub rounded: usize,
     /// By value with the checkpoint's data, because it has no checksums of variables (V1).
     pub without_sums: usize,
+    /// By value with what the checkpoint's data give: no single variable is the tensor.
+    pub made: usize,
     /// By CRC-32C with the notes of the conversion in the file itself.
     pub against_record: usize,
     /// Not compared: there is nothing to compare with.
@@ -100,7 +102,7 @@ impl<'a> BitsCheck<'a> {
         };
         let different = |what: String| Failure::Different {
             tensor: name.to_owned(),
-            variable: expected.planned.map(|(p, _)| p.variable.name.clone()),
+            variable: expected.planned.map(|(p, _)| p.variable_names()),
             what,
         };
         let sums = match expected.sums.as_ref().map(|sums| (sums, sums.dtype())) {
@@ -128,12 +130,11 @@ impl<'a> BitsCheck<'a> {
                 }
                 compare_sums(info, bytes, cast, sums, expected.transpose)
             }
-            (None, Some((planned, checkpoint)))
-                if checkpoint.check_present(&planned.variable).is_ok() =>
-            {
+            (None, Some((planned, checkpoint))) if all_present(planned, checkpoint) => {
                 match expected.sums {
                     Some(_) => self.report.rounded += 1,
-                    None => self.report.without_sums += 1,
+                    None if planned.recipe.is_reversible() => self.report.without_sums += 1,
+                    None => self.report.made += 1,
                 }
                 compare_values(info, &bytes, planned, checkpoint)?
             }
@@ -226,10 +227,15 @@ fn stored_crc(part: Cow<'_, [u8]>, piece: &PieceSum, dtype: DType) -> u32 {
     }
 }
 
+fn all_present(planned: &PlannedTensor, checkpoint: &Checkpoint) -> bool {
+    let mut variables = planned.variables.iter();
+    variables.all(|variable| checkpoint.check_present(variable).is_ok())
+}
+
 fn planned_sums<'a>(planned: &'a PlannedTensor, checkpoint: &'a Checkpoint) -> Expected<'a> {
     Expected {
-        sums: Sums::of(&planned.variable),
-        transpose: planned.transpose,
+        sums: planned.sums(),
+        transpose: planned.recipe == Recipe::Transpose,
         planned: Some((planned, checkpoint)),
     }
 }
@@ -246,7 +252,7 @@ fn recorded_sums<'a>(
             sums.into_iter()
                 .map(|(name, sums)| {
                     let expected = Expected {
-                        transpose: !sums.written && names::is_transposed(&name),
+                        transpose: !sums.written && is_transposed(&name),
                         sums: Some(sums),
                         planned: None,
                     };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::task_head::TASK_TOLERANCE;
 use crate::convert::{CONFIG_FILE, WEIGHTS_FILE};
 use crate::electra::Head;
 use crate::electra::head::{DECODER_WEIGHT, WORD_EMBEDDINGS};
@@ -100,6 +101,13 @@ pub enum Failure {
         /// Share of bootstrap samples in which it does.
         confidence: f64,
     },
+    /// A fine-tuned head computes something else than the checkpoint's own.
+    TaskHead {
+        /// The task.
+        task: String,
+        /// The largest absolute deviation.
+        deviation: f64,
+    },
     /// An output is further from its reference than allowed.
     Golden {
         /// Name of the output.
@@ -196,6 +204,11 @@ impl fmt::Display for Failure {
                 "on the text, {better} attention heads do better than the {configured} of \
                  {CONFIG_FILE} ({:.1} % of bootstrap samples): give --num-attention-heads {better}",
                 confidence * 100.0
+            ),
+            Self::TaskHead { task, deviation } => write!(
+                f,
+                "the logits of task {task} are {deviation:.1e} away from those of the checkpoint's \
+                 own head, more than {TASK_TOLERANCE:.1e}"
             ),
             Self::Golden {
                 output,

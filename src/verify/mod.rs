@@ -6,6 +6,7 @@
 //! | bits | is each tensor its variable, transformed back, by the checkpoint's CRC-32C? | `bits` |
 //! | values | are all numbers finite, and is no tensor constant? | `values` |
 //! | forward | does each class compute something finite that padding and order do not change? | `forward` |
+//! | task | does the head of a fine-tuned model compute what the checkpoint's own does? | `task_head` |
 //! | text | does another head count explain text clearly better? (where there is some) | [`text_check`] |
 //! | golden | does it compute what a reference computed? (where there is one) | `golden` |
 //!
@@ -28,6 +29,7 @@ mod failure;
 mod forward;
 mod golden;
 mod structure;
+mod task_head;
 mod values;
 
 pub use bits::BitsReport;
@@ -35,6 +37,7 @@ pub use failure::Failure;
 pub use forward::HeadOutput;
 pub use golden::{Deviation, GoldenReport};
 pub use structure::Structure;
+pub use task_head::TaskReport;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -99,6 +102,8 @@ pub struct Report {
     pub bits: BitsReport,
     /// Tensors whose elements are all the same.
     pub constant: Vec<String>,
+    /// The comparison of a fine-tuned head with the checkpoint's own.
+    pub task: Option<TaskReport>,
     /// The comparison with reference outputs, where there are some.
     pub golden: Option<GoldenReport>,
     /// The measurement on text, where there is some.
@@ -154,10 +159,18 @@ pub fn verify(
     // A model that cannot be loaded, or computes NaN by its weights, has nothing more to tell.
     let runs = failures.iter().all(|failure| !failure.stops_forward());
     let mut outputs = Vec::new();
+    let mut task_report = None;
     let mut golden_report = None;
     let mut text_report = None;
     if runs {
-        outputs = forward::check(&weights, &config, &mut failures)?;
+        // Another class may have a tensor of the same name and another shape; transformers does not
+        // load it either.
+        let loads = structures.iter().filter(|(_, s)| s.mismatched.is_empty());
+        let heads = loads.map(|(head, _)| *head);
+        outputs = forward::check(&weights, &config, heads, &mut failures)?;
+        if let Original::Checkpoint(checkpoint, plan) = original {
+            task_report = task_head::check(&weights, &config, plan, checkpoint, &mut failures)?;
+        }
         golden_report = references
             .golden
             .map(|golden| golden::check(&weights, &config, own, golden, &mut failures))
@@ -183,6 +196,7 @@ pub fn verify(
         heads,
         bits,
         constant,
+        task: task_report,
         golden: golden_report,
         text: text_report,
         failures,

@@ -74,9 +74,9 @@ fn export(folder: &Path) -> Result<(Vec<String>, Vec<Vec<u8>>), electra_convert:
     let mut read = Vec::new();
     for tensor in &plan.tensors {
         let checkpoint = source.checkpoint();
-        checkpoint.check_present(&tensor.variable)?;
-        let mut bytes = vec![0; usize::try_from(tensor.variable.bytes()).unwrap()];
-        checkpoint.read(&tensor.variable, &mut bytes)?;
+        checkpoint.check_present(&tensor.variables[0])?;
+        let mut bytes = vec![0; usize::try_from(tensor.variables[0].bytes()).unwrap()];
+        checkpoint.read(&tensor.variables[0], &mut bytes)?;
         read.push(bytes);
     }
     let names = plan

@@ -4,6 +4,7 @@ mod bundle_writer;
 mod convert;
 mod corrupt;
 mod errors;
+mod finetuned;
 mod inspect;
 mod locate;
 mod model;

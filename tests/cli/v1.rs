@@ -100,8 +100,8 @@ fn export(folder: &Path) -> Result<Vec<Vec<u8>>, electra_convert::Error> {
     plan.tensors
         .iter()
         .map(|tensor| {
-            let mut bytes = vec![0; usize::try_from(tensor.variable.bytes()).unwrap()];
-            source.checkpoint().read(&tensor.variable, &mut bytes)?;
+            let mut bytes = vec![0; usize::try_from(tensor.variables[0].bytes()).unwrap()];
+            source.checkpoint().read(&tensor.variables[0], &mut bytes)?;
             Ok(bytes)
         })
         .collect()

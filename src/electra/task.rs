@@ -1,0 +1,431 @@
+//! The head of a fine-tuned checkpoint: what kind it is, and which Hugging Face class computes the
+//! same.
+//!
+//! The original code puts the head of each task into `task_specific/TASK/`, as unnamed dense layers:
+//!
+//! | kind | head | class |
+//! |---|---|---|
+//! | tagging | `dense` on every token | `ElectraForTokenClassification` |
+//! | classification, regression | `dense` on the first token | `ElectraForSequenceClassification`, by way of [`Recipe::Lift`] |
+//! | span | `dense` (start) and `dense_1` (end) on every token | `ElectraForQuestionAnswering` |
+//! | joint span | the end depends on the start (`qa_hidden`) | none |
+//!
+//! Tagging and classification have the same variables. The name of the task tells them apart where it
+//! is one of Google's, the training graph always: a dense layer on every token is a `Tensordot`.
+//! Sources: `finetune/task_builder.py`, `finetune/*/…_tasks.py` in google-research/electra.
+
+use std::fmt;
+
+use super::Error;
+use super::claim::{Claim, Source, agree};
+use super::config::ElectraConfig;
+use super::head::Head;
+use super::infer::{Inferred, Stated};
+use super::names::ELECTRA_BODY;
+use super::recipe::Recipe;
+use super::role::{Inventory, Item, Role};
+use crate::checkpoint::{MetaGraph, Variable};
+
+/// What a head says something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskKind {
+    /// Each token.
+    Tagging,
+    /// The whole text.
+    Classification,
+    /// Where an answer starts and ends.
+    Span,
+}
+
+/// Google's tasks.
+const TASKS: &[(TaskKind, &[&str])] = &[
+    (TaskKind::Tagging, &["chunk"]),
+    (
+        TaskKind::Classification,
+        &["cola", "mrpc", "mnli", "sst", "rte", "qnli", "qqp", "sts"],
+    ),
+];
+
+/// One tensor of a head: its name, and from which variables it is made. `{T}` is the scope of the
+/// task, `{N}` the last layer.
+type Made = (&'static str, Recipe, &'static [&'static str]);
+
+struct Row {
+    kind: TaskKind,
+    key: &'static str,
+    head: Head,
+    tensors: &'static [Made],
+}
+
+const GAMMA: &str = "{B}/encoder/layer_{N}/output/LayerNorm/gamma";
+const BETA: &str = "{B}/encoder/layer_{N}/output/LayerNorm/beta";
+
+#[rustfmt::skip]
+static TABLE: &[Row] = &[
+    Row {
+        kind: TaskKind::Tagging,
+        key: "tagging",
+        head: Head::TokenClassification,
+        tensors: &[
+            ("classifier.weight", Recipe::Transpose, &["{T}/dense/kernel"]),
+            ("classifier.bias",   Recipe::Copy,      &["{T}/dense/bias"]),
+        ],
+    },
+    Row {
+        kind: TaskKind::Classification,
+        key: "classification",
+        head: Head::SequenceClassification,
+        tensors: &[
+            ("classifier.dense.weight",    Recipe::Identity,    &[]),
+            ("classifier.dense.bias",      Recipe::Lift,        &[GAMMA, BETA]),
+            ("classifier.out_proj.weight", Recipe::Transpose,   &["{T}/dense/kernel"]),
+            ("classifier.out_proj.bias",   Recipe::LoweredBias, &["{T}/dense/bias", "{T}/dense/kernel", GAMMA, BETA]),
+        ],
+    },
+    Row {
+        kind: TaskKind::Span,
+        key: "span",
+        head: Head::QuestionAnswering,
+        tensors: &[
+            ("qa_outputs.weight", Recipe::Stack, &["{T}/dense/kernel", "{T}/dense_1/kernel"]),
+            ("qa_outputs.bias",   Recipe::Stack, &["{T}/dense/bias", "{T}/dense_1/bias"]),
+        ],
+    },
+];
+
+impl TaskKind {
+    /// All kinds that a class exists for.
+    pub const ALL: [Self; 3] = [Self::Tagging, Self::Classification, Self::Span];
+
+    /// The name in options.
+    pub fn key(self) -> &'static str {
+        self.row().key
+    }
+
+    /// The kind whose class this is.
+    pub fn of_head(head: Head) -> Option<Self> {
+        TABLE
+            .iter()
+            .find(|row| row.head == head)
+            .map(|row| row.kind)
+    }
+
+    fn row(self) -> &'static Row {
+        TABLE
+            .iter()
+            .find(|row| row.kind == self)
+            .expect("every kind has a row")
+    }
+}
+
+impl fmt::Display for TaskKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.key())
+    }
+}
+
+/// True when the tensor of this name is a transposed kernel of some head.
+pub fn is_transposed(tensor: &str) -> bool {
+    TABLE
+        .iter()
+        .flat_map(|row| row.tensors)
+        .any(|(name, recipe, _)| *name == tensor && *recipe == Recipe::Transpose)
+}
+
+/// The head of one task.
+#[derive(Clone, Debug)]
+pub struct TaskHead {
+    /// Its name, below `task_specific/`.
+    pub name: String,
+    /// What it says something about.
+    pub kind: TaskKind,
+    /// Number of labels; 1 of a regression.
+    pub labels: usize,
+    /// What the user should know.
+    pub warning: Option<String>,
+}
+
+/// A tensor of a head, to be made from these variables.
+pub(crate) struct HeadTensor<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) recipe: Recipe,
+    pub(crate) variables: Vec<&'a Variable>,
+    pub(crate) shape: Vec<usize>,
+}
+
+impl TaskHead {
+    /// Finds the head of the task that the user names, or of the only one.
+    pub fn find(
+        inventory: &Inventory,
+        graph: Option<&MetaGraph>,
+        stated: &Stated,
+    ) -> Result<Self, Error> {
+        let tasks = inventory.tasks();
+        let name = match (&stated.task, &tasks[..]) {
+            (Some(task), _) if tasks.contains(&task.as_str()) => task.as_str(),
+            (Some(task), _) => {
+                return Err(Error::NoSuchTask {
+                    task: task.clone(),
+                    tasks: tasks.into_iter().map(str::to_owned).collect(),
+                });
+            }
+            (None, [task]) => task,
+            (None, _) => {
+                return Err(Error::SeveralTasks {
+                    tasks: tasks.into_iter().map(str::to_owned).collect(),
+                });
+            }
+        };
+        let layers = Layers::of(inventory, name);
+        let kind = layers.kind(inventory, graph, stated)?;
+        let dense = layers.get("dense/bias").expect("every kind has it");
+        Ok(Self {
+            name: name.to_owned(),
+            kind,
+            labels: dense.variable.elements(),
+            warning: layers.rest(kind),
+        })
+    }
+
+    /// The class that computes the same.
+    pub fn head(&self) -> Head {
+        self.kind.row().head
+    }
+
+    /// The names of the tensors that give the logits: weight and bias.
+    pub fn output_tensors(&self) -> [&'static str; 2] {
+        let [.., (weight, ..), (bias, ..)] = self.kind.row().tensors else {
+            unreachable!("every head ends in a dense layer")
+        };
+        [weight, bias]
+    }
+
+    /// Adds the labels and the kind of problem to a configuration.
+    pub(crate) fn configure(&self, inferred: &mut Inferred, stated: &Stated) -> Result<(), Error> {
+        if self.kind == TaskKind::Span {
+            // Start and end are no labels; the class has two outputs by default.
+            return match &stated.labels {
+                Some(labels) => Err(self.wrong_labels(labels, 0)),
+                None => Ok(()),
+            };
+        }
+        let labels = match &stated.labels {
+            Some(labels) => labels.clone(),
+            None => (0..self.labels).map(|i| format!("LABEL_{i}")).collect(),
+        };
+        let mut distinct = labels.clone();
+        distinct.sort();
+        distinct.dedup();
+        if labels.len() != self.labels || distinct.len() != labels.len() {
+            return Err(self.wrong_labels(&labels, self.labels));
+        }
+        let config = &mut inferred.config;
+        config.label2id = Some(labels.iter().cloned().zip(0..).collect());
+        config.id2label = Some((0..).zip(labels).collect());
+        config.num_labels = Some(self.labels);
+        if self.kind == TaskKind::Classification {
+            let problem = if self.labels == 1 {
+                "regression"
+            } else {
+                "single_label_classification"
+            };
+            config.problem_type = Some(problem.into());
+        }
+        Ok(())
+    }
+
+    fn wrong_labels(&self, labels: &[String], needs: usize) -> Error {
+        Error::Impossible {
+            key: "the list of labels",
+            value: labels.join(","),
+            origin: "--labels".into(),
+            why: format!(
+                "the head of task {} has {needs} of them, all different",
+                self.name
+            ),
+        }
+    }
+
+    /// Every tensor of the head, after checking the shapes of what it is made from.
+    pub(crate) fn tensors<'a>(
+        &self,
+        inventory: &'a Inventory,
+        config: &ElectraConfig,
+    ) -> Result<Vec<HeadTensor<'a>>, Error> {
+        let row = self.kind.row();
+        let outputs = if self.kind == TaskKind::Span {
+            1
+        } else {
+            self.labels
+        };
+        let last = config.num_hidden_layers.saturating_sub(1).to_string();
+        let scope = scope(&self.name);
+        let find = |pattern: &&str| {
+            let name = pattern
+                .replace("{T}", &scope)
+                .replace("{B}", ELECTRA_BODY)
+                .replace("{N}", &last);
+            let item = inventory.get(&name).expect("the kind was told by it");
+            let shape = match name.rsplit_once('/') {
+                Some((_, "kernel")) => vec![config.hidden_size, outputs],
+                Some((_, "bias")) => vec![outputs],
+                _ => vec![config.hidden_size],
+            };
+            if item.variable.shape == shape {
+                return Ok(&item.variable);
+            }
+            Err(Error::WrongKind {
+                variable: name,
+                found: format!("the shape {:?}", item.variable.shape),
+                expected: format!("{shape:?}"),
+            })
+        };
+        let shapes = row.head.tensors(config);
+        row.tensors
+            .iter()
+            .map(|(name, recipe, variables)| {
+                let (_, shape) = shapes
+                    .iter()
+                    .find(|(tensor, _)| tensor == name)
+                    .expect("the class has the tensor");
+                Ok(HeadTensor {
+                    name,
+                    recipe: *recipe,
+                    variables: variables.iter().map(find).collect::<Result<_, _>>()?,
+                    shape: shape.clone(),
+                })
+            })
+            .collect()
+    }
+}
+
+fn scope(task: &str) -> String {
+    format!("task_specific/{task}")
+}
+
+/// The variables of one task.
+struct Layers<'a> {
+    task: &'a str,
+    items: Vec<(&'a str, &'a Item)>,
+}
+
+impl<'a> Layers<'a> {
+    fn of(inventory: &'a Inventory, task: &'a str) -> Self {
+        let scope = scope(task);
+        let items = inventory.items().iter();
+        let below = |item: &'a Item| item.name.strip_prefix(&scope)?.strip_prefix('/');
+        Self {
+            task,
+            items: items
+                .filter(|item| item.role == Role::TaskHead)
+                .filter_map(|item| Some((below(item)?, item)))
+                .collect(),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&'a Item> {
+        let found = self.items.iter().find(|(found, _)| *found == name);
+        found.map(|(_, item)| *item)
+    }
+
+    fn has_dense(&self, layer: &str) -> bool {
+        let parts = ["kernel", "bias"].map(|part| format!("{layer}/{part}"));
+        parts.iter().all(|part| self.get(part).is_some())
+    }
+
+    /// The kind of the head, or why no class computes it.
+    fn kind(
+        &self,
+        inventory: &Inventory,
+        graph: Option<&MetaGraph>,
+        stated: &Stated,
+    ) -> Result<TaskKind, Error> {
+        let none = |why: String| Error::NoClassForTask {
+            task: self.task.to_owned(),
+            why,
+        };
+        let is_joint = self
+            .items
+            .iter()
+            .any(|(name, _)| name.starts_with("qa_hidden/"));
+        if is_joint {
+            return Err(none(
+                "it finds the end of an answer by its start (qa_hidden), which \
+                 ElectraForQuestionAnswering does not"
+                    .into(),
+            ));
+        }
+        if !self.has_dense("dense") {
+            let names: Vec<String> = self.items.iter().map(|(_, i)| i.name.clone()).collect();
+            return Err(none(format!(
+                "it has no layer `dense`, but {}",
+                super::list(&names)
+            )));
+        }
+        if self.has_dense("dense_1") {
+            return Ok(TaskKind::Span);
+        }
+        if self.items.len() > 2 {
+            let names: Vec<String> = self.items.iter().map(|(_, i)| i.name.clone()).collect();
+            return Err(none(format!("it has {}", super::list(&names))));
+        }
+        let mut claims = Vec::new();
+        if let Some(kind) = stated.task_kind {
+            claims.push(Claim::new(kind, Source::Option("--task-kind")));
+        }
+        if let Some(graph) = graph {
+            claims.extend(self.read_graph(graph, inventory)?);
+        }
+        let by_name = TASKS.iter().find(|(_, names)| names.contains(&self.task));
+        let kind = agree("the kind of task", claims)?.map(|claim| claim.value);
+        match kind.or(by_name.map(|(kind, _)| *kind)) {
+            Some(TaskKind::Span) => Err(none("a span head has two layers, it has one".into())),
+            Some(kind) => Ok(kind),
+            None => Err(Error::UnknownTaskKind {
+                task: self.task.to_owned(),
+            }),
+        }
+    }
+
+    /// A dense layer on every token multiplies with `Tensordot`, one on the first token does not.
+    fn read_graph(
+        &self,
+        graph: &MetaGraph,
+        inventory: &Inventory,
+    ) -> Result<Option<Claim<TaskKind>>, Error> {
+        let layer = format!("{}/dense/", scope(self.task));
+        let mut found = None;
+        graph.scan(|node| {
+            let name = inventory.rename(&node.name);
+            let kind = match name.strip_prefix(&layer) {
+                Some(rest) if rest.starts_with("Tensordot") => TaskKind::Tagging,
+                Some("MatMul") => TaskKind::Classification,
+                _ => return Ok(()),
+            };
+            found.get_or_insert_with(|| {
+                let source = Source::Graph {
+                    path: graph.path().to_owned(),
+                    node: node.name.clone(),
+                };
+                Claim::new(kind, source)
+            });
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// A note on the layers beside those that a class has: the classifier of SQuAD 2.0 that tells
+    /// whether there is an answer at all.
+    fn rest(&self, kind: TaskKind) -> Option<String> {
+        let used = |name: &str| name.starts_with("dense/") || name.starts_with("dense_1/");
+        let mut rest = self.items.iter().filter(|(name, _)| !used(name)).peekable();
+        (kind == TaskKind::Span && rest.peek().is_some()).then(|| {
+            format!(
+                "the head of task {} also tells whether there is an answer at all; \
+                 ElectraForQuestionAnswering has no place for that, and it is left out: {}",
+                self.task,
+                super::list(&rest.map(|(_, item)| item.name.clone()).collect::<Vec<_>>())
+            )
+        })
+    }
+}

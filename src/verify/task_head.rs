@@ -1,0 +1,158 @@
+//! Compares the head of a fine-tuned model with the plain computation of the checkpoint's own.
+//!
+//! The encoder runs on pseudo-random sequences, and what it gives goes through both: the class of
+//! transformers with the written tensors, and the original's dense layers, in float64. For a
+//! classification the two are of another form ([`Recipe::Lift`](crate::electra::Recipe::Lift)), and this
+//! is the proof that they compute the same.
+
+use candle_core::{D, Device, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::{Error, Failure};
+use crate::checkpoint::Checkpoint;
+use crate::convert::{Plan, PlannedTensor, read_floats};
+use crate::electra::{ElectraConfig, TaskHead, TaskKind};
+use crate::model::{
+    Batch, ElectraModel, QuestionAnsweringHead, SequenceClassificationHead,
+    TokenClassificationHead, WeightsFile,
+};
+
+/// The largest deviation allowed between two ways to compute the same.
+pub(super) const TASK_TOLERANCE: f64 = 1e-4;
+/// How many sequences, and of how many tokens.
+const SEQUENCES: usize = 32;
+const LENGTH: usize = 24;
+
+/// How far a head's logits are from those of the original.
+#[derive(Clone, Debug)]
+pub struct TaskReport {
+    /// The task.
+    pub task: String,
+    /// The largest absolute deviation.
+    pub deviation: f64,
+    /// The largest one allowed; `None` where weights were rounded, which moves logits as it does.
+    pub tolerance: Option<f64>,
+    /// Number of sequences that it was measured on.
+    pub sequences: usize,
+}
+
+/// One dense layer of the original: kernel `[hidden, outputs]`, bias `[outputs]`.
+struct Dense {
+    kernel: Vec<f64>,
+    bias: Vec<f64>,
+}
+
+/// Measures the deviation; `None` where the model has no task, or the checkpoint no data.
+pub(super) fn check(
+    weights: &WeightsFile,
+    config: &ElectraConfig,
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+    failures: &mut Vec<Failure>,
+) -> std::result::Result<Option<TaskReport>, Error> {
+    let Some(task) = &plan.task else {
+        return Ok(None);
+    };
+    let Some(layers) = read_layers(task, plan, checkpoint)? else {
+        return Ok(None);
+    };
+    let vb = weights.var_builder();
+    let model = ElectraModel::load(vb.clone(), config)?;
+    let hidden = model.forward(&Batch::new(&random_ids(config)?))?;
+    let logits = logits(task.kind, vb, config, &hidden)?;
+    // A classification is on the first token alone.
+    let hidden = match task.kind {
+        TaskKind::Classification => hidden.narrow(1, 0, 1)?,
+        TaskKind::Tagging | TaskKind::Span => hidden,
+    };
+    let width = hidden.dim(D::Minus1)?;
+    let hidden: Vec<f32> = hidden.flatten_all()?.to_vec1()?;
+    let expected = hidden.chunks(width).flat_map(|x| apply(&layers, x));
+    let found: Vec<f32> = logits.flatten_all()?.to_vec1()?;
+    let deviation = std::iter::zip(expected, found)
+        .map(|(expected, found)| (expected - f64::from(found)).abs())
+        // A NaN must not be passed over.
+        .fold(0.0, |worst, x| if x <= worst { worst } else { x });
+    let is_rounded = plan.tensors.iter().any(|tensor| tensor.cast.is_lossy());
+    let tolerance = (!is_rounded).then_some(TASK_TOLERANCE);
+    if deviation.is_nan() || tolerance.is_some_and(|tolerance| deviation > tolerance) {
+        failures.push(Failure::TaskHead {
+            task: task.name.clone(),
+            deviation,
+        });
+    }
+    Ok(Some(TaskReport {
+        task: task.name.clone(),
+        deviation,
+        tolerance,
+        sequences: SEQUENCES,
+    }))
+}
+
+fn read_layers(
+    task: &TaskHead,
+    plan: &Plan,
+    checkpoint: &Checkpoint,
+) -> std::result::Result<Option<Vec<Dense>>, Error> {
+    let find = |name: &str| plan.tensors.iter().find(|tensor| tensor.name == name);
+    let [Some(weight), Some(bias)] = task.output_tensors().map(find) else {
+        return Ok(None);
+    };
+    let is_there = |tensor: &PlannedTensor| {
+        let mut variables = tensor.variables.iter();
+        variables.all(|variable| checkpoint.check_present(variable).is_ok())
+    };
+    if !is_there(weight) || !is_there(bias) {
+        return Ok(None);
+    }
+    // A computed bias is made from the layer's own first.
+    let layers = std::iter::zip(&weight.variables, &bias.variables).map(|(kernel, bias)| {
+        Ok(Dense {
+            kernel: read_floats(kernel, checkpoint)?,
+            bias: read_floats(bias, checkpoint)?,
+        })
+    });
+    layers.collect::<std::result::Result<_, _>>().map(Some)
+}
+
+/// The outputs of all layers for one token.
+fn apply(layers: &[Dense], hidden: &[f32]) -> Vec<f64> {
+    let mut outputs = Vec::new();
+    for Dense { kernel, bias } in layers {
+        let mut sums = bias.clone();
+        for (x, weights) in std::iter::zip(hidden, kernel.chunks(bias.len())) {
+            for (sum, weight) in std::iter::zip(&mut sums, weights) {
+                *sum += f64::from(*x) * weight;
+            }
+        }
+        outputs.extend(sums);
+    }
+    outputs
+}
+
+/// What the class of transformers computes, the outputs last.
+fn logits(
+    kind: TaskKind,
+    vb: VarBuilder<'_>,
+    config: &ElectraConfig,
+    hidden: &Tensor,
+) -> Result<Tensor> {
+    match kind {
+        TaskKind::Tagging => TokenClassificationHead::load(vb, config)?.forward(hidden),
+        TaskKind::Classification => SequenceClassificationHead::load(vb, config)?.forward(hidden),
+        TaskKind::Span => {
+            let span = QuestionAnsweringHead::load(vb, config)?.forward(hidden)?;
+            Tensor::stack(&[span.start, span.end], D::Minus1)
+        }
+    }
+}
+
+fn random_ids(config: &ElectraConfig) -> Result<Tensor> {
+    let length = LENGTH.min(config.max_position_embeddings);
+    let vocabulary = u32::try_from(config.vocab_size).unwrap_or(u32::MAX).max(1);
+    let mut random = fastrand::Rng::with_seed(0);
+    let ids: Vec<u32> = (0..SEQUENCES * length)
+        .map(|_| random.u32(..vocabulary))
+        .collect();
+    Tensor::from_vec(ids, (SEQUENCES, length), &Device::Cpu)
+}
