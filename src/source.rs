@@ -24,7 +24,11 @@ impl Source {
     /// `renames` are applied to the names of variables first.
     pub fn open(path: &Path, step: Option<u64>, renames: &[Rename]) -> Result<Self, Error> {
         let location = checkpoint::locate(path, step)?;
-        let checkpoint = Checkpoint::open(location)?;
+        Self::new(Checkpoint::open(location)?, renames)
+    }
+
+    /// Gives every variable of an open checkpoint its role.
+    pub fn new(checkpoint: Checkpoint, renames: &[Rename]) -> Result<Self, Error> {
         let inventory = Inventory::new(checkpoint.variables(), renames)?;
         let graph = checkpoint.meta_graph()?;
         Ok(Self {

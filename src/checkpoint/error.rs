@@ -168,6 +168,39 @@ pub enum Error {
         /// CRC-32C of the bytes in the file.
         found: u32,
     },
+    /// The official library is not there, or not as it should be.
+    #[cfg(feature = "tensorflow")]
+    #[error(
+        "TensorFlow's library cannot be used: {what}; let TENSORFLOW_DIR name the folder of \
+         libtensorflow.so (scripts/libtensorflow.sh installs it), or go without --reader tensorflow"
+    )]
+    Library {
+        /// What the loader said.
+        what: String,
+    },
+    /// The official library does not reach the checkpoint.
+    #[cfg(feature = "tensorflow")]
+    #[error(
+        "TensorFlow's library does not reach {}, which is {why}: go without --reader tensorflow",
+        path.display()
+    )]
+    OutOfReach {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What keeps it out of reach.
+        why: &'static str,
+    },
+    /// The official library cannot read a variable.
+    #[cfg(feature = "tensorflow")]
+    #[error("TensorFlow cannot read variable {variable} of {}: {what}", path.display())]
+    LibraryRead {
+        /// What it was given to read.
+        path: PathBuf,
+        /// Name of the variable.
+        variable: String,
+        /// What it said.
+        what: String,
+    },
     /// The `.meta` file is not a training graph.
     #[error(
         "{}: {what}; it is optional: move it away to go without it, and give \

@@ -118,6 +118,15 @@ impl Location {
         with_suffix(&self.prefix, &shard)
     }
 
+    /// The tables of a V1 checkpoint as one pattern, as TensorFlow takes them.
+    #[cfg(feature = "tensorflow")]
+    pub(super) fn table_pattern(&self) -> PathBuf {
+        match self.files {
+            Files::Tables(count) => with_suffix(&self.prefix, &format!("-?????-of-{count:05}")),
+            Files::Bundle | Files::Table => self.prefix.clone(),
+        }
+    }
+
     /// Number of tables of a V1 checkpoint, by the names of its files.
     pub(super) fn table_count(&self) -> usize {
         match self.files {

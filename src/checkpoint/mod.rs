@@ -29,6 +29,8 @@ mod slice_key;
 pub mod source;
 pub mod sstable;
 mod state_file;
+#[cfg(feature = "tensorflow")]
+mod tensorflow;
 mod v1;
 mod zip;
 
@@ -234,6 +236,17 @@ trait Reader: fmt::Debug + Send + Sync {
     }
 }
 
+/// What reads the values of variables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadBy {
+    /// This crate.
+    #[default]
+    Native,
+    /// The official library, loaded at run time.
+    #[cfg(feature = "tensorflow")]
+    TensorFlow,
+}
+
 /// An open checkpoint: the list of its variables, and a way to read them.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -244,9 +257,19 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Reads and checks the list of variables; of the files with values only the lengths.
     pub fn open(location: Location) -> Result<Self, Error> {
+        Self::open_by(location, ReadBy::Native)
+    }
+
+    /// As [`open`](Self::open), with a choice of what will read the values.
+    pub fn open_by(location: Location, read_by: ReadBy) -> Result<Self, Error> {
         let reader: Box<dyn Reader> = match location.format() {
             Format::TensorBundle => Box::new(Bundle::open(&location)?),
             Format::V1 => Box::new(Tables::open(&location)?),
+        };
+        let reader = match read_by {
+            ReadBy::Native => reader,
+            #[cfg(feature = "tensorflow")]
+            ReadBy::TensorFlow => Box::new(tensorflow::TensorFlow::open(&location, reader)?),
         };
         Ok(Self { location, reader })
     }

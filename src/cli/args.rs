@@ -70,6 +70,15 @@ pub(crate) struct SourceArgs {
     /// Rename variables first, for forks with other scopes; repeatable, $1 is the first group
     #[arg(long, value_name = "REGEX=REPLACEMENT", value_parser = Rename::parse)]
     pub(crate) rename: Vec<Rename>,
+    /// What reads the values; tensorflow is the official library, if this program was built with it
+    #[arg(long, value_enum, value_name = "READER", default_value = "native")]
+    pub(crate) reader: ReaderArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReaderArg {
+    Native,
+    Tensorflow,
 }
 
 /// What the shapes of variables cannot tell.

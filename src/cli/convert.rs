@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
+use electra_convert::checkpoint::{Checkpoint, ReadBy, locate};
 use electra_convert::convert::{Error as ConvertError, PlannedTensor};
 use electra_convert::electra::TaskKind;
 use electra_convert::electra::infer::{ConfigFile, Stated};
@@ -18,7 +19,7 @@ use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
 use electra_convert::{Error, Export, Plan, PlanOptions, Request, Source, TextRequest, convert};
 use serde_json::json;
 
-use super::args::{Cli, ConvertArgs, ModelArg, SourceArgs, StatedArgs};
+use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
 use super::checks;
 use super::exit::Usage;
 use super::progress::{Bar, Signals};
@@ -99,7 +100,22 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
 /// Opens the checkpoint that the arguments name.
 pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<Source> {
     let path = args.checkpoint.as_deref().expect("clap requires it");
-    let error = match Source::open(path, args.step, &args.rename) {
+    let read_by = match args.reader {
+        ReaderArg::Native => ReadBy::Native,
+        #[cfg(feature = "tensorflow")]
+        ReaderArg::Tensorflow => ReadBy::TensorFlow,
+        #[cfg(not(feature = "tensorflow"))]
+        ReaderArg::Tensorflow => {
+            let what = "--reader tensorflow: this program was built without it; \
+                        build it with cargo install --features tensorflow";
+            return Err(Usage(what.into()).into());
+        }
+    };
+    let opened = locate(path, args.step)
+        .and_then(|location| Checkpoint::open_by(location, read_by))
+        .map_err(Error::from)
+        .and_then(|checkpoint| Source::new(checkpoint, &args.rename));
+    let error = match opened {
         Ok(source) => return Ok(source),
         Err(error) => anyhow::Error::from(error),
     };

@@ -89,6 +89,10 @@ impl Exit {
     fn of_checkpoint(error: &checkpoint::Error) -> Self {
         match error {
             checkpoint::Error::Io { .. } => Self::Failure,
+            #[cfg(feature = "tensorflow")]
+            checkpoint::Error::Library { .. } => Self::Failure,
+            #[cfg(feature = "tensorflow")]
+            checkpoint::Error::OutOfReach { .. } => Self::Usage,
             _ => Self::Checkpoint,
         }
     }

@@ -79,6 +79,13 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
+#[cfg(not(feature = "tensorflow"))]
+fn a_reader_that_was_not_built_in_says_how_to_build_it() {
+    run!["inspect", "--reader", "tensorflow", fixture("fmt_v1")]
+        .fails(2, &["--reader tensorflow", "--features tensorflow"]);
+}
+
+#[test]
 fn a_mistyped_command_is_guessed() {
     run!["inpsect", "x"].fails(3, &["no command inpsect", "did you mean inspect?"]);
     run!["verfiy", "x"].fails(3, &["did you mean verify?"]);

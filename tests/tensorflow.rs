@@ -1,0 +1,191 @@
+//! The official library is the oracle of our reader: both read the same bytes.
+//!
+//! These tests need the library: `eval "$(scripts/libtensorflow.sh)"`, then
+//! `cargo test --features tensorflow --test tensorflow -- --include-ignored`.
+
+#[path = "cli/bundle_writer.rs"]
+#[allow(dead_code, reason = "shared with the other tests")]
+mod bundle_writer;
+#[path = "cli/v1_writer.rs"]
+#[allow(dead_code, reason = "shared with the other tests")]
+mod v1_writer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bundle_writer::{Bundle, Field, SMALL, discriminator, message};
+use electra_convert::Checkpoint;
+use electra_convert::checkpoint::{DType, ReadBy, Variable, locate};
+use v1_writer::Tables;
+
+const NEEDS: &str = "needs libtensorflow.so";
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+fn open(path: &Path, read_by: ReadBy) -> Checkpoint {
+    let location = locate(path, None).unwrap_or_else(|error| panic!("{error}"));
+    Checkpoint::open_by(location, read_by).unwrap_or_else(|error| panic!("{error} ({NEEDS})"))
+}
+
+fn read(checkpoint: &Checkpoint, variable: &Variable) -> Vec<u8> {
+    let mut bytes = vec![0xaa; usize::try_from(variable.bytes()).unwrap()];
+    checkpoint
+        .read(variable, &mut bytes)
+        .unwrap_or_else(|error| panic!("{error}"));
+    bytes
+}
+
+/// Reads every variable twice; returns how many there are, but for strings and the like.
+fn compare(path: &Path) -> usize {
+    let [ours, theirs] = [ReadBy::Native, ReadBy::TensorFlow].map(|by| open(path, by));
+    let mut compared = 0;
+    for variable in ours.variables() {
+        if matches!(variable.dtype, DType::Other(_)) {
+            continue;
+        }
+        assert!(
+            read(&ours, variable) == read(&theirs, variable),
+            "{} of {}",
+            variable.name,
+            path.display()
+        );
+        compared += 1;
+    }
+    compared
+}
+
+#[test]
+#[ignore = "needs libtensorflow.so: scripts/libtensorflow.sh"]
+fn both_readers_read_the_same_bytes_of_every_fixture() {
+    let mut compared = Vec::new();
+    let mut skipped = Vec::new();
+    for entry in fs::read_dir(fixtures()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let path = if name == "fmt_no_state" {
+            path.join("model.ckpt-400")
+        } else {
+            path
+        };
+        let is_checkpoint = locate(&path, None).is_ok_and(|location| {
+            // Of some there is only the index, and the library does not look into archives.
+            location.data_path(0, 1).is_file() || location.data_path(0, 2).is_file()
+        });
+        if is_checkpoint {
+            compared.push((name, compare(&path)));
+        } else {
+            skipped.push(name);
+        }
+    }
+    skipped.sort();
+    assert_eq!(
+        skipped,
+        [
+            "README.md",
+            "facts",
+            "fmt_zip.zip",
+            "text",
+            "tiny_small_like",
+            "tokenizer"
+        ]
+    );
+    assert_eq!(compared.len(), 26, "{compared:?}");
+    assert!(compared.iter().all(|(_, variables)| *variables > 30));
+}
+
+#[test]
+#[ignore = "needs libtensorflow.so: scripts/libtensorflow.sh"]
+fn both_readers_agree_on_what_the_fixtures_do_not_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bundle = discriminator(SMALL);
+    let doubles: Vec<u8> = (0_u32..6)
+        .flat_map(|i| (f64::from(i) / 7.0).to_le_bytes())
+        .collect();
+    bundle.add("doubles", bundle_writer::FLOAT64, &[2, 3], &doubles);
+    let all = bundle.entries.len();
+
+    let v1 = folder.path().join("v1.ckpt");
+    fs::write(&v1, Tables::of(&bundle).bytes()).unwrap();
+    assert_eq!(compare(&v1), all);
+
+    let big = folder.path().join("big");
+    let bundle = big_endian(bundle);
+    bundle.write(&big);
+    let header = message(&[(1, Field::Varint(1)), (2, Field::Varint(1))]);
+    fs::write(
+        big.with_extension("index"),
+        bundle.index_with_header(&header),
+    )
+    .unwrap();
+    assert_eq!(compare(&big), all);
+}
+
+/// The same variables with the bytes of each element turned around.
+fn big_endian(mut bundle: Bundle) -> Bundle {
+    for entry in &mut bundle.entries {
+        let start = usize::try_from(entry.offset).unwrap();
+        let bytes = &mut bundle.data[start..start + usize::try_from(entry.size).unwrap()];
+        let size = if entry.dtype == bundle_writer::FLOAT64 {
+            8
+        } else {
+            4
+        };
+        bytes.chunks_mut(size).for_each(<[u8]>::reverse);
+        entry.crc32c = crc32c::crc32c(bytes);
+    }
+    bundle
+}
+
+fn run(args: &[&str], path: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_electra-convert"));
+    command.args(args).arg(path);
+    command
+}
+
+#[test]
+#[ignore = "needs libtensorflow.so: scripts/libtensorflow.sh"]
+fn what_the_library_says_of_damage_is_passed_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = folder.path().join("m");
+    let mut bundle = discriminator(SMALL);
+    bundle.data[40] ^= 1;
+    bundle.write(&prefix);
+    let args = ["--reader", "tensorflow", "--model", "discriminator"];
+    let output = run(&args, &prefix)
+        .arg(folder.path().join("out"))
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(
+        stderr.contains("TensorFlow cannot read variable electra/"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("Checksum"), "{stderr}");
+
+    let zip = fixtures().join("fmt_zip.zip");
+    let output = run(&["inspect", "--reader", "tensorflow"], &zip)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("in an archive"), "{stderr}");
+}
+
+#[test]
+fn a_missing_library_is_an_error_that_says_how_to_get_it() {
+    let mut command = run(
+        &["inspect", "--reader", "tensorflow"],
+        &fixtures().join("fmt_v1"),
+    );
+    command
+        .env("TENSORFLOW_DIR", "/nowhere")
+        .env_remove("LD_LIBRARY_PATH");
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("scripts/libtensorflow.sh"), "{stderr}");
+}
