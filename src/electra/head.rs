@@ -39,6 +39,9 @@ struct Row {
     own: &'static [(&'static str, &'static [Size])],
 }
 
+/// Start and end of an answer.
+const SPAN_ENDS: usize = 2;
+
 use Size::{Fixed, Hidden, Labels};
 
 #[rustfmt::skip]
@@ -71,8 +74,8 @@ const TABLE: &[Row] = &[
         class: "ElectraForQuestionAnswering",
         part: None,
         own: &[
-            ("qa_outputs.bias", &[Fixed(2)]),
-            ("qa_outputs.weight", &[Fixed(2), Hidden]),
+            ("qa_outputs.bias", &[Labels]),
+            ("qa_outputs.weight", &[Labels, Hidden]),
         ],
     },
     Row {
@@ -121,6 +124,12 @@ impl Head {
     /// True when it predicts tokens, with a decoder that may be tied.
     pub fn has_decoder(self) -> bool {
         self.row().part == Some(Part::GeneratorHead)
+    }
+
+    /// False where transformers loads the class and cannot run it: it gives question answering an
+    /// output for each label, and needs two.
+    pub fn can_run(self, config: &ElectraConfig) -> bool {
+        self != Self::QuestionAnswering || config.num_labels() == SPAN_ENDS
     }
 
     /// Every tensor of the class with its shape, but for a tied decoder.

@@ -7,16 +7,13 @@
 
 use std::time::Instant;
 
-use candle_core::{D, DType, Device, Result, Shape, Tensor};
+use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
-use super::{Error, Failure};
+use super::{Error, Failure, any_head};
 use crate::electra::{ElectraConfig, Head};
-use crate::model::{
-    Attend, Batch, DiscriminatorHead, ElectraModel, LanguageModelHead, MultipleChoiceHead,
-    QuestionAnsweringHead, SequenceClassificationHead, TokenClassificationHead, WeightsFile,
-};
+use crate::model::{Attend, Batch, ElectraModel, WeightsFile};
 
 /// Length of the long sequence, in tokens.
 const LENGTH: usize = 12;
@@ -161,9 +158,6 @@ struct Logits {
     shape: Vec<usize>,
 }
 
-/// Hidden states to logits.
-type Forward = dyn Fn(&Tensor) -> Result<Tensor>;
-
 impl Logits {
     fn compute(
         head: Head,
@@ -172,38 +166,7 @@ impl Logits {
         model: &ElectraModel,
         hidden: &HiddenStates,
     ) -> Result<Self> {
-        let vb = vb.clone();
-        let forward: Box<Forward> = match head {
-            Head::Model => Box::new(|hidden| Ok(hidden.clone())),
-            Head::PreTraining => {
-                let head = DiscriminatorHead::load(vb, config)?;
-                Box::new(move |hidden| head.forward(hidden))
-            }
-            Head::MaskedLm | Head::CausalLm => {
-                let head = LanguageModelHead::load(vb, config, model.word_embeddings())?;
-                Box::new(move |hidden| head.forward(hidden))
-            }
-            Head::TokenClassification => {
-                let head = TokenClassificationHead::load(vb, config)?;
-                Box::new(move |hidden| head.forward(hidden))
-            }
-            Head::SequenceClassification => {
-                let head = SequenceClassificationHead::load(vb, config)?;
-                Box::new(move |hidden| head.forward(hidden))
-            }
-            Head::QuestionAnswering => {
-                let head = QuestionAnsweringHead::load(vb, config)?;
-                Box::new(move |hidden| {
-                    let span = head.forward(hidden)?;
-                    Tensor::stack(&[span.start, span.end], D::Minus1)
-                })
-            }
-            Head::MultipleChoice => {
-                let head = MultipleChoiceHead::load(vb, config)?;
-                // The sequences of a batch are the choices of one question.
-                Box::new(move |hidden| head.forward(hidden, hidden.dim(0)?)?.squeeze(0))
-            }
-        };
+        let forward = any_head::load(head, vb.clone(), config, model)?;
         let both = forward(&hidden.both)?;
         let shape = match head {
             Head::MultipleChoice => vec![1, both.dim(0)?],
@@ -242,10 +205,9 @@ impl Logits {
             }
             magnitude = magnitude.max(largest);
         }
-        let has_sequence = self.both.rank() > 1 && self.both.dim(1)? == batches.length;
         let short = |logits: &Tensor, row: usize| {
             let row = logits.get(row)?;
-            if has_sequence {
+            if any_head::is_per_token(head) {
                 row.narrow(0, 0, batches.short)
             } else {
                 Ok(row)

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `embedding_output` (after the projection), `hidden` | `[batch, sequence, hidden]` |
 //! | `all_layers` | `[layers, batch, sequence, hidden]` |
-//! | `logits` | `[batch, sequence]` of a discriminator (before the sigmoid), `[batch, sequence, vocabulary]` of a generator |
+//! | `logits` | `[batch, sequence]` of a discriminator (before the sigmoid), `[batch, sequence, vocabulary]` of a generator; of other classes what they give, where start and end of an answer are a last axis and the sequences of a batch are the choices of one question |
 //!
 //! Only places where `attention_mask` is 1 are compared.
 
@@ -16,11 +16,10 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::{Error, Failure, Golden};
+use super::forward::deviation;
+use super::{Error, Failure, Golden, any_head};
 use crate::electra::{ElectraConfig, Head};
-use crate::model::{
-    Attend, Batch, DiscriminatorHead, ElectraModel, LanguageModelHead, WeightsFile,
-};
+use crate::model::{Attend, Batch, ElectraModel, WeightsFile};
 
 /// How far one output is from its reference.
 #[derive(Clone, Debug)]
@@ -89,7 +88,11 @@ pub(super) fn check(
                 ours.dims()
             )));
         }
-        let deviation = inputs.masked_deviation(ours, &theirs)?;
+        let deviation = if any_head::is_per_token(own) || !name.ends_with("logits") {
+            inputs.masked_deviation(ours, &theirs)?
+        } else {
+            deviation(ours, &theirs)?
+        };
         report.compared.push(Deviation {
             output: name.clone(),
             deviation,
@@ -221,7 +224,13 @@ fn compute(
         token_type_ids: inputs.token_type_ids.as_ref(),
         attention_mask: inputs.attention_mask.as_ref(),
     };
-    let hidden = model.forward_with(&batch, Attend::Everywhere, true)?;
+    // As transformers does it, whatever the class.
+    let attend = if config.is_decoder {
+        Attend::Backwards
+    } else {
+        Attend::Everywhere
+    };
+    let hidden = model.forward_with(&batch, attend, true)?;
     let all = hidden.all.expect("asked for");
     let (embedded, layers) = all.split_first().expect("the embeddings are there");
     let mut outputs = HashMap::from([
@@ -231,16 +240,9 @@ fn compute(
     if !layers.is_empty() {
         outputs.insert("all_layers", Tensor::stack(layers, 0)?);
     }
-    match own {
-        Head::PreTraining => {
-            let head = DiscriminatorHead::load(vb, config)?;
-            outputs.insert("logits", head.forward(&hidden.last)?);
-        }
-        Head::MaskedLm | Head::CausalLm => {
-            let head = LanguageModelHead::load(vb, config, model.word_embeddings())?;
-            outputs.insert("logits", head.forward(&hidden.last)?);
-        }
-        _ => {}
+    if own != Head::Model {
+        let head = any_head::load(own, vb, config, &model)?;
+        outputs.insert("logits", head(&hidden.last)?);
     }
     Ok(outputs)
 }

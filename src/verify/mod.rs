@@ -24,6 +24,7 @@
 //! Neither can tell a wrong head count or activation in config.json: shapes fit and numbers stay
 //! finite. *golden* can, *text* often can, and so can a `.meta` file beside the checkpoint.
 
+mod any_head;
 mod bits;
 mod failure;
 mod forward;
@@ -167,6 +168,7 @@ pub fn verify(
         // load it either.
         let loads = structures.iter().filter(|(_, s)| s.mismatched.is_empty());
         let heads = loads.map(|(head, _)| *head);
+        let heads = heads.filter(|head| head.can_run(&config));
         outputs = forward::check(&weights, &config, heads, &mut failures)?;
         if let Original::Checkpoint(checkpoint, plan) = original {
             task_report = task_head::check(&weights, &config, plan, checkpoint, &mut failures)?;

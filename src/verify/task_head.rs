@@ -6,16 +6,12 @@
 //! is the proof that they compute the same.
 
 use candle_core::{D, Device, Result, Tensor};
-use candle_nn::VarBuilder;
 
-use super::{Error, Failure};
+use super::{Error, Failure, any_head};
 use crate::checkpoint::Checkpoint;
 use crate::convert::{Plan, PlannedTensor, read_floats};
-use crate::electra::{ElectraConfig, TaskHead, TaskKind};
-use crate::model::{
-    Batch, ElectraModel, QuestionAnsweringHead, SequenceClassificationHead,
-    TokenClassificationHead, WeightsFile,
-};
+use crate::electra::{ElectraConfig, TaskHead};
+use crate::model::{Batch, ElectraModel, WeightsFile};
 
 /// The largest deviation allowed between two ways to compute the same.
 pub(super) const TASK_TOLERANCE: f64 = 1e-4;
@@ -59,11 +55,12 @@ pub(super) fn check(
     let vb = weights.var_builder();
     let model = ElectraModel::load(vb.clone(), config)?;
     let hidden = model.forward(&Batch::new(&random_ids(config)?))?;
-    let logits = logits(task.kind, vb, config, &hidden)?;
+    let logits = any_head::load(task.head(), vb, config, &model)?(&hidden)?;
     // A classification is on the first token alone.
-    let hidden = match task.kind {
-        TaskKind::Classification => hidden.narrow(1, 0, 1)?,
-        TaskKind::Tagging | TaskKind::Span => hidden,
+    let hidden = if any_head::is_per_token(task.head()) {
+        hidden
+    } else {
+        hidden.narrow(1, 0, 1)?
     };
     let width = hidden.dim(D::Minus1)?;
     let hidden: Vec<f32> = hidden.flatten_all()?.to_vec1()?;
@@ -128,23 +125,6 @@ fn apply(layers: &[Dense], hidden: &[f32]) -> Vec<f64> {
         outputs.extend(sums);
     }
     outputs
-}
-
-/// What the class of transformers computes, the outputs last.
-fn logits(
-    kind: TaskKind,
-    vb: VarBuilder<'_>,
-    config: &ElectraConfig,
-    hidden: &Tensor,
-) -> Result<Tensor> {
-    match kind {
-        TaskKind::Tagging => TokenClassificationHead::load(vb, config)?.forward(hidden),
-        TaskKind::Classification => SequenceClassificationHead::load(vb, config)?.forward(hidden),
-        TaskKind::Span => {
-            let span = QuestionAnsweringHead::load(vb, config)?.forward(hidden)?;
-            Tensor::stack(&[span.start, span.end], D::Minus1)
-        }
-    }
 }
 
 fn random_ids(config: &ElectraConfig) -> Result<Tensor> {
