@@ -62,6 +62,7 @@ fn base_verification(bencher: Bencher<'_, '_>) {
         options: PlanOptions::default(),
         force: false,
         verify: false,
+        threads: None,
         text: None,
     };
     let plans = request.plan(&source).unwrap();

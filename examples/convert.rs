@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         options: PlanOptions::default(),
         force: false,
         verify: true,
+        threads: None,
         text: None,
     };
     let plans = request.plan(&source)?;

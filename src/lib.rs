@@ -27,6 +27,7 @@
 //!     options: PlanOptions::default(),
 //!     force: false,
 //!     verify: true,
+//!     threads: None,
 //!     text: None,
 //! };
 //! let plans = request.plan(&source)?;
@@ -55,6 +56,7 @@ pub use electra::{Inventory, Model, Rename, Setup};
 pub use request::{Export, Request, TextRequest};
 pub use source::Source;
 
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -80,7 +82,8 @@ pub fn convert(
     let mut exports = Vec::with_capacity(plans.len());
     for plan in plans {
         let below = |file: &str| request.below_out(plan.model, file);
-        let staged = write(source, &plan, |file| stage.path(&below(file)), progress)?;
+        let path = |file: &str| stage.path(&below(file));
+        let staged = write(source, &plan, path, request.threads, progress)?;
         let report = request
             .verify
             .then(|| prove(source, request, &plan, &stage, progress))
@@ -104,6 +107,7 @@ fn write(
     source: &Source,
     plan: &Plan,
     path: impl Fn(&str) -> PathBuf,
+    threads: Option<NonZeroUsize>,
     progress: &dyn Progress,
 ) -> Result<Vec<(&'static str, u64)>, Error> {
     let mut texts = vec![(CONFIG_FILE, plan.config().to_json())];
@@ -118,7 +122,7 @@ fn write(
     let checkpoint = source.checkpoint();
     let metadata = provenance(plan, checkpoint.location(), source.step()?);
     let weights = path(WEIGHTS_FILE);
-    let len = write_safetensors(plan, checkpoint, &metadata, &weights, progress)?;
+    let len = write_safetensors(plan, checkpoint, &metadata, &weights, threads, progress)?;
     written.push((WEIGHTS_FILE, len));
     Ok(written)
 }
@@ -172,7 +176,13 @@ fn stage_generator(
     options.allow_inexact = true;
     let plan = source.plan(Model::Generator, &options)?;
     let folder = stage.scratch(Model::Generator.key())?;
-    write(source, &plan, |file| folder.join(file), progress)?;
+    write(
+        source,
+        &plan,
+        |file| folder.join(file),
+        request.threads,
+        progress,
+    )?;
     Ok(Some(folder))
 }
 

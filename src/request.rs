@@ -1,5 +1,6 @@
 //! What to export, where to, and what came of it.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use crate::convert::{CONFIG_FILE, Plan, PlanOptions, WEIGHTS_FILE};
@@ -21,6 +22,8 @@ pub struct Request {
     pub force: bool,
     /// Verify what was written before it is published.
     pub verify: bool,
+    /// How many threads convert; by default as many as there are cores.
+    pub threads: Option<NonZeroUsize>,
     /// Measure the models on text as part of verification.
     pub text: Option<TextRequest>,
 }

@@ -86,25 +86,24 @@ impl Bundle {
         }
         self.check_present(graph, 0)?;
         let mut bytes = vec![0; usize::try_from(piece.len).expect("bounded by MAX_LEN")];
-        self.read_bytes(graph, piece, &mut bytes)?;
+        self.bytes(graph, piece)?.read(&mut bytes, 0)?;
         let text = object_graph::string(&bytes, extent(piece).crc32c).map_err(error)?;
         object_graph::name(&mut self.variables, text).map_err(error)
     }
 
-    /// Reads the bytes of a piece as they are in the file.
-    fn read_bytes(&self, variable: &Variable, piece: &Piece, buf: &mut [u8]) -> Result<(), Error> {
+    /// A piece as the bytes in the file.
+    fn bytes<'a>(
+        &'a self,
+        variable: &'a Variable,
+        piece: &'a Piece,
+    ) -> Result<Contiguous<'a>, Error> {
         let (path, file) = self.shard(piece, variable)?;
-        let offset = extent(piece).offset;
-        file.read_exact_at(buf, offset)
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::UnexpectedEof => Error::ShardTruncated {
-                    path: path.to_owned(),
-                    variable: variable.name.clone(),
-                    end: offset + piece.len,
-                    len: file.len(),
-                },
-                _ => Error::reading(path, source),
-            })
+        Ok(Contiguous {
+            path,
+            file,
+            variable,
+            piece,
+        })
     }
 
     fn shard(&self, piece: &Piece, variable: &Variable) -> Result<(&Path, &dyn ReadAt), Error> {
@@ -144,28 +143,67 @@ impl Reader for Bundle {
     }
 
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error> {
-        let piece = &variable.pieces[piece];
-        self.read_bytes(variable, piece, buf)?;
-        let Extent {
-            offset,
-            crc32c,
-            big_endian,
-        } = extent(piece);
-        let found = crc32c::crc32c(buf);
-        if found != crc32c {
-            return Err(Error::Checksum {
-                path: self.shards[&piece.shard].path.clone(),
-                variable: variable.name.clone(),
-                offset,
-                len: piece.len,
-                expected: crc32c,
-                found,
-            });
-        }
-        if let (true, Some(size)) = (big_endian, variable.dtype.size()) {
+        let bytes = self.bytes(variable, &variable.pieces[piece])?;
+        bytes.read(buf, 0)?;
+        bytes.check(crc32c::crc32c(buf))?;
+        if let (true, Some(size)) = (bytes.extent().big_endian, variable.dtype.size()) {
             swap_bytes(buf, size);
         }
         Ok(())
+    }
+
+    fn contiguous<'a>(&'a self, variable: &'a Variable) -> Option<Contiguous<'a>> {
+        let [piece @ Piece { slice: None, .. }] = &variable.pieces[..] else {
+            return None;
+        };
+        let bytes = self.bytes(variable, piece).ok()?;
+        (!bytes.extent().big_endian).then_some(bytes)
+    }
+}
+
+/// A run of bytes in a data file.
+pub(crate) struct Contiguous<'a> {
+    path: &'a Path,
+    file: &'a dyn ReadAt,
+    variable: &'a Variable,
+    piece: &'a Piece,
+}
+
+impl Contiguous<'_> {
+    fn extent(&self) -> Extent {
+        extent(self.piece)
+    }
+
+    /// Fills `buf` from byte `at` of the run on.
+    pub(crate) fn read(&self, buf: &mut [u8], at: u64) -> Result<(), Error> {
+        let offset = self.extent().offset;
+        self.file
+            .read_exact_at(buf, offset + at)
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::UnexpectedEof => Error::ShardTruncated {
+                    path: self.path.to_owned(),
+                    variable: self.variable.name.clone(),
+                    end: offset + self.piece.len,
+                    len: self.file.len(),
+                },
+                _ => Error::reading(self.path, source),
+            })
+    }
+
+    /// Compares the CRC-32C of the whole run with the index's.
+    pub(crate) fn check(&self, found: u32) -> Result<(), Error> {
+        let Extent { offset, crc32c, .. } = self.extent();
+        if found == crc32c {
+            return Ok(());
+        }
+        Err(Error::Checksum {
+            path: self.path.to_owned(),
+            variable: self.variable.name.clone(),
+            offset,
+            len: self.piece.len,
+            expected: crc32c,
+            found,
+        })
     }
 }
 

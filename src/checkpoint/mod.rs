@@ -42,6 +42,7 @@ use std::fmt;
 use std::ops::Range;
 
 use bundle::Bundle;
+pub(crate) use bundle::Contiguous;
 use v1::Tables;
 
 /// Element type of a variable.
@@ -219,6 +220,11 @@ trait Reader: fmt::Debug + Send + Sync {
     /// Reads a piece of a variable into `buf`, which is as long as the piece.
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error>;
 
+    /// The variable as a run of bytes, if it is one.
+    fn contiguous<'a>(&'a self, _variable: &'a Variable) -> Option<Contiguous<'a>> {
+        None
+    }
+
     /// Reads a whole variable.
     fn read(&self, variable: &Variable, buf: &mut [u8]) -> Result<(), Error> {
         for (at, piece) in variable.pieces.iter().enumerate() {
@@ -298,6 +304,12 @@ impl Checkpoint {
     /// Checks that the data file of `variable` is there and long enough, without reading it.
     pub fn check_present(&self, variable: &Variable) -> Result<(), Error> {
         (0..variable.pieces.len()).try_for_each(|piece| self.reader.check_present(variable, piece))
+    }
+
+    /// The variable as a run of bytes that can be read in parts; `None` where it is none: in slices,
+    /// in another byte order, in V1.
+    pub(crate) fn contiguous<'a>(&'a self, variable: &'a Variable) -> Option<Contiguous<'a>> {
+        self.reader.contiguous(variable)
     }
 
     /// Reads all of `variable` into `buf`, little-endian and row-major, and checks the CRC-32C of

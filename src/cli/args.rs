@@ -1,5 +1,6 @@
 //! The command line, as clap reads it. Help, man page and completions come from these types.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -150,6 +151,9 @@ pub(crate) struct ConvertArgs {
     /// Publish without verifying
     #[arg(long)]
     pub(crate) no_verify: bool,
+    /// How many threads convert [default: as many as there are cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
     /// Take this vocabulary, or `none` to go without [default: vocab.txt beside CKPT or above]
     #[arg(long, value_name = "FILE", help_heading = "Tokenizer")]
     pub(crate) vocab: Option<PathBuf>,

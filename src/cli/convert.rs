@@ -70,6 +70,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         options,
         force: args.force,
         verify: !args.no_verify,
+        threads: args.threads,
         text,
     };
 

@@ -7,6 +7,7 @@ mod lift;
 mod plan;
 mod publish;
 pub(crate) mod record;
+mod stream;
 mod transform;
 mod write;
 

@@ -93,6 +93,13 @@ impl PlannedTensor {
         self.variables.iter().map(Variable::bytes).sum()
     }
 
+    /// Rows and columns of a tensor that is a matrix.
+    pub(super) fn matrix(&self) -> [usize; 2] {
+        self.shape[..]
+            .try_into()
+            .expect("only matrices are transposed")
+    }
+
     /// The names of its variables, for people.
     pub fn variable_names(&self) -> String {
         let names: Vec<&str> = self.variables.iter().map(|v| v.name.as_str()).collect();

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::ops::ControlFlow;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 use super::lift::{identity, lift, lowered_bias};
 use super::plan::{Plan, PlannedTensor};
 use super::record::{self, Record};
+use super::stream::{Target, stream};
 use super::transform::{AlignedBytes, Overflow, cast, concat, from_floats, to_floats, transpose};
 use super::{Error, Progress};
 use crate::checkpoint::{Checkpoint, DType, Variable};
@@ -95,21 +96,19 @@ pub(crate) fn write_safetensors(
     checkpoint: &Checkpoint,
     metadata: &BTreeMap<String, String>,
     path: &Path,
+    threads: Option<NonZeroUsize>,
     progress: &dyn Progress,
 ) -> Result<u64, Error> {
     let mut record = record::planned(plan);
     let layout = Layout::new(plan, metadata, &record)?;
     let file = File::create_new(path).map_err(Error::writing(path))?;
     file.set_len(layout.len).map_err(Error::writing(path))?;
-    for (tensor, offset) in &layout.tensors {
-        let bytes = convert_tensor(tensor, checkpoint)?;
-        file.write_all_at(bytes.as_bytes(), *offset)
-            .map_err(Error::writing(path))?;
-        record::note(&mut record, &tensor.name, tensor.cast.to, bytes.as_bytes());
-        if let ControlFlow::Break(()) = progress.advance(tensor.source_bytes()) {
-            return Err(Error::Interrupted);
-        }
-    }
+    let target = Target {
+        file: &file,
+        path,
+        tensors: &layout.tensors,
+    };
+    stream(&target, checkpoint, &mut record, threads, progress)?;
     // Last, since it may hold checksums of what was written.
     let header = Layout::new(plan, metadata, &record)?.header;
     assert_eq!(

@@ -355,6 +355,69 @@ fn two_runs_give_the_same_bytes_wherever_they_run() {
 }
 
 #[test]
+fn any_number_of_threads_gives_the_same_bytes() {
+    let exports = ["1", "2", "7"].map(|threads| {
+        let out = temp();
+        let checkpoint = fixture("trained");
+        run![
+            "--model",
+            "generator",
+            "--threads",
+            threads,
+            checkpoint,
+            out.path()
+        ]
+        .ok();
+        fs::read(out.path().join("model.safetensors")).unwrap()
+    });
+    assert!(exports[0] == exports[1] && exports[1] == exports[2]);
+    run![
+        "--model",
+        "generator",
+        "--threads",
+        "0",
+        fixture("trained"),
+        temp().path()
+    ]
+    .fails(2, &["--threads"]);
+}
+
+#[test]
+fn large_tensors_are_written_in_parts_and_checked_as_a_whole() {
+    use crate::bundle_writer::{SMALL, Sizes, discriminator};
+    // Word embeddings of 18 MB, in parts of 8.
+    let mut bundle = discriminator(Sizes {
+        vocab: 150_001,
+        embedding: 30,
+        ..SMALL
+    });
+    let folder = temp();
+    let (prefix, out) = (folder.path().join("m"), folder.path().join("out"));
+    bundle.write(&prefix);
+    run!["--model", "discriminator", prefix, out].ok();
+    let words = &read_weights(&out)["electra.embeddings.word_embeddings.weight"].bytes;
+    let start = usize::try_from(bundle.entry("electra/embeddings/word_embeddings").offset).unwrap();
+    assert!(words[..] == bundle.data[start..start + words.len()]);
+
+    for at in [0, words.len() / 2, words.len() - 1] {
+        bundle.data[start + at] ^= 4;
+        bundle.write(&prefix);
+        bundle.data[start + at] ^= 4;
+        // The index has the checksum of the sound bytes, and the earlier export stays.
+        run![
+            "--model",
+            "discriminator",
+            "--force",
+            "--no-verify",
+            prefix,
+            out
+        ]
+        .fails(3, &["word_embeddings", "CRC-32C"]);
+        assert!(read_weights(&out)["electra.embeddings.word_embeddings.weight"].bytes == *words);
+    }
+}
+
+#[test]
 fn the_header_is_laid_out_as_the_safetensors_crate_does() {
     let out = temp();
     run!["--model", "discriminator", fixture("trained"), out.path()].ok();
@@ -482,6 +545,7 @@ fn the_library_converts_too() {
         options: PlanOptions::default(),
         force: false,
         verify: true,
+        threads: None,
         text: None,
     };
     let plans = request.plan(&source).unwrap();
