@@ -49,6 +49,7 @@ pub mod verify;
 
 mod request;
 mod source;
+mod threads;
 
 pub use checkpoint::Checkpoint;
 pub use convert::{Plan, PlanOptions, Progress, TargetDtype};

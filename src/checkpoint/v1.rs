@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use prost::Message;
 
@@ -19,6 +19,7 @@ use super::slice_key::slice_key;
 use super::source::ReadAt;
 use super::sstable::{BlockHandle, Table, value_in};
 use super::{DType, Error, Location, Piece, Reader, Variable};
+use crate::threads::lock;
 
 /// The largest block accepted, in bytes: a block holds whole tensors, and protobuf messages, which
 /// they are, end there.
@@ -195,7 +196,7 @@ impl TableFile {
         let Some(handle) = self.table.block_of(key).map_err(damaged)? else {
             return Ok(None);
         };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         let block = match &*last {
             Some((at, block)) if *at == handle => Arc::clone(block),
             _ => {

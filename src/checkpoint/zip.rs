@@ -14,13 +14,14 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::{env, fmt};
 
 use zip::{CompressionMethod, ZipArchive};
 
 use super::Error;
 use super::source::{LocalFile, ReadAt, Storage, check_limit};
+use crate::threads::lock;
 
 /// What follows the name of an archive in the path of a file in it.
 const MARK: u8 = b'!';
@@ -237,12 +238,10 @@ impl Storage for Archive {
     }
 
     fn inflated_bytes(&self) -> Option<u64> {
-        let inflated = self.members.values().filter_map(|member| {
-            let file = member.inflated.lock();
-            file.unwrap_or_else(PoisonError::into_inner)
-                .as_deref()
-                .map(ReadAt::len)
-        });
+        let inflated = self
+            .members
+            .values()
+            .filter_map(|member| lock(&member.inflated).as_deref().map(ReadAt::len));
         Some(inflated.sum())
     }
 
@@ -254,7 +253,7 @@ impl Storage for Archive {
                 member: Arc::clone(member),
             }));
         }
-        let mut zip = self.zip.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zip = lock(&self.zip);
         let data = zip.by_index(member.index).map_err(zip_error)?;
         let start = data.data_start().ok_or(io::ErrorKind::InvalidData)?;
         let end = start.checked_add(member.len);
@@ -273,7 +272,7 @@ impl Storage for Archive {
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let member = self.member(path)?;
         let len = check_limit(member.len, limit)?;
-        let mut zip = self.zip.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zip = lock(&self.zip);
         let data = zip.by_index(member.index).map_err(zip_error)?;
         let mut bytes = Vec::new();
         data.take(member.len.saturating_add(1))
@@ -346,11 +345,7 @@ struct Deflated {
 
 impl Deflated {
     fn inflated(&self) -> io::Result<Arc<LocalFile>> {
-        let mut inflated = self
-            .member
-            .inflated
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut inflated = lock(&self.member.inflated);
         if let Some(file) = &*inflated {
             return Ok(Arc::clone(file));
         }
@@ -380,7 +375,7 @@ impl Deflated {
                 return Err(full(format!("{free} free")));
             }
         }
-        let mut zip = self.zip.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zip = lock(&self.zip);
         let data = zip.by_index(self.member.index).map_err(zip_error)?;
         let mut target = io::BufWriter::with_capacity(CHUNK_LEN, &file);
         let copied = io::copy(&mut data.take(needs.saturating_add(1)), &mut target)

@@ -14,7 +14,8 @@ mod write;
 pub use plan::{LeftOut, Plan, PlanOptions, PlannedTensor, TargetDtype};
 pub(crate) use publish::Stage;
 pub use transform::Cast;
-pub(crate) use transform::{AlignedBytes, transpose, uncast};
+pub(crate) use transform::uncast;
+pub use transform::{AlignedBytes, transpose};
 pub(crate) use write::{convert_tensor, read_floats, write_safetensors};
 
 use std::collections::BTreeMap;

@@ -21,9 +21,7 @@ use std::num::NonZeroUsize;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use super::plan::PlannedTensor;
 use super::record::{self, Record};
@@ -32,6 +30,7 @@ use super::write::convert_tensor;
 use super::{Error, Progress};
 use crate::checkpoint::{Checkpoint, Contiguous};
 use crate::electra::Recipe;
+use crate::threads::{available, each, lock};
 
 /// Bytes read, checked and written at a time: they fit into the second-level cache.
 const STEP: usize = 256 << 10;
@@ -71,47 +70,37 @@ pub(super) fn stream(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let jobs = jobs(target, checkpoint);
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
     let found = Mutex::new(Found::default());
     let record = Mutex::new(record);
-    let work = || {
-        let mut worker = Worker {
-            target,
-            checkpoint,
-            source: AlignedBytes::default(),
-            transposed: AlignedBytes::default(),
+    let worker = || Worker {
+        target,
+        checkpoint,
+        source: AlignedBytes::default(),
+        transposed: AlignedBytes::default(),
+    };
+    let work = |worker: &mut Worker<'_>, job: usize| {
+        let job = &jobs[job];
+        let (tensor, _) = target.tensors[job.tensor];
+        let bytes = match &job.part {
+            Some(part) => part.end - part.start,
+            None => tensor.source_bytes(),
         };
-        while !stop.load(Ordering::Relaxed)
-            && let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
-        {
-            let (tensor, _) = target.tensors[job.tensor];
-            let bytes = job
-                .part
-                .as_ref()
-                .map_or(tensor.source_bytes(), |p| p.end - p.start);
-            let done = worker.run(job, &record).and_then(|part| {
-                if let Some(part) = part {
-                    lock(&found).parts.push(part);
-                }
-                match progress.advance(bytes) {
-                    ControlFlow::Continue(()) => Ok(()),
-                    ControlFlow::Break(()) => Err(Error::Interrupted),
-                }
-            });
-            if let Err(error) = done {
-                stop.store(true, Ordering::Relaxed);
+        let done = worker.run(job, &record).and_then(|part| {
+            lock(&found).parts.extend(part);
+            match progress.advance(bytes) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(()) => Err(Error::Interrupted),
+            }
+        });
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
                 lock(&found).error.get_or_insert(error);
+                ControlFlow::Break(())
             }
         }
     };
-    thread::scope(|scope| {
-        // The calling thread is one of them.
-        for _ in 1..thread_count(target, threads) {
-            scope.spawn(work);
-        }
-        work();
-    });
+    each(jobs.len(), thread_count(target, threads), worker, work);
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = found.error {
         return Err(error);
@@ -129,17 +118,12 @@ pub(super) fn stream(
     Ok(())
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// As many as there are cores, but not so many that their buffers take too much; at least two where
 /// there are two.
 fn thread_count(target: &Target<'_>, asked: Option<NonZeroUsize>) -> usize {
     if let Some(asked) = asked {
         return asked.get();
     }
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let transposed = target
         .tensors
         .iter()
@@ -148,7 +132,7 @@ fn thread_count(target: &Target<'_>, asked: Option<NonZeroUsize>) -> usize {
             _ => tensor.bytes(),
         });
     let largest = transposed.max().unwrap_or(STEP).max(1);
-    cores.min((BUFFERS / largest).max(2))
+    available().min((BUFFERS / largest).max(2))
 }
 
 /// The largest first: what is left at the end is small, so that all threads end together.

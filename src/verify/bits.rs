@@ -48,7 +48,18 @@ pub(super) struct BitsCheck<'a> {
     expected: BTreeMap<String, Expected<'a>>,
     /// False when neither a checkpoint nor notes are there.
     has_original: bool,
-    report: BitsReport,
+}
+
+impl BitsReport {
+    /// Adds what was counted elsewhere.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.against_index += other.against_index;
+        self.rounded += other.rounded;
+        self.without_sums += other.without_sums;
+        self.made += other.made;
+        self.against_record += other.against_record;
+        self.unchecked += other.unchecked;
+    }
 }
 
 impl<'a> BitsCheck<'a> {
@@ -78,16 +89,16 @@ impl<'a> BitsCheck<'a> {
         Self {
             expected,
             has_original,
-            report: BitsReport::default(),
         }
     }
 
-    /// Compares one tensor, whose bytes these are.
+    /// Compares one tensor, whose bytes these are, and counts it.
     pub(super) fn check(
-        &mut self,
+        &self,
         name: &str,
         info: &TensorInfo,
         bytes: AlignedBytes,
+        report: &mut BitsReport,
         failures: &mut Vec<Failure>,
     ) -> Result<(), Error> {
         let Some(expected) = self.expected.get(name) else {
@@ -96,7 +107,7 @@ impl<'a> BitsCheck<'a> {
                     tensor: name.to_owned(),
                 });
             } else {
-                self.report.unchecked += 1;
+                report.unchecked += 1;
             }
             return Ok(());
         };
@@ -125,30 +136,26 @@ impl<'a> BitsCheck<'a> {
         let differences = match (sums, expected.planned) {
             (Some((sums, cast)), planned) => {
                 match planned {
-                    Some(_) => self.report.against_index += 1,
-                    None => self.report.against_record += 1,
+                    Some(_) => report.against_index += 1,
+                    None => report.against_record += 1,
                 }
                 compare_sums(info, bytes, cast, sums, expected.transpose)
             }
             (None, Some((planned, checkpoint))) if all_present(planned, checkpoint) => {
                 match expected.sums {
-                    Some(_) => self.report.rounded += 1,
-                    None if planned.recipe.is_reversible() => self.report.without_sums += 1,
-                    None => self.report.made += 1,
+                    Some(_) => report.rounded += 1,
+                    None if planned.recipe.is_reversible() => report.without_sums += 1,
+                    None => report.made += 1,
                 }
                 compare_values(info, &bytes, planned, checkpoint)?
             }
             (None, _) => {
-                self.report.unchecked += 1;
+                report.unchecked += 1;
                 Vec::new()
             }
         };
         failures.extend(differences.into_iter().map(different));
         Ok(())
-    }
-
-    pub(super) fn report(self) -> BitsReport {
-        self.report
     }
 }
 
@@ -185,7 +192,9 @@ fn compare_sums(
     transposed: bool,
 ) -> Vec<String> {
     let mut shape = info.shape.clone();
-    let bytes = uncast(bytes, cast);
+    let Some(bytes) = uncast(bytes, cast) else {
+        return vec![format!("it holds numbers that are no {}", cast.from)];
+    };
     let bytes = match (transposed, shape[..].try_into()) {
         (true, Ok(matrix)) => {
             shape.reverse();

@@ -40,7 +40,9 @@ pub use golden::{Deviation, GoldenReport};
 pub use structure::Structure;
 pub use task_head::TaskReport;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::checkpoint::Checkpoint;
@@ -49,6 +51,7 @@ use crate::electra::head::{DECODER_WEIGHT, WORD_EMBEDDINGS};
 use crate::electra::{ElectraConfig, Head};
 use crate::model::{LoadError, WeightsFile, read_config};
 use crate::probe::text_check::{self, Text, TextCheck, Verdict};
+use crate::threads::{available, each, lock};
 use bits::BitsCheck;
 
 /// What the written tensors are compared with.
@@ -238,30 +241,68 @@ fn check_text(
     Ok(check)
 }
 
-/// Reads every tensor once, for the checks of its bits and its values.
+/// What the checks of one tensor's bits and values found.
+#[derive(Default)]
+struct TensorChecks {
+    bits: BitsReport,
+    is_constant: bool,
+    failures: Vec<Failure>,
+}
+
+/// Reads every tensor once, for the checks of its bits and its values, on all cores.
 fn check_tensors(
     weights: &WeightsFile,
     original: Original<'_>,
     failures: &mut Vec<Failure>,
 ) -> Result<(BitsReport, Vec<String>), Error> {
-    let mut bits = BitsCheck::new(weights, original, failures);
-    let mut constant = Vec::new();
-    for (name, info) in weights.tensors() {
+    let bits = BitsCheck::new(weights, original, failures);
+    let tensors = weights.tensors();
+    let check = |at: usize| -> Result<TensorChecks, Error> {
+        let (name, info) = &tensors[at];
         let (start, end) = info.data_offsets;
         let mut bytes = convert::AlignedBytes::zeroed(end - start);
         weights.read(info, bytes.as_bytes_mut())?;
+        let mut found = TensorChecks::default();
         match values::check(&bytes, info) {
             values::Values::Ordinary => {}
-            values::Values::Constant => constant.push(name.clone()),
-            values::Values::NotFinite { index, value } => failures.push(Failure::NotFinite {
+            values::Values::Constant => found.is_constant = true,
+            values::Values::NotFinite { index, value } => found.failures.push(Failure::NotFinite {
                 tensor: name.clone(),
                 index,
                 value,
             }),
         }
-        bits.check(&name, info, bytes, failures)?;
+        bits.check(name, info, bytes, &mut found.bits, &mut found.failures)?;
+        Ok(found)
+    };
+    let checked: Vec<Mutex<Option<_>>> = tensors.iter().map(|_| Mutex::default()).collect();
+    each(
+        tensors.len(),
+        available(),
+        || (),
+        |(), at| {
+            let found = check(at);
+            let next = match &found {
+                Ok(_) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            };
+            *lock(&checked[at]) = Some(found);
+            next
+        },
+    );
+    // In the order of the tensors, whoever was first.
+    let mut report = BitsReport::default();
+    let mut constant = Vec::new();
+    for ((name, _), checked) in std::iter::zip(&tensors, checked) {
+        let Some(found) = lock(&checked).take() else {
+            continue;
+        };
+        let found = found?;
+        report.add(&found.bits);
+        constant.extend(found.is_constant.then(|| name.clone()));
+        failures.extend(found.failures);
     }
-    Ok((bits.report(), constant))
+    Ok((report, constant))
 }
 
 /// A decoder in the file must be the word embeddings: transformers 4 ties it whatever it is, 5 keeps

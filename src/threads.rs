@@ -1,0 +1,86 @@
+//! Independent jobs on several threads.
+
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// Number of cores that this process may use.
+pub(crate) fn available() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Does the jobs with the numbers below `count`, in their order, on `threads` threads, the calling one
+/// among them; each thread has a state of its own. When a job breaks, no further one starts.
+pub(crate) fn each<S>(
+    count: usize,
+    threads: usize,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, usize) -> ControlFlow<()> + Sync,
+) {
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let run = || {
+        let mut state = state();
+        while !stop.load(Ordering::Relaxed) {
+            let job = next.fetch_add(1, Ordering::Relaxed);
+            if job >= count {
+                break;
+            }
+            if work(&mut state, job).is_break() {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads.min(count) {
+            scope.spawn(run);
+        }
+        run();
+    });
+}
+
+/// What is behind a lock, whatever became of those who held it.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_is_done_once_until_one_breaks() {
+        for threads in [1, 2, 5] {
+            let done = Mutex::new(vec![0; 40]);
+            each(
+                40,
+                threads,
+                || (),
+                |(), job| {
+                    lock(&done)[job] += 1;
+                    ControlFlow::Continue(())
+                },
+            );
+            assert_eq!(*lock(&done), vec![1; 40]);
+
+            let done = AtomicUsize::new(0);
+            each(
+                1000,
+                threads,
+                || (),
+                |(), job| {
+                    done.fetch_add(1, Ordering::Relaxed);
+                    if job == 10 {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                },
+            );
+            assert!((11..1000).contains(&done.into_inner()));
+        }
+        each(0, 3, || (), |(), _| unreachable!("there is no job"));
+    }
+}
