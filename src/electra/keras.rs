@@ -22,6 +22,14 @@ pub(super) fn rename(items: &mut [Item]) -> bool {
             is_weight.then(|| names::lookup_keras(&item.name))?
         })
         .collect();
+    // Much is called the same in the original code, whose variables may be saved as objects too.
+    if !found
+        .iter()
+        .flatten()
+        .any(|found| found.rule.has_keras_name())
+    {
+        return false;
+    }
     let Some(models) = models(items, &found) else {
         return false;
     };

@@ -218,6 +218,11 @@ impl Rule {
             .replace("{N}", &layer.to_string())
     }
 
+    /// True when Keras calls the variable otherwise than the original code.
+    pub(super) fn has_keras_name(&self) -> bool {
+        self.keras.is_some()
+    }
+
     /// What Keras calls the variable below the name of its model.
     fn keras(&self) -> String {
         match self.keras {
