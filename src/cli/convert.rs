@@ -16,7 +16,9 @@ use electra_convert::convert::{Error as ConvertError, PlannedTensor};
 use electra_convert::electra::TaskKind;
 use electra_convert::electra::infer::{ConfigFile, Stated};
 use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
-use electra_convert::{Error, Export, Plan, PlanOptions, Request, Source, TextRequest, convert};
+use electra_convert::{
+    Error, Export, Model, Plan, PlanOptions, Request, Source, TextRequest, convert,
+};
 use serde_json::json;
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
@@ -228,7 +230,8 @@ fn choose_model(
             (ModelArg::from(model), about)
         })
         .collect();
-    let both = (choices.len() > 1).then(|| (ModelArg::Both, "into a folder for each".to_owned()));
+    let has_both = Model::BOTH.iter().all(|&model| setup.place(model).is_ok());
+    let both = has_both.then(|| (ModelArg::Both, "into a folder for each".to_owned()));
     let choices: Vec<(ModelArg, String)> = choices.into_iter().chain(both).collect();
 
     let may_ask = io::stdin().is_terminal() && io::stderr().is_terminal();

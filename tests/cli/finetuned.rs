@@ -409,6 +409,13 @@ fn odd_heads_are_told_apart() {
 }
 
 #[test]
+fn without_a_model_the_choice_is_between_encoder_and_task() {
+    let run = run![fixture("ft_sst"), temp().path()]
+        .fails(2, &["--model discriminator", "--model finetuned"]);
+    assert!(!run.stderr.contains("both"), "{}", run.stderr);
+}
+
+#[test]
 fn a_plan_names_every_variable_of_a_head() {
     let source = Source::open(&fixture("ft_sst"), None, &[]).unwrap();
     let plan = source
