@@ -74,9 +74,8 @@ pub fn convert(
     plans: Vec<Plan>,
     progress: &dyn Progress,
 ) -> Result<Vec<Export>, Error> {
-    let tensors = plans.iter().flat_map(|plan| &plan.tensors);
-    for variable in tensors.flat_map(|tensor| &tensor.variables) {
-        source.checkpoint().check_present(variable)?;
+    for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
+        tensor.check_present(source.checkpoint())?;
     }
     let stage = Stage::new(&request.out, request.files(&plans), request.force)?;
 

@@ -97,21 +97,16 @@ impl Bundle {
         variable: &'a Variable,
         piece: &'a Piece,
     ) -> Result<Contiguous<'a>, Error> {
-        let (path, file) = self.shard(piece, variable)?;
-        Ok(Contiguous {
-            path,
-            file,
-            variable,
-            piece,
-        })
-    }
-
-    fn shard(&self, piece: &Piece, variable: &Variable) -> Result<(&Path, &dyn ReadAt), Error> {
-        let shard = &self.shards[&piece.shard];
-        match &shard.file {
-            Some(file) => Ok((&shard.path, file.as_ref())),
+        let Shard { path, file } = &self.shards[&piece.shard];
+        match file {
+            Some(file) => Ok(Contiguous {
+                path,
+                file: file.as_ref(),
+                variable,
+                piece,
+            }),
             None => Err(Error::ShardMissing {
-                path: shard.path.clone(),
+                path: path.clone(),
                 variable: variable.name.clone(),
             }),
         }
@@ -128,16 +123,9 @@ impl Reader for Bundle {
     }
 
     fn check_present(&self, variable: &Variable, piece: usize) -> Result<(), Error> {
-        let piece = &variable.pieces[piece];
-        let (path, file) = self.shard(piece, variable)?;
-        let end = extent(piece).offset + piece.len;
-        if end > file.len() {
-            return Err(Error::ShardTruncated {
-                path: path.to_owned(),
-                variable: variable.name.clone(),
-                end,
-                len: file.len(),
-            });
+        let bytes = self.bytes(variable, &variable.pieces[piece])?;
+        if bytes.end() > bytes.file.len() {
+            return Err(bytes.truncated());
         }
         Ok(())
     }
@@ -174,18 +162,27 @@ impl Contiguous<'_> {
         extent(self.piece)
     }
 
+    /// Where it ends in the file; the index was checked for sums that overflow.
+    fn end(&self) -> u64 {
+        self.extent().offset + self.piece.len
+    }
+
+    fn truncated(&self) -> Error {
+        Error::ShardTruncated {
+            path: self.path.to_owned(),
+            variable: self.variable.name.clone(),
+            end: self.end(),
+            len: self.file.len(),
+        }
+    }
+
     /// Fills `buf` from byte `at` of the run on.
     pub(crate) fn read(&self, buf: &mut [u8], at: u64) -> Result<(), Error> {
         let offset = self.extent().offset;
         self.file
             .read_exact_at(buf, offset + at)
             .map_err(|source| match source.kind() {
-                io::ErrorKind::UnexpectedEof => Error::ShardTruncated {
-                    path: self.path.to_owned(),
-                    variable: self.variable.name.clone(),
-                    end: offset + self.piece.len,
-                    len: self.file.len(),
-                },
+                io::ErrorKind::UnexpectedEof => self.truncated(),
                 _ => Error::reading(self.path, source),
             })
     }

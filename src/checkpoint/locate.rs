@@ -163,7 +163,8 @@ impl Finder {
             return self.below(path, step);
         }
         if path.file_name() == Some(OsStr::new(STATE_FILE)) && self.storage.is_file(path) {
-            return self.in_folder(parent(path), step);
+            let folder = parent(path);
+            return self.in_folder(folder, self.all_in(folder)?, step);
         }
         let prefix = strip_suffix(path);
         let exact = Location::at(&self.storage, &prefix);
@@ -186,27 +187,31 @@ impl Finder {
                 inhabited.push((folder, found));
             }
         }
-        match &inhabited[..] {
-            [] => self.in_folder(folder, step),
-            [(folder, _)] => self.in_folder(folder, step),
-            _ => {
-                let found = inhabited.into_iter().flat_map(|(_, found)| found);
-                let is_meant = |at: &Location| step.is_none_or(|_| at.step_in_name() == step);
-                let mut found: Vec<Location> = found.filter(is_meant).collect();
-                match found.len() {
-                    0 => Err(self.no_step(folder, step.unwrap_or_default(), folder)),
-                    1 => Ok(found.remove(0)),
-                    _ => Err(Error::Ambiguous {
-                        path: folder.to_owned(),
-                        names: listed(&found, |at| at.prefix.display().to_string()),
-                    }),
-                }
-            }
+        if inhabited.len() < 2 {
+            let only = inhabited.pop();
+            let (folder, found) = only.unwrap_or_else(|| (folder.to_owned(), Vec::new()));
+            return self.in_folder(&folder, found, step);
+        }
+        let found = inhabited.into_iter().flat_map(|(_, found)| found);
+        let is_meant = |at: &Location| step.is_none_or(|_| at.step_in_name() == step);
+        let mut found: Vec<Location> = found.filter(is_meant).collect();
+        match found.len() {
+            0 => Err(self.no_step(folder, step.unwrap_or_default(), folder)),
+            1 => Ok(found.remove(0)),
+            _ => Err(Error::Ambiguous {
+                path: folder.to_owned(),
+                names: listed(&found, |at| at.prefix.display().to_string()),
+            }),
         }
     }
 
-    fn in_folder(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
-        let mut found = self.all_in(folder)?;
+    /// Picks one of the checkpoints that were found in a folder.
+    fn in_folder(
+        &self,
+        folder: &Path,
+        mut found: Vec<Location>,
+        step: Option<u64>,
+    ) -> Result<Location, Error> {
         let ambiguous = |found: &[Location]| Error::Ambiguous {
             path: folder.to_owned(),
             names: listed(found, Location::name),

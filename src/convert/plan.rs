@@ -12,7 +12,7 @@ use safetensors::Dtype;
 use super::Error;
 use super::record::Sums;
 use super::transform::{Cast, torch_name};
-use crate::checkpoint::{MetaGraph, Variable};
+use crate::checkpoint::{Checkpoint, MetaGraph, Variable};
 use crate::electra::claim::{Claim, Source as ValueSource, agree};
 use crate::electra::config::Activation;
 use crate::electra::infer::{Inferred, Stated, infer};
@@ -98,6 +98,15 @@ impl PlannedTensor {
         self.shape[..]
             .try_into()
             .expect("only matrices are transposed")
+    }
+
+    /// Checks that its variables are there, without reading them.
+    pub(crate) fn check_present(
+        &self,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), crate::checkpoint::Error> {
+        let mut variables = self.variables.iter();
+        variables.try_for_each(|variable| checkpoint.check_present(variable))
     }
 
     /// The names of its variables, for people.
@@ -235,7 +244,7 @@ impl Plan {
     }
 }
 
-/// Every tensor that the architecture needs, by name. All missing variables are in one error.
+/// Every tensor that the architecture needs. All missing variables are in one error.
 fn planned(
     config: &ElectraConfig,
     (head, scopes): (Head, Scopes),

@@ -133,9 +133,7 @@ pub(crate) fn convert_tensor(
     let bytes = match tensor.recipe {
         Recipe::Copy => read(&variables[0])?,
         Recipe::Transpose => {
-            let [rows, columns] = tensor.shape[..] else {
-                unreachable!("only matrices are transposed")
-            };
+            let [rows, columns] = tensor.matrix();
             let element = element_size(variables[0].dtype);
             transpose(&read(&variables[0])?, [columns, rows], element)
         }

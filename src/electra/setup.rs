@@ -8,9 +8,7 @@ use std::fmt;
 
 use super::Error;
 use super::head::Head;
-use super::names::{
-    ELECTRA_BODY, ELECTRA_EMBEDDINGS, GENERATOR_BODY, GENERATOR_EMBEDDINGS, Scopes,
-};
+use super::names::{ELECTRA, GENERATOR, Scopes};
 use super::role::{Inventory, Role};
 
 /// What can be exported: one of the two models, or what was made of one.
@@ -84,13 +82,13 @@ struct Row {
     generator: Place,
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "a place of the table is a result")]
-const fn at(head: Head, embeddings: &'static str, body: &'static str) -> Place {
-    Ok((head, Scopes { embeddings, body }))
-}
-
-const DISCRIMINATOR: Place = at(Head::PreTraining, ELECTRA_EMBEDDINGS, ELECTRA_BODY);
-const SHARED_ENCODER: Place = at(Head::MaskedLm, ELECTRA_EMBEDDINGS, ELECTRA_BODY);
+const DISCRIMINATOR: Place = Ok((Head::PreTraining, ELECTRA));
+const SHARED_ENCODER: Place = Ok((Head::MaskedLm, ELECTRA));
+/// A generator with an encoder of its own over the discriminator's embeddings.
+const SHARED_EMBEDDINGS: Scopes = Scopes {
+    embeddings: ELECTRA.embeddings,
+    ..GENERATOR
+};
 
 const TABLE: &[Row] = &[
     Row {
@@ -98,14 +96,14 @@ const TABLE: &[Row] = &[
         key: "default",
         description: "ELECTRA; the generator shares the discriminator's embeddings",
         discriminator: DISCRIMINATOR,
-        generator: at(Head::MaskedLm, ELECTRA_EMBEDDINGS, GENERATOR_BODY),
+        generator: Ok((Head::MaskedLm, SHARED_EMBEDDINGS)),
     },
     Row {
         setup: Setup::UntiedEmbeddings,
         key: "untied_generator_embeddings",
         description: "ELECTRA; the generator has embeddings of its own",
         discriminator: DISCRIMINATOR,
-        generator: at(Head::MaskedLm, GENERATOR_EMBEDDINGS, GENERATOR_BODY),
+        generator: Ok((Head::MaskedLm, GENERATOR)),
     },
     Row {
         setup: Setup::Tied,
@@ -142,7 +140,7 @@ const TABLE: &[Row] = &[
         setup: Setup::FineTuned,
         key: "fine_tuned",
         description: "fine-tuned for a task, without its pre-training heads",
-        discriminator: at(Head::Model, ELECTRA_EMBEDDINGS, ELECTRA_BODY),
+        discriminator: Ok((Head::Model, ELECTRA)),
         generator: Err("it was fine-tuned for a task, which does not keep the generator"),
     },
 ];
@@ -229,5 +227,5 @@ impl Setup {
 /// encoder of its own (`pretrain_helpers.get_generator_config`), and where `--num-attention-heads`
 /// does not reach when both models are exported.
 pub fn follows_head_rule(model: Model, scopes: Scopes) -> bool {
-    model == Model::Generator && scopes.body == GENERATOR_BODY
+    model == Model::Generator && scopes.body == GENERATOR.body
 }

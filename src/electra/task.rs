@@ -21,7 +21,7 @@ use super::claim::{Claim, Source, agree};
 use super::config::ElectraConfig;
 use super::head::Head;
 use super::infer::{Inferred, Stated};
-use super::names::ELECTRA_BODY;
+use super::names::ELECTRA;
 use super::recipe::Recipe;
 use super::role::{Inventory, Item, Role};
 use crate::checkpoint::{MetaGraph, Variable};
@@ -263,7 +263,7 @@ impl TaskHead {
         let find = |pattern: &&str| {
             let name = pattern
                 .replace("{T}", &scope)
-                .replace("{B}", ELECTRA_BODY)
+                .replace("{B}", ELECTRA.body)
                 .replace("{N}", &last);
             let item = inventory.get(&name).expect("the kind was told by it");
             let shape = match name.rsplit_once('/') {
@@ -328,6 +328,12 @@ impl<'a> Layers<'a> {
         found.map(|(_, item)| *item)
     }
 
+    /// The names of all of them, for people.
+    fn all(&self) -> String {
+        let names: Vec<String> = self.items.iter().map(|(_, i)| i.name.clone()).collect();
+        super::list(&names)
+    }
+
     fn has_dense(&self, layer: &str) -> bool {
         let parts = ["kernel", "bias"].map(|part| format!("{layer}/{part}"));
         parts.iter().all(|part| self.get(part).is_some())
@@ -356,18 +362,13 @@ impl<'a> Layers<'a> {
             ));
         }
         if !self.has_dense("dense") {
-            let names: Vec<String> = self.items.iter().map(|(_, i)| i.name.clone()).collect();
-            return Err(none(format!(
-                "it has no layer `dense`, but {}",
-                super::list(&names)
-            )));
+            return Err(none(format!("it has no layer `dense`, but {}", self.all())));
         }
         if self.has_dense("dense_1") {
             return Ok(TaskKind::Span);
         }
         if self.items.len() > 2 {
-            let names: Vec<String> = self.items.iter().map(|(_, i)| i.name.clone()).collect();
-            return Err(none(format!("it has {}", super::list(&names))));
+            return Err(none(format!("it has {}", self.all())));
         }
         let mut claims = Vec::new();
         if let Some(kind) = stated.task_kind {

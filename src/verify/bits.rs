@@ -141,7 +141,7 @@ impl<'a> BitsCheck<'a> {
                 }
                 compare_sums(info, bytes, cast, sums, expected.transpose)
             }
-            (None, Some((planned, checkpoint))) if all_present(planned, checkpoint) => {
+            (None, Some((planned, checkpoint))) if planned.check_present(checkpoint).is_ok() => {
                 match expected.sums {
                     Some(_) => report.rounded += 1,
                     None if planned.recipe.is_reversible() => report.without_sums += 1,
@@ -234,11 +234,6 @@ fn stored_crc(part: Cow<'_, [u8]>, piece: &PieceSum, dtype: DType) -> u32 {
         }
         _ => crc32c::crc32c(&part),
     }
-}
-
-fn all_present(planned: &PlannedTensor, checkpoint: &Checkpoint) -> bool {
-    let mut variables = planned.variables.iter();
-    variables.all(|variable| checkpoint.check_present(variable).is_ok())
 }
 
 fn planned_sums<'a>(planned: &'a PlannedTensor, checkpoint: &'a Checkpoint) -> Expected<'a> {

@@ -95,11 +95,8 @@ fn read_layers(
     let [Some(weight), Some(bias)] = task.output_tensors().map(find) else {
         return Ok(None);
     };
-    let is_there = |tensor: &PlannedTensor| {
-        let mut variables = tensor.variables.iter();
-        variables.all(|variable| checkpoint.check_present(variable).is_ok())
-    };
-    if !is_there(weight) || !is_there(bias) {
+    let is_missing = |tensor: &PlannedTensor| tensor.check_present(checkpoint).is_err();
+    if is_missing(weight) || is_missing(bias) {
         return Ok(None);
     }
     // A computed bias is made from the layer's own first.
