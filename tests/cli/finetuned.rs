@@ -11,7 +11,9 @@ use electra_convert::{Model, PlanOptions, Source};
 use tempfile::TempDir;
 
 use crate::bundle_writer::{Bundle, Field, SMALL, discriminator, message};
-use crate::support::{Run, fixture, raw_variable, read_json, read_weights, run, temp, transposed};
+use crate::support::{
+    Run, assert_close, fixture, raw_variable, read_json, read_weights, run, temp, transposed,
+};
 
 fn exported(name: &str, model: &str) -> TempDir {
     let out = temp();
@@ -93,13 +95,6 @@ fn dense(hidden: &Tensor, fixture_name: &str, layer: &str) -> Tensor {
         .unwrap()
 }
 
-fn assert_within(a: &Tensor, b: &Tensor, tolerance: f32) {
-    assert_eq!(a.dims(), b.dims());
-    let difference = (a - b).unwrap().abs().unwrap().flatten_all().unwrap();
-    let largest: f32 = difference.max(0).unwrap().to_scalar().unwrap();
-    assert!(largest <= tolerance, "{largest:e}");
-}
-
 #[test]
 fn logits_are_those_of_the_original_head() {
     let ids: Vec<u32> = (0..160_u32).map(|i| (i * i * 31 + i * 7) % 1200).collect();
@@ -120,12 +115,12 @@ fn logits_are_those_of_the_original_head() {
     let model = ElectraForSequenceClassification::load(vb, &config).unwrap();
     let first = hidden.i((.., 0)).unwrap();
     let expected = dense(&first, "ft_sst", "task_specific/sst/dense");
-    assert_within(&model.forward(&batch).unwrap(), &expected, 1e-4);
+    assert_close(&model.forward(&batch).unwrap(), &expected, 1e-4);
 
     let (config, vb, hidden) = load(&exported("ft_chunk", "finetuned"));
     let model = ElectraForTokenClassification::load(vb, &config).unwrap();
     let expected = dense(&hidden, "ft_chunk", "task_specific/chunk/dense");
-    assert_within(&model.forward(&batch).unwrap(), &expected, 1e-5);
+    assert_close(&model.forward(&batch).unwrap(), &expected, 1e-5);
 
     let (config, vb, hidden) = load(&exported("ft_squad_plain", "finetuned"));
     let model = ElectraForQuestionAnswering::load(vb, &config).unwrap();
@@ -133,7 +128,7 @@ fn logits_are_those_of_the_original_head() {
     for (found, layer) in [(span.start, "dense"), (span.end, "dense_1")] {
         let layer = format!("task_specific/squadv1/{layer}");
         let expected = dense(&hidden, "ft_squad_plain", &layer).squeeze(2).unwrap();
-        assert_within(&found, &expected, 1e-5);
+        assert_close(&found, &expected, 1e-5);
     }
 }
 

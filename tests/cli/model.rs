@@ -11,7 +11,7 @@ use electra_convert::model::{
 };
 use tempfile::TempDir;
 
-use crate::support::{fixture, run, temp};
+use crate::support::{assert_close, fixture, run, temp};
 
 fn exported(model: &str, options: &[&str]) -> (TempDir, ElectraConfig, WeightsFile) {
     let out = temp();
@@ -26,14 +26,6 @@ fn exported(model: &str, options: &[&str]) -> (TempDir, ElectraConfig, WeightsFi
 fn ids(rows: &[&[u32]]) -> Tensor {
     let rows: Vec<Vec<u32>> = rows.iter().map(|row| row.to_vec()).collect();
     Tensor::new(rows, &Device::Cpu).unwrap()
-}
-
-#[track_caller]
-fn assert_close(a: &Tensor, b: &Tensor, tolerance: f32) {
-    assert_eq!(a.dims(), b.dims());
-    let difference = (a - b).unwrap().abs().unwrap().flatten_all().unwrap();
-    let largest: f32 = difference.max(0).unwrap().to_scalar().unwrap();
-    assert!(largest <= tolerance, "{largest}");
 }
 
 #[test]

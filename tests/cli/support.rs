@@ -182,3 +182,12 @@ pub(crate) fn listing(folder: &Path) -> Vec<String> {
     names.sort();
     names
 }
+
+/// Checks that no two elements are further apart than `tolerance`.
+#[track_caller]
+pub(crate) fn assert_close(a: &candle_core::Tensor, b: &candle_core::Tensor, tolerance: f32) {
+    assert_eq!(a.dims(), b.dims());
+    let difference = (a - b).unwrap().abs().unwrap().flatten_all().unwrap();
+    let largest: f32 = difference.max(0).unwrap().to_scalar().unwrap();
+    assert!(largest <= tolerance, "{largest:e}");
+}
