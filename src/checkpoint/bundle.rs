@@ -162,9 +162,14 @@ impl Contiguous<'_> {
         extent(self.piece)
     }
 
+    /// Where it begins in the file.
+    pub(crate) fn offset(&self) -> u64 {
+        self.extent().offset
+    }
+
     /// Where it ends in the file; the index was checked for sums that overflow.
     fn end(&self) -> u64 {
-        self.extent().offset + self.piece.len
+        self.offset() + self.piece.len
     }
 
     fn truncated(&self) -> Error {
@@ -178,9 +183,8 @@ impl Contiguous<'_> {
 
     /// Fills `buf` from byte `at` of the run on.
     pub(crate) fn read(&self, buf: &mut [u8], at: u64) -> Result<(), Error> {
-        let offset = self.extent().offset;
         self.file
-            .read_exact_at(buf, offset + at)
+            .read_exact_at(buf, self.offset() + at)
             .map_err(|source| match source.kind() {
                 io::ErrorKind::UnexpectedEof => self.truncated(),
                 _ => Error::reading(self.path, source),

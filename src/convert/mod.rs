@@ -3,6 +3,7 @@
 //! A [`Plan`] says what will be done (`plan`), `write` streams the tensors through `transform` into a
 //! staging folder, `publish` moves the result to its place. [`crate::convert()`] runs them in turn.
 
+mod buffer;
 mod lift;
 mod plan;
 mod publish;
@@ -11,11 +12,11 @@ mod stream;
 mod transform;
 mod write;
 
+pub use buffer::AlignedBytes;
 pub use plan::{LeftOut, Plan, PlanOptions, PlannedTensor, TargetDtype};
 pub(crate) use publish::Stage;
-pub use transform::Cast;
 pub(crate) use transform::uncast;
-pub use transform::{AlignedBytes, transpose};
+pub use transform::{Cast, transpose};
 pub(crate) use write::{convert_tensor, read_floats, write_safetensors};
 
 use std::collections::BTreeMap;

@@ -7,14 +7,28 @@
 //! [`convert_tensor`].
 //!
 //! Bytes are read in steps that stay in the cache until their checksum is taken and they are
-//! transposed or written. Each thread has two buffers, which it keeps.
+//! transposed or written. Each thread has two buffers, which it keeps; what they are made of matters
+//! as much as anything here (`buffer`).
 //!
-//! What was tried, on ELECTRA-Large in memory, two cores, where `cp` of the same bytes takes 0.55 s: one
-//! tensor after the other, 3.3 s; two threads that read a kernel, then transpose it in bands of 256 KiB
-//! and write each, 0.85 s; in bands of 1 MiB, 0.76 s; tensors in the order of the file instead of the
-//! largest first, 0.9 s; transposed while it is hot and written as a whole, 0.7 s. What is left is the
-//! kernel's copying (half of the time), transposing (a quarter) and waiting for the lock of the file,
-//! which lets one thread write at a time.
+//! What was tried, on ELECTRA-Large in memory (`scripts/bench.sh`), two cores of an AMD EPYC, where `cp`
+//! of the same bytes takes 0.54 s:
+//!
+//! | | s |
+//! |---|---|
+//! | one tensor after the other | 3.3 |
+//! | two threads that read a kernel, then transpose it in bands of 256 KiB and write each | 0.85 |
+//! | the same in bands of 1 MiB | 0.76 |
+//! | transposed while it is hot and written as a whole, tensors in the order of the file | 0.9 |
+//! | the same, the largest first | 0.67 |
+//! | with huge pages | 0.66 |
+//! | with huge pages and buffers half a line from where the bytes are in the file | 0.54 |
+//! | steps of 1 MiB instead of 256 KiB: **this** | 0.51 |
+//! | parts of embeddings spread among the kernels | 0.66 |
+//!
+//! `fallocate` instead of `ftruncate` takes 0.33 s alone and saves 0.25 s of writing; transposing into a
+//! mapping of the output costs 0.7 s of page faults; a lock of our own around the writes changes
+//! nothing. What is left: the lock of the file lets one thread write at a time, and writing alone
+//! takes 0.45 s, most of it for new pages. `copy_file_range` has no use where a checksum is taken.
 
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -23,17 +37,19 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::buffer::AlignedBytes;
 use super::plan::PlannedTensor;
 use super::record::{self, Record};
-use super::transform::{AlignedBytes, transpose_rows};
+use super::transform::transpose_rows;
 use super::write::convert_tensor;
 use super::{Error, Progress};
 use crate::checkpoint::{Checkpoint, Contiguous};
 use crate::electra::Recipe;
 use crate::threads::{available, each, lock};
 
-/// Bytes read, checked and written at a time: they fit into the second-level cache.
-const STEP: usize = 256 << 10;
+/// Bytes read, checked and transposed or written at a time: they fit into the second-level cache, and are
+/// many rows of a kernel, which fill lines of the transposed one.
+const STEP: usize = 1 << 20;
 /// Bytes of a tensor that is copied by one job.
 const PART: u64 = 8 << 20;
 /// What the buffers of all threads may take together, in bytes, where two threads can do with it.
@@ -206,7 +222,8 @@ impl Worker<'_> {
         part: Range<u64>,
         offset: u64,
     ) -> Result<u32, Error> {
-        self.source.resize(STEP);
+        let first = variable.offset() + part.start;
+        self.source.move_beside(STEP, first);
         let mut sum = 0;
         let mut at = part.start;
         while at < part.end {
@@ -231,13 +248,16 @@ impl Worker<'_> {
         let element = tensor.cast.to_size();
         let row = width * element;
         let step = (STEP / row.max(1)).max(1);
-        self.transposed.resize(tensor.bytes());
+        self.transposed.move_beside(tensor.bytes(), offset);
         let mut sum = 0;
         for first in (0..height).step_by(step) {
-            self.source.resize(step.min(height - first) * row);
-            variable.read(self.source.as_bytes_mut(), (first * row) as u64)?;
+            let at = (first * row) as u64;
+            let len = step.min(height - first) * row;
+            self.source.move_beside(len, variable.offset() + at);
+            variable.read(self.source.as_bytes_mut(), at)?;
             sum = crc32c::crc32c_append(sum, self.source.as_bytes());
-            transpose_rows(&self.source, height, first, element, &mut self.transposed);
+            let target = self.transposed.as_bytes_mut();
+            transpose_rows(&self.source, height, first, element, target);
         }
         variable.check(sum)?;
         self.write(self.transposed.as_bytes(), offset)?;

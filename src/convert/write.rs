@@ -18,11 +18,12 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::buffer::AlignedBytes;
 use super::lift::{identity, lift, lowered_bias};
 use super::plan::{Plan, PlannedTensor};
 use super::record::{self, Record};
 use super::stream::{Target, stream};
-use super::transform::{AlignedBytes, Overflow, cast, concat, from_floats, to_floats, transpose};
+use super::transform::{Overflow, cast, concat, from_floats, to_floats, transpose};
 use super::{Error, Progress};
 use crate::checkpoint::{Checkpoint, DType, Variable};
 use crate::electra::Recipe;
@@ -159,7 +160,10 @@ pub(crate) fn convert_tensor(
 
 fn read_bytes(variable: &Variable, checkpoint: &Checkpoint) -> Result<AlignedBytes, Error> {
     let len = usize::try_from(variable.bytes()).expect("checked when opened");
-    let mut bytes = AlignedBytes::zeroed(len);
+    let offset = checkpoint
+        .contiguous(variable)
+        .map_or(0, |run| run.offset());
+    let mut bytes = AlignedBytes::beside(len, offset);
     checkpoint.read(variable, bytes.as_bytes_mut())?;
     Ok(bytes)
 }
