@@ -41,6 +41,32 @@ pub(crate) fn each<S>(
     });
 }
 
+/// The results of the jobs with the numbers below `count`, in their order, done on all cores. When one
+/// fails, no further one starts.
+pub(crate) fn map<T: Send, E: Send>(
+    count: usize,
+    work: impl Fn(usize) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
+    let done = Mutex::new(Vec::new());
+    each(
+        count,
+        available(),
+        || (),
+        |(), job| {
+            let result = work(job);
+            let next = match &result {
+                Ok(_) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            };
+            lock(&done).push((job, result));
+            next
+        },
+    );
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(job, _)| *job);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
 /// What is behind a lock, whatever became of those who held it.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -83,5 +109,16 @@ mod tests {
             assert!((11..=10 + threads).contains(&done.into_inner()));
         }
         each(0, 3, || (), |(), _| unreachable!("there is no job"));
+    }
+
+    #[test]
+    fn results_come_in_the_order_of_the_jobs() {
+        let squares = map(100, |job| Ok::<_, ()>(job * job)).unwrap();
+        assert_eq!(squares, (0..100).map(|job| job * job).collect::<Vec<_>>());
+        assert_eq!(
+            map(100, |job| if job < 60 { Ok(()) } else { Err(job) }),
+            Err(60)
+        );
+        assert_eq!(map(0, |_| Err::<(), _>(())), Ok(vec![]));
     }
 }

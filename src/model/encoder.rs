@@ -6,6 +6,7 @@ use candle_nn::{Linear, Module, VarBuilder, linear, ops::softmax_last_dim};
 use super::norm::LayerNorm;
 use super::{Hidden, activate};
 use crate::electra::{Activation, ElectraConfig};
+use crate::threads;
 
 /// Which tokens a token may look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +26,8 @@ pub struct Encoder {
 impl Encoder {
     /// Loads `layer.N.*` below `vb`.
     pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
-        let layers = (0..config.num_hidden_layers)
-            .map(|n| Layer::load(vb.pp("layer").pp(n), config))
-            .collect::<Result<_>>()?;
+        let vb = vb.pp("layer");
+        let layers = threads::map(config.num_hidden_layers, |n| Layer::load(vb.pp(n), config))?;
         Ok(Self { layers })
     }
 

@@ -157,6 +157,11 @@ impl WeightsFile {
         self.0.metadata.metadata().as_ref()
     }
 
+    /// Where a tensor of this file begins, in bytes.
+    pub(crate) fn offset(&self, info: &TensorInfo) -> u64 {
+        self.0.data_start + info.data_offsets.0 as u64
+    }
+
     /// Fills `buf` with the bytes of a tensor of this file.
     ///
     /// # Panics
@@ -166,7 +171,7 @@ impl WeightsFile {
         assert_eq!(buf.len(), end - start, "size of the buffer");
         self.0
             .file
-            .read_exact_at(buf, self.0.data_start + start as u64)
+            .read_exact_at(buf, self.offset(info))
             .map_err(|source| LoadError::Io {
                 path: self.0.path.clone(),
                 source,

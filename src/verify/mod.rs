@@ -40,18 +40,16 @@ pub use golden::{Deviation, GoldenReport};
 pub use structure::Structure;
 pub use task_head::TaskReport;
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::checkpoint::Checkpoint;
-use crate::convert::{self, CONFIG_FILE, Plan, WEIGHTS_FILE};
+use crate::convert::{self, AlignedBytes, CONFIG_FILE, Plan, WEIGHTS_FILE};
 use crate::electra::head::{DECODER_WEIGHT, WORD_EMBEDDINGS};
 use crate::electra::{ElectraConfig, Head};
 use crate::model::{LoadError, WeightsFile, read_config};
 use crate::probe::text_check::{self, Text, TextCheck, Verdict};
-use crate::threads::{available, each, lock};
+use crate::threads;
 use bits::BitsCheck;
 
 /// What the written tensors are compared with.
@@ -260,7 +258,7 @@ fn check_tensors(
     let check = |at: usize| -> Result<TensorChecks, Error> {
         let (name, info) = &tensors[at];
         let (start, end) = info.data_offsets;
-        let mut bytes = convert::AlignedBytes::zeroed(end - start);
+        let mut bytes = AlignedBytes::beside(end - start, weights.offset(info));
         weights.read(info, bytes.as_bytes_mut())?;
         let mut found = TensorChecks::default();
         match values::check(&bytes, info) {
@@ -275,29 +273,10 @@ fn check_tensors(
         bits.check(name, info, bytes, &mut found.bits, &mut found.failures)?;
         Ok(found)
     };
-    let checked: Vec<Mutex<Option<_>>> = tensors.iter().map(|_| Mutex::default()).collect();
-    each(
-        tensors.len(),
-        available(),
-        || (),
-        |(), at| {
-            let found = check(at);
-            let next = match &found {
-                Ok(_) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            };
-            *lock(&checked[at]) = Some(found);
-            next
-        },
-    );
-    // In the order of the tensors, whoever was first.
+    let checked = threads::map(tensors.len(), check)?;
     let mut report = BitsReport::default();
     let mut constant = Vec::new();
-    for ((name, _), checked) in std::iter::zip(&tensors, checked) {
-        let Some(found) = lock(&checked).take() else {
-            continue;
-        };
-        let found = found?;
+    for ((name, _), found) in std::iter::zip(&tensors, checked) {
         report.add(&found.bits);
         constant.extend(found.is_constant.then(|| name.clone()));
         failures.extend(found.failures);
