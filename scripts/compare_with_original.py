@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
 """Compare electra-convert with the conversion script that transformers 4 had.
 
-    scripts/compare_with_original.py [--program PATH] [--base] [FIXTURES]
+    scripts/compare_with_original.py [--program PATH] FIXTURES
 
 Runs both on the same checkpoints and prints what became of each: tensors equal bit for bit, tensors
 left at their initialisation (random ones differ when the script runs twice, others are all 0 or all
 1), or an error. The script gets what it cannot do without, a config.json: the one that electra-convert
 wrote, or, where there is nothing to write, that of the checkpoint's other model.
 
-With --base a Base-sized checkpoint with optimizer slots is made (1.3 GB), and time and peak memory of
-both are measured, three runs each.
+What both cost is measured by scripts/bench.sh.
 
 Needs: pip install -r scripts/requirements-original.txt. Exits with 1 when a tensor that both write
 differs.
@@ -18,7 +17,6 @@ differs.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -60,24 +58,12 @@ CASES = [
 ]
 
 
-# Runs a command from a small process: a child is charged with the memory of what it was forked from.
-LAUNCHER = """
-import json, resource, subprocess, sys, time
-start = time.monotonic()
-code = subprocess.run(sys.argv[2:]).returncode
-seconds = time.monotonic() - start
-kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-json.dump([code, seconds, kilobytes * 1024 / 1e6], open(sys.argv[1], "w"))
-"""
-
-
 def run(command):
-    """Runs it; returns exit code, what it printed, seconds, and peak memory in MB."""
-    with tempfile.NamedTemporaryFile() as measured:
-        launched = [sys.executable, "-I", "-S", "-c", LAUNCHER, measured.name, *map(str, command)]
-        output = subprocess.run(launched, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        code, seconds, megabytes = json.load(measured)
-    return code, output.stdout, seconds, megabytes
+    """Runs it; returns exit code and what it printed."""
+    done = subprocess.run(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return done.returncode, done.stdout
 
 
 def original(prefix, model, config, dump):
@@ -104,7 +90,7 @@ def compare(program, checkpoint, model, bend, folder):
     """One row of the table, and whether the two agree where both have a tensor."""
     inspected = run([program, "inspect", checkpoint, "--json"])[1]
     listed = json.loads(inspected)["checkpoint"]
-    code, said, *_ = ours(program, model, checkpoint, folder / "out")
+    code, said = ours(program, model, checkpoint, folder / "out")
     mine = load_file(folder / "out/model.safetensors") if code == 0 else None
     we = f"{len(mine)} tensors" if mine else said.strip().split("\n")[-1].removeprefix("error: ")
 
@@ -118,7 +104,7 @@ def compare(program, checkpoint, model, bend, folder):
     dumps = []
     for n in range(2):
         dump = folder / f"{n}.bin"
-        failed, said, *_ = original(listed["prefix"], model, folder / "config.json", dump)
+        failed, said = original(listed["prefix"], model, folder / "config.json", dump)
         if failed or not dump.is_file():
             why = said.strip().split("\n")[-1]
             return f"exit {failed}: {why[:90]}", we, True
@@ -148,47 +134,20 @@ def compare(program, checkpoint, model, bend, folder):
     return they, we, not differ
 
 
-def measure(program, folder):
-    """Time and memory on a Base-sized checkpoint with optimizer slots."""
-    prefix = folder / "base/model.ckpt-1000"
-    maker = Path(__file__).parent / "make_checkpoint.py"
-    subprocess.run([sys.executable, maker, "--size", "base", "--adam", prefix], check=True)
-    print("\nELECTRA-Base with optimizer slots, discriminator, medians of three runs:")
-    ours(program, "discriminator", prefix, folder / "out")
-    config = folder / "out/config.json"
-    for what, once in [
-        ("transformers 4.46", lambda: original(prefix, "discriminator", config, folder / "x.bin")),
-        ("electra-convert", lambda: ours(program, "discriminator", prefix, folder / "out")),
-        (
-            "electra-convert --no-verify",
-            lambda: ours(program, "discriminator", prefix, folder / "out", "--no-verify"),
-        ),
-    ]:
-        runs = [once() for _ in range(3)]
-        assert all(code == 0 for code, *_ in runs), runs
-        seconds = statistics.median(run[2] for run in runs)
-        megabytes = statistics.median(run[3] for run in runs)
-        print(f"  {what}: {seconds:.2f} s, {megabytes:.0f} MB", flush=True)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--program", type=Path, help="electra-convert [default: the one built last]")
-    parser.add_argument("--base", action="store_true", help="also measure time and memory")
-    parser.add_argument("fixtures", type=Path, nargs="?", help="where tiny_default and the others are")
+    parser.add_argument("fixtures", type=Path, help="where tiny_default and the others are")
     args = parser.parse_args()
     program = args.program or built_program()
 
     agree = True
-    for name, model, bend in CASES if args.fixtures else []:
+    for name, model, bend in CASES:
         with tempfile.TemporaryDirectory() as folder:
             row = compare(program, args.fixtures / name, model, bend, Path(folder))
         agree &= row[2]
         bent = f" with {bend}" if bend else ""
         print(f"{name} {model}{bent}\n  script: {row[0]}\n  ours:   {row[1]}", flush=True)
-    if args.base:
-        with tempfile.TemporaryDirectory() as folder:
-            measure(program, Path(folder))
     sys.exit(0 if agree else 1)
 
 
