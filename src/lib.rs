@@ -83,7 +83,10 @@ pub fn convert(
     for plan in plans {
         let below = |file: &str| request.below_out(plan.model, file);
         let path = |file: &str| stage.path(&below(file));
-        let staged = write(source, &plan, path, request.threads, progress)?;
+        let staged = write(source, &plan, path, request.threads, progress);
+        // Says more than what came of it, such as a checksum.
+        source.checkpoint().check_unchanged()?;
+        let staged = staged?;
         let report = request
             .verify
             .then(|| prove(source, request, &plan, &stage, progress))

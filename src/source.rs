@@ -68,14 +68,14 @@ impl Source {
     /// The vocabulary in the first of these places that has one.
     pub fn vocabulary(&self) -> Result<Option<Vocabulary>, Error> {
         let storage = self.checkpoint.location().storage();
-        let places = self.vocabulary_places();
-        let Some(path) = places.iter().find(|path| storage.is_file(path)) else {
-            return Ok(None);
-        };
-        let bytes = storage
-            .read(path, tokenizer::MAX_LEN)
-            .map_err(|source| checkpoint::Error::reading(path, source))?;
-        Ok(Some(Vocabulary::parse(path, &bytes)?))
+        for path in self.vocabulary_places() {
+            let read = storage.read_if_there(&path, tokenizer::MAX_LEN);
+            let bytes = read.map_err(|source| checkpoint::Error::reading(&path, source))?;
+            if let Some(bytes) = bytes {
+                return Ok(Some(Vocabulary::parse(&path, &bytes)?));
+            }
+        }
+        Ok(None)
     }
 
     /// Plans the export of one model.

@@ -45,6 +45,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A file that is no longer what it was when it was opened.
+    #[error(
+        "{} has changed while it was read: if training still runs, take a checkpoint that it no longer \
+         writes, or a copy",
+        path.display()
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// No checkpoint at the path.
     #[error("no checkpoint at {}: {found}", path.display())]
     NotFound {

@@ -142,7 +142,7 @@ pub fn locate(path: &Path, step: Option<u64>) -> Result<Location, Error> {
     refuse_addresses(path)?;
     match Archive::behind(path)? {
         Some((archive, path)) => Finder::new(archive).locate(&path, step),
-        None => Finder::new(Disk).locate(path, step),
+        None => Finder::new(Disk::default()).locate(path, step),
     }
 }
 

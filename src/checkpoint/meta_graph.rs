@@ -47,11 +47,8 @@ pub enum Constant {
 impl MetaGraph {
     /// Reads the file; `None` when there is none.
     pub fn open(storage: &dyn Storage, path: &Path) -> Result<Option<Self>, Error> {
-        if !storage.is_file(path) {
-            return Ok(None);
-        }
         let bytes = storage
-            .read(path, MAX_LEN)
+            .read_if_there(path, MAX_LEN)
             .map_err(|source| match source.kind() {
                 io::ErrorKind::FileTooLarge => Error::MetaGraph {
                     path: path.to_owned(),
@@ -59,6 +56,9 @@ impl MetaGraph {
                 },
                 _ => Error::reading(path, source),
             })?;
+        let Some(bytes) = bytes else {
+            return Ok(None);
+        };
         let graph = Self {
             path: path.to_owned(),
             bytes,

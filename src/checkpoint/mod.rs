@@ -306,6 +306,14 @@ impl Checkpoint {
         (0..variable.pieces.len()).try_for_each(|piece| self.reader.check_present(variable, piece))
     }
 
+    /// Checks that none of its files has changed since it was opened, as when training still runs.
+    pub fn check_unchanged(&self) -> Result<(), Error> {
+        match self.location.storage().changed() {
+            Some(path) => Err(Error::Changed { path }),
+            None => Ok(()),
+        }
+    }
+
     /// The variable as a run of bytes that can be read in parts; `None` where it is none: in slices,
     /// in another byte order, in V1.
     pub(crate) fn contiguous<'a>(&'a self, variable: &'a Variable) -> Option<Contiguous<'a>> {

@@ -5,11 +5,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+use crate::threads::lock;
 
 /// Bytes of a known length that can be read at any position, from several threads at once.
 pub trait ReadAt: fmt::Debug + Send + Sync {
@@ -48,6 +50,10 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// The folder around `folder`, if it is of this storage.
     fn above(&self, folder: &Path) -> Option<PathBuf>;
 
+    /// A file that was opened here and has changed since: it has other contents, or its name is that of
+    /// another file. One that is gone was read to the end by those who have it open.
+    fn changed(&self) -> Option<PathBuf>;
+
     /// In an archive, how many bytes of it were inflated into temporary files so far.
     fn inflated_bytes(&self) -> Option<u64> {
         None
@@ -66,6 +72,23 @@ pub trait Storage: fmt::Debug + Send + Sync {
         file.read_exact_at(&mut bytes, 0)?;
         Ok(bytes)
     }
+
+    /// As [`read`](Self::read), of a file that need not be there. One that is there and cannot be read
+    /// is an error.
+    fn read_if_there(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        match self.read(path, limit) {
+            Err(error) if is_absence(&error) => Ok(None),
+            read => read.map(Some),
+        }
+    }
+}
+
+/// True when an error says that there is no such file.
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
+    )
 }
 
 /// The length of a file that is to be held in memory.
@@ -79,9 +102,11 @@ pub(super) fn check_limit(len: u64, limit: u64) -> io::Result<usize> {
         })
 }
 
-/// The local file system.
-#[derive(Debug)]
-pub struct Disk;
+/// The local file system, and what was opened on it.
+#[derive(Debug, Default)]
+pub struct Disk {
+    opened: Mutex<Vec<(PathBuf, Stamp)>>,
+}
 
 impl Storage for Disk {
     fn is_file(&self, path: &Path) -> bool {
@@ -102,8 +127,44 @@ impl Storage for Disk {
         Some(folder.canonicalize().ok()?.parent()?.to_owned())
     }
 
+    fn changed(&self) -> Option<PathBuf> {
+        let opened = lock(&self.opened);
+        let mut changed = opened
+            .iter()
+            .filter(|(path, stamp)| stamp.is_outdated(path));
+        changed.next().map(|(path, _)| path.clone())
+    }
+
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
-        Ok(Arc::new(LocalFile::open(path)?))
+        let file = LocalFile::open(path)?;
+        lock(&self.opened).push((path.to_owned(), file.stamp));
+        Ok(Arc::new(file))
+    }
+}
+
+/// Which file it was, and when it was changed last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    len: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+
+    /// True when there is another file at `path` now, or the same with other contents.
+    pub(super) fn is_outdated(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|now| Self::of(&now) != *self)
     }
 }
 
@@ -111,7 +172,7 @@ impl Storage for Disk {
 #[derive(Debug)]
 pub struct LocalFile {
     file: File,
-    len: u64,
+    stamp: Stamp,
 }
 
 impl LocalFile {
@@ -128,14 +189,19 @@ impl LocalFile {
         }
         Ok(Self {
             file,
-            len: metadata.len(),
+            stamp: Stamp::of(&metadata),
         })
+    }
+
+    /// What it was when it was opened.
+    pub(super) fn stamp(&self) -> Stamp {
+        self.stamp
     }
 }
 
 impl ReadAt for LocalFile {
     fn len(&self) -> u64 {
-        self.len
+        self.stamp.len
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {

@@ -23,19 +23,19 @@ pub(super) fn latest(
     listing: impl Fn() -> String,
 ) -> Result<Option<String>, Error> {
     let path = folder.join(STATE_FILE);
-    if !storage.is_file(&path) {
-        return Ok(None);
-    }
     let bad = |found: &str| Error::NotFound {
         path: path.clone(),
         found: format!("{found}; {}", listing()),
     };
     let text = storage
-        .read(&path, MAX_LEN)
+        .read_if_there(&path, MAX_LEN)
         .map_err(|source| match source.kind() {
             io::ErrorKind::FileTooLarge => bad("the file is too large for a checkpoint state"),
             _ => Error::reading(&path, source),
         })?;
+    let Some(text) = text else {
+        return Ok(None);
+    };
     let text = String::from_utf8(text).map_err(|_| bad("the file is not text"))?;
     let latest = text
         .lines()

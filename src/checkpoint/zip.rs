@@ -38,6 +38,7 @@ const CHUNK_LEN: usize = 1 << 20;
 pub(super) struct Archive {
     /// The archive's path and [`MARK`]: the folder around everything in it.
     root: PathBuf,
+    path: PathBuf,
     zip: Arc<Mutex<ZipArchive<File>>>,
     file: Arc<LocalFile>,
     /// The files, by their path below the root.
@@ -126,6 +127,7 @@ impl Archive {
         root.push(OsStr::from_bytes(&[MARK]));
         Ok(Self {
             root: root.into(),
+            path: path.to_owned(),
             zip: Arc::new(Mutex::new(zip)),
             file: Arc::new(file),
             members,
@@ -235,6 +237,11 @@ impl Storage for Archive {
     fn above(&self, folder: &Path) -> Option<PathBuf> {
         let above = folder.parent()?;
         above.starts_with(&self.root).then(|| above.to_owned())
+    }
+
+    fn changed(&self) -> Option<PathBuf> {
+        let outdated = self.file.stamp().is_outdated(&self.path);
+        outdated.then(|| self.path.clone())
     }
 
     fn inflated_bytes(&self) -> Option<u64> {

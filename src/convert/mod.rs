@@ -138,6 +138,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// Another conversion into OUT is running.
+    #[error("another conversion is writing into {}: wait for it, or choose another folder", path.display())]
+    Busy {
+        /// OUT.
+        path: PathBuf,
+    },
     /// The operating system refused to write.
     #[error("cannot write {}", path.display())]
     Write {

@@ -90,7 +90,7 @@ impl Bundle {
 }
 
 impl Entry {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let dims: Vec<(u32, Field)> = self
             .shape
             .iter()

@@ -1,6 +1,7 @@
 //! Drives the program over real checkpoints, and over odd and hostile ones made here.
 
 mod bundle_writer;
+mod changed;
 mod convert;
 mod corrupt;
 mod errors;
@@ -17,4 +18,5 @@ mod tokenizer;
 mod v1;
 mod v1_writer;
 mod verify;
+mod worlds;
 mod zip;
