@@ -35,7 +35,10 @@ pub(crate) fn each<S>(
     };
     thread::scope(|scope| {
         for _ in 1..threads.min(count) {
-            scope.spawn(run);
+            // Where the system allows no more threads, those that there are do it.
+            if thread::Builder::new().spawn_scoped(scope, run).is_err() {
+                break;
+            }
         }
         run();
     });
