@@ -144,6 +144,16 @@ pub enum Error {
         /// OUT.
         path: PathBuf,
     },
+    /// Another conversion into OUT is running or was killed, and there is no lock that tells.
+    #[error(
+        "{} is that of another conversion, running or killed, and this file system has no locks that \
+         tell: if none is running, move the files in its folder `old` back and remove it",
+        path.display()
+    )]
+    Leftover {
+        /// The hidden folder in OUT.
+        path: PathBuf,
+    },
     /// The operating system refused to write.
     #[error("cannot write {}", path.display())]
     Write {
@@ -160,7 +170,8 @@ pub enum Error {
     Interrupted,
     /// Neither the new files nor the old ones could be put in place.
     #[error(
-        "cannot put {} back; the files of the earlier export are in {}",
+        "cannot put {} back; the files of the earlier export are in {}, the next conversion into this \
+         folder moves them back",
         path.display(),
         kept.display()
     )]

@@ -1,9 +1,8 @@
 //! Makes the output appear complete or not at all, whenever the program ends.
 //!
 //! Everything is written into a hidden folder inside OUT, on the same file system, and synced. Then a
-//! journal in it lists what will be moved, old files are moved into the hidden folder, the weights before
-//! all others, and new ones to their places, the weights after all others, with a sync after each of
-//! the three steps. So **a folder with `model.safetensors` is a complete export, the old one or the new
+//! journal in it lists what will be moved, and four steps move it, with a sync after each: old weights
+//! into the hidden folder, other old files after them, new files to their places, new weights last. So **a folder with `model.safetensors` is a complete export, the old one or the new
 //! one; a folder without it is incomplete**, after a crash of the program or of the machine too (on a
 //! file system that keeps what it has synced). If a step fails, all moves are taken back. If the program
 //! was killed, the next conversion into OUT does that: it takes back what the journal lists, or, where
@@ -11,7 +10,7 @@
 //!
 //! A conversion holds a lock (`flock`) on OUT, which the system drops with the process. A rename never
 //! replaces a file that appeared in the meantime (`renameat2` with `RENAME_NOREPLACE`, through
-//! `tempfile`), and only files that are still those that were moved there (by their inode) are taken
+//! `tempfile`), and only files that are still those that were moved there (by inode, length and time) are taken
 //! back. Dropping a [`Stage`] removes the hidden folder, and OUT itself where it was made for
 //! this export.
 
@@ -23,7 +22,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::TempPath;
 
-use super::{Error, write_text};
+use super::{Error, WEIGHTS_FILE, write_text};
 
 /// The hidden folder.
 const HIDDEN: &str = ".electra-convert";
@@ -111,16 +110,14 @@ impl Stage {
         created.create(out).map_err(Error::writing(out))?;
         let lock = lock(out)?;
         let path = out.join(HIDDEN);
-        if find(&path)?.is_some() {
+        if find(&path)?.is_some_and(|found| found.is_dir()) {
             if lock.is_none() {
-                return Err(Error::Busy {
-                    path: out.to_owned(),
-                });
+                return Err(Error::Leftover { path });
             }
             recover(out, &path)?;
         }
         check_targets(out, &files, force)?;
-        fs::create_dir(&path).map_err(Error::writing(out))?;
+        fs::create_dir(&path).map_err(Error::writing(&path))?;
         let hidden = Hidden { path, keep: false };
         for root in [NEW, OLD] {
             for folder in files.iter().filter_map(|file| file.parent()) {
@@ -176,25 +173,29 @@ impl Stage {
 
     fn move_all(&self) -> Result<(), Error> {
         let [new, old] = [NEW, OLD].map(|root| self.hidden.path.join(root));
-        let mut is_replaced = false;
-        for file in self.files.iter().rev() {
-            let target = self.out.join(file);
-            if find(&target)?.is_some() {
-                move_file(&target, &old.join(file))?;
-                is_replaced = true;
+        let is_weights = |file: &&PathBuf| file.ends_with(WEIGHTS_FILE);
+        let (weights, texts): (Vec<_>, Vec<_>) = self.files.iter().partition(is_weights);
+        for files in [&weights, &texts] {
+            let mut is_moved = false;
+            for file in files {
+                let target = self.out.join(file);
+                if find(&target)?.is_some() {
+                    move_file(&target, &old.join(file))?;
+                    is_moved = true;
+                }
+            }
+            if is_moved {
+                sync_folders(&old, &self.files)?;
+                sync_folders(&self.out, &self.files)?;
             }
         }
-        if is_replaced {
-            sync_folders(&old, &self.files)?;
+        for files in [&texts, &weights] {
+            for file in files {
+                move_file(&new.join(file), &self.out.join(file))?;
+            }
             sync_folders(&self.out, &self.files)?;
         }
-        let (weights, texts) = self.files.split_last().expect("weights at least");
-        for file in texts {
-            move_file(&new.join(file), &self.out.join(file))?;
-        }
-        sync_folders(&self.out, &self.files)?;
-        move_file(&new.join(weights), &self.out.join(weights))?;
-        sync_folders(&self.out, &self.files)
+        Ok(())
     }
 }
 
@@ -221,7 +222,26 @@ struct Journal {
 struct Entry {
     /// Below OUT.
     path: PathBuf,
+    identity: Identity,
+}
+
+/// What tells a file from another one that has taken its place; a move does not change it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
     inode: u64,
+    len: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
 }
 
 impl Journal {
@@ -232,7 +252,7 @@ impl Journal {
             let metadata = fs::symlink_metadata(&staged).map_err(Error::writing(&staged))?;
             Ok(Entry {
                 path: path.clone(),
-                inode: metadata.ino(),
+                identity: Identity::of(&metadata),
             })
         };
         let entries = files.iter().map(entry).collect::<Result<_, Error>>()?;
@@ -278,10 +298,9 @@ impl Journal {
                 source,
             }
         };
-        for Entry { path, inode } in self.files.iter().rev() {
+        for Entry { path, identity } in self.files.iter().rev() {
             let target = out.join(path);
-            let is_ours = |found: &Metadata| found.ino() == *inode;
-            if find(&target)?.as_ref().is_some_and(is_ours) {
+            if find(&target)?.is_some_and(|found| Identity::of(&found) == *identity) {
                 rename_new(&target, &new.join(path)).map_err(stranded(target))?;
             }
         }
