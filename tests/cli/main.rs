@@ -12,6 +12,7 @@ mod model;
 mod objects;
 mod probe;
 mod publish;
+mod supply;
 mod support;
 mod synthetic;
 mod tokenizer;
