@@ -531,3 +531,34 @@ fn a_conversion_says_whether_it_was_verified() {
     ];
     run.ok().stdout_has(&["Not verified"]);
 }
+
+#[test]
+fn a_configuration_that_claims_too_much_is_no_reason_to_ask_for_memory() {
+    let folder = exported("tiny_noproj", "discriminator");
+    let path = folder.path().join("config.json");
+    let sound = read_json(&path);
+    let claims = [
+        "num_hidden_layers",
+        "vocab_size",
+        "hidden_size",
+        "embedding_size",
+        "intermediate_size",
+        "num_attention_heads",
+        "max_position_embeddings",
+        "type_vocab_size",
+    ];
+    for value in [1_u64 << 32, 1 << 40, (1 << 63) - 1, u64::MAX] {
+        for claim in claims {
+            let mut config = sound.clone();
+            config[claim] = value.into();
+            fs::write(&path, config.to_string()).unwrap();
+            run!["verify", folder.path()].fails(5, &["is not right"]);
+        }
+        // Of a head that is not in the file no tensor says how many labels there are.
+        let mut config = sound.clone();
+        config["num_labels"] = value.into();
+        fs::write(&path, config.to_string()).unwrap();
+        let shown = run!["verify", folder.path()].ok();
+        assert!(shown.stdout.contains("not run"), "{}", shown.stdout);
+    }
+}
