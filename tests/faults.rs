@@ -3,6 +3,15 @@
 //! `strace` makes the n-th call of a kind fail, or kills the process there: `cargo test --test faults --
 //! --include-ignored --nocapture`, which prints how many cases there were.
 
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "the tests of the commands use the rest"
+)]
+#[path = "cli/support.rs"]
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +19,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_electra-convert");
+use support::{PROGRAM, fixture, temp};
 
 /// Every file below a folder.
 type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
@@ -28,12 +37,6 @@ fn snapshot(folder: &Path) -> Snapshot {
     files
 }
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(name)
-}
-
 /// A checkpoint with an earlier export of another one beside it, and what OUT holds before and after.
 struct World {
     folder: TempDir,
@@ -45,7 +48,7 @@ const NEW: &str = "tiny_noproj";
 
 impl World {
     fn new(with_earlier: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = temp();
         let mut world = Self {
             folder,
             before: Snapshot::new(),

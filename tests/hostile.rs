@@ -7,6 +7,9 @@
 #[allow(dead_code, reason = "the tests of the commands use the rest")]
 #[path = "cli/bundle_writer.rs"]
 mod bundle_writer;
+#[allow(dead_code, unused_imports, unused_macros, reason = "the same")]
+#[path = "cli/support.rs"]
+mod support;
 
 use std::alloc::System;
 use std::fs;
@@ -19,6 +22,7 @@ use electra_convert::{Model, PlanOptions, Source};
 use tempfile::TempDir;
 
 use bundle_writer::{Compression, Entry, FLOAT32, Field, message, table, varint};
+use support::{copy_of, temp};
 
 const MEMORY: usize = 256 << 20;
 /// Ten times as much without optimisation.
@@ -26,19 +30,6 @@ const TIME: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, MEMORY);
-
-/// A copy of a fixture, which may be damaged.
-fn copy_of(name: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(name);
-    for entry in fs::read_dir(fixture).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
-    }
-    folder
-}
 
 /// Everything that an export is made of: the configuration, names, shapes and all bytes.
 #[derive(PartialEq)]
@@ -222,7 +213,7 @@ fn open(
     pairs: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
     compression: Compression,
 ) -> Result<usize, checkpoint::Error> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = temp();
     let prefix = folder.path().join("m");
     // The limit is for reading, not for making it up.
     ALLOCATOR.set_limit(usize::MAX).unwrap();

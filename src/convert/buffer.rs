@@ -92,7 +92,7 @@ impl AlignedBytes {
         }
     }
 
-    /// `len` zero bytes, to be filled from `offset` in a file.
+    /// `len` zero bytes, to be copied from or to `offset` in a file.
     pub(crate) fn beside(len: usize, offset: u64) -> Self {
         let mut bytes = Self::default();
         bytes.move_beside(len, offset);

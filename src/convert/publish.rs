@@ -1,18 +1,19 @@
 //! Makes the output appear complete or not at all, whenever the program ends.
 //!
 //! Everything is written into a hidden folder inside OUT, on the same file system, and synced. Then a
-//! journal in it lists what will be moved, and four steps move it, with a sync after each: old weights
-//! into the hidden folder, other old files after them, new files to their places, new weights last. So **a folder with `model.safetensors` is a complete export, the old one or the new
-//! one; a folder without it is incomplete**, after a crash of the program or of the machine too (on a
-//! file system that keeps what it has synced). If a step fails, all moves are taken back. If the program
+//! journal in it lists what will be moved, and four steps move it, with a sync after each: old
+//! weights into the hidden folder, other old files after them, new files to their places, new weights
+//! last. So **a folder with `model.safetensors` is a complete export, the old one or the new one; a
+//! folder without it is incomplete**, after a crash of the program or of the machine too (on a file
+//! system that keeps what it has synced). If a step fails, all moves are taken back. If the program
 //! was killed, the next conversion into OUT does that: it takes back what the journal lists, or, where
 //! nothing is left to be moved, removes the old files; and then the hidden folder.
 //!
 //! A conversion holds a lock (`flock`) on OUT, which the system drops with the process. A rename never
 //! replaces a file that appeared in the meantime (`renameat2` with `RENAME_NOREPLACE`, through
-//! `tempfile`), and only files that are still those that were moved there (by inode, length and time) are taken
-//! back. Dropping a [`Stage`] removes the hidden folder, and OUT itself where it was made for
-//! this export.
+//! `tempfile`), and only files that are still those that were moved there (by inode, length and time)
+//! are taken back. Dropping a [`Stage`] removes the hidden folder, and OUT itself where it was made
+//! for this export.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
@@ -97,8 +98,8 @@ impl Drop for CreatedFolders {
 }
 
 impl Stage {
-    /// Prepares OUT for `files` (paths below it, weights last), after undoing what a conversion that was
-    /// killed has begun there. Fails when one of the files exists and `force` is not given, or another
+    /// Prepares OUT for `files` (paths below it, weights last), after undoing what a conversion that
+    /// was killed has begun there. Fails when one of the files exists and `force` is not given, or another
     /// conversion into OUT is running.
     pub(crate) fn new(out: &Path, files: Vec<PathBuf>, force: bool) -> Result<Self, Error> {
         if out.exists() && !out.is_dir() {
@@ -287,8 +288,8 @@ impl Journal {
         Ok(true)
     }
 
-    /// Takes every move back, the weights of the new export first and those of the old one last. Can be
-    /// repeated when it was cut short.
+    /// Takes every move back, the weights of the new export first and those of the old one last. Can
+    /// be repeated when it was cut short.
     fn undo(&self, out: &Path, hidden: &Path) -> Result<(), Error> {
         let [new, old] = [NEW, OLD].map(|root| hidden.join(root));
         let stranded = |path: PathBuf| {
