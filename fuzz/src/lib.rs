@@ -1,0 +1,95 @@
+//! What the fuzz targets share: a folder to put files into, pairs for tables, and reading all of a
+//! checkpoint through the public API, as `inspect` and `convert` do.
+//!
+//! Files are in a folder of the process below `TMPDIR`; on a memory file system that is fast enough.
+
+#[allow(dead_code, reason = "written for the tests, which use all of it")]
+#[path = "../../tests/cli/bundle_writer.rs"]
+pub mod bundle_writer;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use electra_convert::{Model, PlanOptions, Source};
+use tempfile::TempDir;
+
+/// The prefix of the checkpoint that the targets write.
+pub const PREFIX: &str = "model.ckpt-400";
+
+static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a folder"));
+
+/// Writes a file into the folder of this process.
+pub fn put(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = FOLDER.path().join(name);
+    fs::write(&path, bytes).expect("room for a file");
+    path
+}
+
+/// The folder of this process.
+pub fn folder() -> &'static Path {
+    FOLDER.path()
+}
+
+/// Opens a checkpoint, plans both models and reads every variable that is there.
+pub fn read_all(path: &Path) {
+    let Ok(source) = Source::open(path, None, &[]) else {
+        return;
+    };
+    for model in [Model::Discriminator, Model::Generator] {
+        let _ = source.plan(model, &PlanOptions::default());
+    }
+    let _ = source.step();
+    let checkpoint = source.checkpoint();
+    for variable in checkpoint.variables() {
+        if checkpoint.check_present(variable).is_ok() {
+            let len = usize::try_from(variable.bytes()).expect("as long as its file at most");
+            let _ = checkpoint.read(variable, &mut vec![0; len]);
+        }
+    }
+}
+
+/// Keys and values of a table, sorted.
+pub type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Takes fuzzed bytes for pairs: length of the key (1 byte), of the value (2 bytes), key, value. So
+/// that the fuzzer changes what is in a table and not its checksums.
+pub fn pairs(mut bytes: &[u8]) -> Pairs {
+    let mut pairs = Pairs::new();
+    while let [key_len, low, high, rest @ ..] = bytes {
+        let (key, rest) = rest.split_at(rest.len().min(usize::from(*key_len)));
+        let value_len = usize::from(u16::from_le_bytes([*low, *high]));
+        let (value, rest) = rest.split_at(rest.len().min(value_len));
+        pairs.insert(key.to_vec(), value.to_vec());
+        bytes = rest;
+    }
+    pairs
+}
+
+/// The longest value of a seed, in bytes: with whole tensors in them, inputs are slow to change.
+const MAX_VALUE_LEN: u16 = 1024;
+
+/// The bytes that [`pairs`] takes for these, but for long ones.
+pub fn unpaired(pairs: &Pairs) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (key, value) in pairs {
+        let lengths = (u8::try_from(key.len()), u16::try_from(value.len()));
+        if let (Ok(key_len), Ok(value_len @ ..=MAX_VALUE_LEN)) = lengths {
+            bytes.push(key_len);
+            bytes.extend(value_len.to_le_bytes());
+            bytes.extend(key);
+            bytes.extend(value);
+        }
+    }
+    bytes
+}
+
+/// A sound table of these pairs.
+pub fn table(pairs: &Pairs) -> Vec<u8> {
+    let pairs: Vec<_> = pairs
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    bundle_writer::table(&pairs, 16, bundle_writer::Compression::None)
+}

@@ -1,0 +1,106 @@
+//! Writes what fuzzing starts from, out of the fixtures of the tests: `cargo run --bin seeds`.
+
+use std::fs;
+use std::io::{Cursor, Write as _};
+use std::path::Path;
+
+use electra_convert::checkpoint::sstable::{self, Table};
+use electra_convert_fuzz::{Pairs, unpaired};
+use zip::CompressionMethod as Method;
+
+fn read(path: &str) -> Vec<u8> {
+    fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../fixtures")
+            .join(path),
+    )
+    .expect(path)
+}
+
+fn put(target: &str, name: &str, bytes: &[u8]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target);
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join(name), bytes).expect("room for a seed");
+}
+
+fn table(bytes: Vec<u8>) -> Pairs {
+    let mut pairs = Pairs::new();
+    let table = Table::open(&bytes[..]).expect("a sound table");
+    table
+        .scan(|key, value| {
+            pairs.insert(key.to_vec(), value.to_vec());
+            Ok::<(), sstable::Error>(())
+        })
+        .expect("a sound table");
+    pairs
+}
+
+/// The checkpoint without optimizer, its data cut short, in an archive.
+fn archive(method: Method) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().compression_method(method);
+    for name in [
+        "checkpoint",
+        "electra_tiny.index",
+        "electra_tiny.data-00000-of-00001",
+        "vocab.txt",
+    ] {
+        let bytes = read(&format!("fmt_weights_only/{name}"));
+        zip.start_file(format!("electra/{name}"), options)
+            .expect("a member");
+        zip.write_all(&bytes[..bytes.len().min(4096)])
+            .expect("memory");
+    }
+    zip.finish().expect("an archive").into_inner()
+}
+
+fn main() {
+    for (name, index) in [
+        ("weights", "fmt_weights_only/electra_tiny.index"),
+        ("partitioned", "fmt_partitioned/model.ckpt-400.index"),
+        ("sharded", "fmt_sharded/model.ckpt-400.index"),
+        ("objects", "object_weights/weights.index"),
+    ] {
+        let index = read(index);
+        put("sstable", name, &index);
+        put("bundle", name, &unpaired(&table(index)));
+    }
+    let v1 = read("fmt_v1/model.ckpt-400");
+    let small = unpaired(&table(v1));
+    put("v1", "v1", &small);
+    put(
+        "v1_table",
+        "v1",
+        &electra_convert_fuzz::table(&electra_convert_fuzz::pairs(&small)),
+    );
+    put(
+        "meta_graph",
+        "tiny",
+        &read("tiny_default/model.ckpt-400.meta"),
+    );
+    put("state_file", "tiny", &read("tiny_default/checkpoint"));
+    put(
+        "state_file",
+        "foreign",
+        &read("fmt_foreign_state/checkpoint"),
+    );
+    for (name, method) in [("stored", Method::Stored), ("deflated", Method::Deflated)] {
+        put("zip", name, &archive(method));
+    }
+    put("vocabulary", "tiny", &read("tokenizer/lower.txt"));
+    put(
+        "config",
+        "one",
+        br#"{"hidden_size":128,"hidden_act":"gelu","id2label":{"0":"a"}}"#,
+    );
+    let header = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    let len = (header.len() as u64).to_le_bytes();
+    put(
+        "weights_header",
+        "one",
+        &[&len, &header[..], &[0; 4]].concat(),
+    );
+    put("rename", "one", b"^bert/(.*)=electra/$1");
+}
