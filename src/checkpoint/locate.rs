@@ -19,6 +19,9 @@ use super::{Error, Format, sstable};
 /// How many names an error lists.
 const MAX_LISTED: usize = 8;
 
+/// How many letters a mistyped name may be off.
+const MAX_TYPING_ERRORS: usize = 2;
+
 /// A checkpoint that was found: where it is, and the prefix that its files share.
 #[derive(Clone, Debug)]
 pub struct Location {
@@ -293,13 +296,30 @@ impl Finder {
         } else {
             format!("there is no folder {}", folder.display())
         };
-        if is_dir(folder) && !is_dir(path) {
+        if let Some(meant) = self.meant(path) {
+            let _ = write!(found, "; did you mean {}?", meant.display());
+        } else if is_dir(folder) && !is_dir(path) {
             let _ = write!(found, "; {}", self.listing(folder));
         }
         Error::NotFound {
             path: path.to_owned(),
             found,
         }
+    }
+
+    /// The folder whose name is mistyped in a path, if there is one with nearly that name.
+    fn meant(&self, path: &Path) -> Option<PathBuf> {
+        let is_missing = |path: &&Path| !self.storage.is_dir(path) && !self.storage.is_file(path);
+        let missing = path.ancestors().take_while(is_missing).last()?;
+        let name = missing.file_name()?.to_str()?;
+        let names = self.storage.file_names(parent(missing)).ok()?;
+        let near = names.iter().filter_map(|found| {
+            let distance = strsim::damerau_levenshtein(found.to_str()?, name);
+            (distance <= MAX_TYPING_ERRORS).then(|| (distance, missing.with_file_name(found)))
+        });
+        let mut folders: Vec<_> = near.filter(|(_, path)| self.storage.is_dir(path)).collect();
+        folders.sort();
+        folders.into_iter().next().map(|(_, path)| path)
     }
 
     /// The checkpoints of a folder, as the end of an error.

@@ -95,6 +95,9 @@ fn paths_that_are_no_checkpoint_say_what_is_near() {
         .fails(3, &["model.ckpt-40.index", "model.ckpt-400"]);
     run!["inspect", fixture("tiny_default").join("vocab.txt")]
         .fails(3, &["no part of a checkpoint"]);
+    run!["inspect", fixture("tiny_defualt")].fails(3, &["did you mean", "/tiny_default?"]);
+    run!["inspect", fixture("tiny_defualt").join("model.ckpt-400")]
+        .fails(3, &["there is no folder", "/tiny_default?"]);
     run!["inspect", "gs://bucket/electra/model.ckpt-400"].fails(3, &["gsutil cp"]);
     let zip = folder.path().join("electra_small.zip");
     fs::write(&zip, "PK").unwrap();
