@@ -123,10 +123,13 @@ pub(super) fn stream(
     }
     found.parts.sort_unstable();
     for parts in found.parts.chunk_by(|a, b| a.0 == b.0) {
-        let sum = parts.iter().fold(0, |sum, (_, _, len, part)| {
-            let len = usize::try_from(*len).expect("no longer than the variable");
-            crc32c::crc32c_combine(sum, *part, len)
-        });
+        let sums = parts.iter().map(|(_, _, len, sum)| (*len, *sum));
+        let (_, sum) = sums
+            .reduce(|(_, before), (len, sum)| {
+                let bytes = usize::try_from(len).expect("no longer than the variable");
+                (len, crc32c::crc32c_combine(before, sum, bytes))
+            })
+            .expect("no chunk is empty");
         let (tensor, _) = target.tensors[parts[0].0];
         let contiguous = checkpoint.contiguous(&tensor.variables[0]);
         contiguous.expect("it was read as such").check(sum)?;

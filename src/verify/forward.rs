@@ -26,7 +26,7 @@ const ROWS: usize = 4;
 /// additions within a matrix product depends on the size of the batch.
 const TOLERANCE: f32 = 1e-5;
 
-/// What one class computed for the first batch.
+/// What one class computed for the padded batch.
 #[derive(Clone, Debug)]
 pub struct HeadOutput {
     /// Shape of its logits (of the hidden states for the bare model).
@@ -164,7 +164,7 @@ impl Outputs {
         })
     }
 
-    /// The shape of the first as the class gives it.
+    /// The shape for the padded batch as the class gives it.
     fn shape(&self, head: Head) -> Vec<usize> {
         match (head, self.padded.dims()) {
             (Head::MultipleChoice, &[choices]) => vec![1, choices],
