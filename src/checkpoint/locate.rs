@@ -101,6 +101,14 @@ impl Location {
         step_of(file_name(&self.prefix))
     }
 
+    /// True for the files behind the prefix: `PREFIX`, `PREFIX.index`, `PREFIX-00000-of-00002`. The state
+    /// file and other checkpoints, which training goes on writing, are none of them.
+    pub(super) fn is_part(&self, path: &Path) -> bool {
+        let prefix = self.prefix.as_os_str().as_encoded_bytes();
+        let rest = path.as_os_str().as_encoded_bytes().strip_prefix(prefix);
+        rest.is_some_and(|rest| matches!(rest, [] | [b'.' | b'-', ..]))
+    }
+
     /// The index of a bundle, `PREFIX.index`.
     pub fn index_path(&self) -> PathBuf {
         with_suffix(&self.prefix, INDEX)

@@ -40,6 +40,7 @@ pub use meta_graph::{Constant, MetaGraph, Node};
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use bundle::Bundle;
 pub(crate) use bundle::Contiguous;
@@ -308,7 +309,8 @@ impl Checkpoint {
 
     /// Checks that none of its files has changed since it was opened, as when training still runs.
     pub fn check_unchanged(&self) -> Result<(), Error> {
-        match self.location.storage().changed() {
+        let is_part = |path: &Path| self.location.is_part(path);
+        match self.location.storage().changed(&is_part) {
             Some(path) => Err(Error::Changed { path }),
             None => Ok(()),
         }

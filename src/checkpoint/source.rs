@@ -50,9 +50,10 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// The folder around `folder`, if it is of this storage.
     fn above(&self, folder: &Path) -> Option<PathBuf>;
 
-    /// A file that was opened here and has changed since: it has other contents, or its name is that of
-    /// another file. One that is gone was read to the end by those who have it open.
-    fn changed(&self) -> Option<PathBuf>;
+    /// A file that was opened here, is one of those that `is_part` says, and has changed since: it has
+    /// other contents, or its name is that of another file. One that is gone was read to the end by
+    /// those who have it open. An archive is one file.
+    fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Option<PathBuf>;
 
     /// In an archive, how many bytes of it were inflated into temporary files so far.
     fn inflated_bytes(&self) -> Option<u64> {
@@ -127,12 +128,11 @@ impl Storage for Disk {
         Some(folder.canonicalize().ok()?.parent()?.to_owned())
     }
 
-    fn changed(&self) -> Option<PathBuf> {
+    fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
         let opened = lock(&self.opened);
-        let mut changed = opened
-            .iter()
-            .filter(|(path, stamp)| stamp.is_outdated(path));
-        changed.next().map(|(path, _)| path.clone())
+        let mut parts = opened.iter().filter(|(path, _)| is_part(path));
+        let changed = parts.find(|(path, stamp)| stamp.is_outdated(path))?;
+        Some(changed.0.clone())
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {

@@ -239,7 +239,7 @@ impl Storage for Archive {
         above.starts_with(&self.root).then(|| above.to_owned())
     }
 
-    fn changed(&self) -> Option<PathBuf> {
+    fn changed(&self, _: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
         let outdated = self.file.stamp().is_outdated(&self.path);
         outdated.then(|| self.path.clone())
     }

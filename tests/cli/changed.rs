@@ -99,3 +99,14 @@ fn a_checkpoint_that_is_rotated_away_is_still_read() {
     });
     assert_eq!(changed, None);
 }
+
+#[test]
+fn training_may_go_on_with_other_checkpoints() {
+    let folder = copy_of("tiny_default");
+    let changed = convert_while(folder.path(), || {
+        let line = "model_checkpoint_path: \"model.ckpt-4000\"\n";
+        fs::write(folder.path().join("checkpoint"), line).unwrap();
+        fs::write(folder.path().join("model.ckpt-4000.index"), "begun").unwrap();
+    });
+    assert_eq!(changed, None);
+}
