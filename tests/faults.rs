@@ -37,6 +37,13 @@ fn snapshot(folder: &Path) -> Snapshot {
     files
 }
 
+/// Without what is in the hidden folder.
+fn visible(files: Snapshot) -> Snapshot {
+    let is_visible = |path: &Path| !path.to_string_lossy().contains(".electra-convert");
+    let files = files.into_iter();
+    files.filter(|(path, _)| is_visible(path)).collect()
+}
+
 /// A checkpoint with an earlier export of another one beside it, and what OUT holds before and after.
 struct World {
     folder: TempDir,
@@ -69,27 +76,22 @@ impl World {
     }
 
     fn convert(&self, strace: &[&str], checkpoint: &str) -> Output {
+        self.convert_logged(strace, Path::new("/dev/null"), checkpoint)
+    }
+
+    /// Converts, under strace where there are arguments for it, which writes to `log`.
+    fn convert_logged(&self, strace: &[&str], log: &Path, checkpoint: &str) -> Output {
         // strace counts the calls of each thread on its own.
-        let threads = if strace.contains(&"trace=clone3") {
-            "2"
-        } else {
-            "1"
-        };
-        let program = [PROGRAM, "--force", "--no-verify", "--threads", threads];
-        let wrapped = match strace {
-            [] => program.to_vec(),
-            _ => [
-                &["strace", "-f", "-qqq", "-o", "/dev/null"],
-                strace,
-                &program,
-            ]
-            .concat(),
-        };
-        Command::new(wrapped[0])
-            .args(&wrapped[1..])
-            .args(["--model", "discriminator"])
-            .arg(fixture(checkpoint))
-            .arg(self.out())
+        let is_of_threads = strace.contains(&"trace=clone3");
+        let mut command = Command::new(if strace.is_empty() { PROGRAM } else { "strace" });
+        if !strace.is_empty() {
+            command.args(["-f", "-qqq", "-o"]).arg(log);
+            command.args(strace).arg(PROGRAM);
+        }
+        command
+            .args(["--force", "--no-verify", "--model", "discriminator"])
+            .args(["--threads", if is_of_threads { "2" } else { "1" }])
+            .args([fixture(checkpoint), self.out()])
             .output()
             .expect("strace is needed")
     }
@@ -109,22 +111,7 @@ impl World {
     fn count(&self, call: &str) -> usize {
         let log = self.folder.path().join("strace");
         self.reset();
-        let output = Command::new("strace")
-            .args(["-f", "-qqq", "-o"])
-            .arg(&log)
-            .args([
-                "-e",
-                &format!("trace={call}"),
-                PROGRAM,
-                "--force",
-                "--no-verify",
-            ])
-            .args(["--threads", if call == "clone3" { "2" } else { "1" }])
-            .args(["--model", "discriminator"])
-            .arg(fixture(NEW))
-            .arg(self.out())
-            .output()
-            .expect("strace is needed");
+        let output = self.convert_logged(&["-e", &format!("trace={call}")], &log, NEW);
         assert!(output.status.success(), "{output:?}");
         let log = fs::read_to_string(log).unwrap();
         log.lines().filter(|line| line.contains('(')).count()
@@ -179,10 +166,7 @@ fn every_call_that_fails_leaves_out_as_it_was() {
                     Some(0) => {
                         survived += 1;
                         // What could not be removed is hidden, and the next conversion removes it.
-                        let visible = found.into_iter().filter(|(path, _)| {
-                            !path.to_string_lossy().contains(".electra-convert")
-                        });
-                        assert!(visible.eq(world.after.clone()), "{}", what());
+                        assert!(visible(found) == world.after, "{}", what());
                     }
                     // 127: the loader of the system could not start the program.
                     Some(1..=5 | 127) => {
@@ -234,12 +218,7 @@ fn a_killed_conversion_leaves_the_old_export_or_the_new_one() {
             world.reset();
             let inject = format!("inject={call}:signal=KILL:when={n}");
             world.convert(&["-e", &format!("trace={call}"), "-e", &inject], NEW);
-            let visible = || -> Snapshot {
-                let files = snapshot(&world.out()).into_iter();
-                let is_visible = |path: &Path| !path.to_string_lossy().contains(".electra-convert");
-                files.filter(|(path, _)| is_visible(path)).collect()
-            };
-            let found = visible();
+            let found = visible(snapshot(&world.out()));
             if found == world.before {
                 old += 1;
             } else if found == world.after {
