@@ -103,13 +103,12 @@ impl Source {
         let labels = config.id2label.as_ref();
         let options = PlanOptions {
             stated: Stated {
-                // Where nothing else tells it, there is nothing to compare it with.
-                num_attention_heads: self.graph.is_none().then_some(config.num_attention_heads),
-                hidden_act: self.graph.is_none().then_some(config.hidden_act),
-                config: None,
+                // Where nothing else shows a value, there is nothing to compare it with.
+                fallback: Some(Box::new(config.clone())),
                 task: task.map(str::to_owned),
                 task_kind: task_kind.filter(|kind| *kind != TaskKind::Span),
                 labels: labels.map(|labels| labels.values().cloned().collect()),
+                ..Stated::default()
             },
             dtype: match config.dtype.as_deref().or(config.torch_dtype.as_deref()) {
                 Some("float16") => TargetDtype::F16,

@@ -8,6 +8,9 @@ use electra_convert_fuzz::put;
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let path = put("model.meta", bytes);
     if let Ok(Some(graph)) = MetaGraph::open(&Disk::default(), &path) {
-        let _ = graph.scan(|node| node.constant().map(drop));
+        for node in graph.nodes() {
+            let _ = (graph.name(node), graph.constant(node), graph.strings(node));
+            let _ = (graph.consumers(node), graph.shape(node.into()));
+        }
     }
 });

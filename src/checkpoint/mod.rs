@@ -10,7 +10,7 @@
 //! | the same, with a graph of objects | what TensorFlow 2 adds: `object_graph` |
 //! | `PREFIX`, or `PREFIX-00000-of-00002` | V1: `v1` over `sstable` |
 //! | `ARCHIVE.zip` | any of these in an archive: `zip` |
-//! | `PREFIX.meta` | `MetaGraphDef`: `meta_graph` |
+//! | `PREFIX.meta` | `MetaGraphDef`: `meta_graph`, `functions` over `wire` |
 //! | `checkpoint` | which checkpoint is the latest: `locate` |
 //!
 //! Nothing read from a file is trusted: lengths, offsets, counts and shapes are checked before
@@ -19,6 +19,7 @@
 mod bundle;
 mod crc;
 mod error;
+mod functions;
 mod index;
 pub(crate) mod layout;
 mod locate;
@@ -32,11 +33,12 @@ mod state_file;
 #[cfg(feature = "tensorflow")]
 mod tensorflow;
 mod v1;
+mod wire;
 mod zip;
 
 pub use error::Error;
 pub use locate::{Location, locate};
-pub use meta_graph::{Constant, MetaGraph, Node};
+pub use meta_graph::{Constant, MetaGraph, NodeId, Tensor, Use};
 
 use std::fmt;
 use std::ops::Range;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use electra_convert::electra::config::Epsilon;
 use electra_convert::electra::{Activation, TaskKind};
 use electra_convert::verify::GOLDEN_TOLERANCE;
 use electra_convert::{Model, Rename, TargetDtype};
@@ -89,12 +90,15 @@ pub(crate) struct StatedArgs {
     /// A Hugging Face or BERT config.json, checked against the shapes
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Number of attention heads [default: what the training graph says, else hidden size / 64]
+    /// Number of attention heads [default: that of the training graph, else hidden size / 64]
     #[arg(long, value_name = "N")]
     pub(crate) num_attention_heads: Option<usize>,
-    /// Activation of the feed-forward layers [default: what the training graph says, else gelu]
+    /// Activation of the feed-forward layers [default: that of the training graph, else gelu]
     #[arg(long, value_name = "NAME", value_enum)]
     pub(crate) hidden_act: Option<ActivationArg>,
+    /// Epsilon of every LayerNorm [default: that of the training graph, else 1e-12]
+    #[arg(long, value_name = "X")]
+    pub(crate) layer_norm_eps: Option<Epsilon>,
     /// Leave out variables that are not part of any ELECTRA, instead of failing
     #[arg(long)]
     pub(crate) allow_unknown: bool,

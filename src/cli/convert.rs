@@ -159,10 +159,12 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<Stated> {
     Ok(Stated {
         num_attention_heads: args.num_attention_heads,
         hidden_act: args.hidden_act.map(|arg| arg.0),
+        layer_norm_eps: args.layer_norm_eps,
         config,
         task: args.task.clone(),
         task_kind: args.task_kind.map(TaskKind::from),
         labels: args.labels.clone(),
+        fallback: None,
     })
 }
 

@@ -15,7 +15,7 @@ use super::transform::{Cast, torch_name};
 use crate::checkpoint::{Checkpoint, MetaGraph, Variable};
 use crate::electra::claim::{Claim, Source as ValueSource, agree};
 use crate::electra::config::Activation;
-use crate::electra::infer::{Inferred, Stated, infer};
+use crate::electra::infer::{HeadActivation, Inferred, Stated, infer};
 use crate::electra::names::{self, Part, Rule, Scopes, TABLE};
 use crate::electra::{ElectraConfig, Head, Inventory, Item, Model, Recipe, Role, Setup, TaskHead};
 use crate::tokenizer::{PAD, TokenizerSetup};
@@ -46,6 +46,13 @@ impl TargetDtype {
         }
     }
 }
+
+/// What an Electric discriminator loses. Source: `pretrain/run_pretraining.py` in
+/// google-research/electra, `_get_discriminator_output`.
+const ELECTRIC: &str = "an Electric discriminator adds the log probability of each token under its \
+    generator (log q) to its logits, which no Hugging Face class does: the encoder and the logits \
+    without that term are exported, and the probabilities that `probe` prints are not those of \
+    replaced tokens";
 
 /// Choices that shape a plan.
 #[derive(Clone, Debug, Default)]
@@ -188,7 +195,7 @@ impl Plan {
         let mut warnings = Vec::new();
         let left_out = left_out(inventory, &tensors);
         check_left_out(&left_out, head, scopes, options, &mut warnings)?;
-        let inexact = check_head(head, inferred.config.hidden_act, inventory, options)?;
+        let inexact = check_head(head, &inferred, inventory, options)?;
         warnings.extend(inexact.clone());
         if head == Head::Model {
             warnings.push(
@@ -197,6 +204,9 @@ impl Plan {
                  the head of its task)"
                     .into(),
             );
+        }
+        if setup == Setup::Electric && model == Model::Discriminator {
+            warnings.push(ELECTRIC.into());
         }
         warnings.extend(narrowing(&tensors, options.dtype));
         warnings.extend(task.as_ref().and_then(|task| task.warning.clone()));
@@ -412,16 +422,27 @@ fn own_roles(head: Head, scopes: Scopes) -> Vec<Role> {
         .collect()
 }
 
-/// `ElectraForMaskedLM` applies gelu in its head whatever `hidden_act` says, and so do its Keras
-/// twins; the original code's generator head applies `hidden_act`.
+/// `ElectraForMaskedLM` applies gelu in its head whatever `hidden_act` is, and so do its Keras
+/// twins; the original code's generator head applies `hidden_act`. The training graph shows what
+/// this one applies.
 fn check_head(
     head: Head,
-    activation: Activation,
+    inferred: &Inferred,
     inventory: &Inventory,
     options: &PlanOptions,
 ) -> Result<Option<String>, Error> {
-    let is_original = head == Head::MaskedLm && !inventory.is_keras();
-    if !is_original || activation == Activation::Gelu {
+    if head != Head::MaskedLm {
+        return Ok(None);
+    }
+    let activation = match &inferred.generator_head {
+        Some(HeadActivation::Known(activation)) => activation.to_string(),
+        Some(HeadActivation::Unknown(what)) => {
+            format!("an activation that is not recognised: {what}")
+        }
+        None if inventory.is_keras() => return Ok(None),
+        None => inferred.config.hidden_act.to_string(),
+    };
+    if activation == Activation::Gelu.key() {
         return Ok(None);
     }
     if !options.allow_inexact {

@@ -5,6 +5,7 @@
 //! loads it without a warning.
 
 use std::collections::BTreeMap;
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
 use serde::{Deserialize, Serialize};
 
@@ -129,31 +130,59 @@ impl ElectraConfig {
     }
 }
 
-/// The activation in the feed-forward part of a layer, `hidden_act`.
+/// The activation in the feed-forward part of a layer, `hidden_act`: those that transformers 4 and 5
+/// both know by the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
-    /// The exact one, with erf.
+    /// `x · Φ(x)`, with erf.
+    #[serde(alias = "gelu_python")]
     Gelu,
-    /// Its approximation with tanh.
+    /// The approximation of gelu with tanh.
+    #[serde(
+        alias = "gelu_fast",
+        alias = "gelu_pytorch_tanh",
+        alias = "gelu_accurate"
+    )]
     GeluNew,
+    /// `x` above 0, `0.01 · x` below.
+    LeakyRelu,
+    /// `x`
+    Linear,
+    /// `x · tanh(softplus(x))`
+    Mish,
+    /// `x · sigmoid(1.702 · x)`
+    QuickGelu,
     /// `max(0, x)`
     Relu,
-    /// Hyperbolic tangent.
-    Tanh,
-    /// `x * sigmoid(x)`
+    /// `max(0, x)²`
+    Relu2,
+    /// `min(max(0, x), 6)`
+    Relu6,
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// `x · sigmoid(x)`
     #[serde(alias = "swish")]
     Silu,
+    /// Hyperbolic tangent.
+    Tanh,
 }
 
 impl Activation {
     /// All that can be named.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 12] = [
         Self::Gelu,
         Self::GeluNew,
+        Self::LeakyRelu,
+        Self::Linear,
+        Self::Mish,
+        Self::QuickGelu,
         Self::Relu,
-        Self::Tanh,
+        Self::Relu2,
+        Self::Relu6,
+        Self::Sigmoid,
         Self::Silu,
+        Self::Tanh,
     ];
 
     /// The name in config.json.
@@ -161,16 +190,92 @@ impl Activation {
         match self {
             Self::Gelu => "gelu",
             Self::GeluNew => "gelu_new",
+            Self::LeakyRelu => "leaky_relu",
+            Self::Linear => "linear",
+            Self::Mish => "mish",
+            Self::QuickGelu => "quick_gelu",
             Self::Relu => "relu",
-            Self::Tanh => "tanh",
+            Self::Relu2 => "relu2",
+            Self::Relu6 => "relu6",
+            Self::Sigmoid => "sigmoid",
             Self::Silu => "silu",
+            Self::Tanh => "tanh",
         }
     }
+
+    /// What it computes of one number, as `activations.py` in transformers has it.
+    pub fn value(self, x: f64) -> f64 {
+        match self {
+            Self::Gelu => 0.5 * x * (1.0 + libm::erf(x * FRAC_1_SQRT_2)),
+            Self::GeluNew => {
+                let inner = FRAC_2_PI.sqrt() * (x + 0.044_715 * x * x * x);
+                0.5 * x * (1.0 + inner.tanh())
+            }
+            Self::LeakyRelu => x.max(0.01 * x),
+            Self::Linear => x,
+            Self::Mish => x * softplus(x).tanh(),
+            Self::QuickGelu => x * sigmoid(1.702 * x),
+            Self::Relu => x.max(0.0),
+            Self::Relu2 => x.max(0.0) * x.max(0.0),
+            Self::Relu6 => x.clamp(0.0, 6.0),
+            Self::Sigmoid => sigmoid(x),
+            Self::Silu => x * sigmoid(x),
+            Self::Tanh => x.tanh(),
+        }
+    }
+}
+
+/// `1 / (1 + exp(-x))`
+pub(super) fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// `ln(1 + exp(x))`
+pub(super) fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 impl std::fmt::Display for Activation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.key())
+    }
+}
+
+/// The epsilon of a LayerNorm, `layer_norm_eps`: finite and not negative.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Epsilon(f64);
+
+impl Epsilon {
+    /// An epsilon; `None` where it is negative or not a number.
+    pub fn new(value: f64) -> Option<Self> {
+        (value.is_finite() && value >= 0.0).then_some(Self(value))
+    }
+
+    /// The shortest decimal number that rounds to the same float32, which a graph computes in.
+    pub(super) fn from_float32(value: f64) -> Self {
+        #[allow(clippy::cast_possible_truncation, reason = "it is a float32")]
+        let shortest = (value as f32).to_string().parse();
+        Self(shortest.unwrap_or(value))
+    }
+
+    /// The number itself.
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Epsilon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:e}", self.0)
+    }
+}
+
+impl std::str::FromStr for Epsilon {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let value = text.parse().ok().and_then(Self::new);
+        value.ok_or_else(|| "expected a number of 0 or more, such as 1e-12".to_owned())
     }
 }
 

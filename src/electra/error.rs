@@ -1,6 +1,7 @@
 //! Why a checkpoint's variables are no ELECTRA, or not the one that was asked for.
 
-use super::config::Activation;
+use std::path::Path;
+
 use super::setup::Model;
 
 /// Names listed in one message; the rest is counted.
@@ -150,16 +151,44 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// The training graph shows a value in a way that no rule recognises.
+    #[error(
+        "{}: {subject} is not recognised at node {node}: {why}; state it with {option}",
+        path.display()
+    )]
+    NotUnderstood {
+        /// The file with the graph.
+        path: Box<Path>,
+        /// What is not recognised.
+        subject: Box<str>,
+        /// Name of the node.
+        node: Box<str>,
+        /// What stands there.
+        why: Box<str>,
+        /// The option that settles it.
+        option: &'static str,
+    },
+    /// Nothing shows a value, and no rule gives it.
+    #[error(
+        "nothing shows the number of attention heads of the {model}: there is no training graph \
+         (.meta), and the original code's rule, hidden size / 64, does not apply to the hidden size \
+         {hidden_size}; state it with --num-attention-heads N (a divisor of {hidden_size}) or --config FILE"
+    )]
+    UnknownHeadCount {
+        /// The model.
+        model: Model,
+        /// Its hidden size.
+        hidden_size: usize,
+    },
     /// The generator's head would compute something else.
     #[error(
-        "this generator was trained with {activation}, and its head applies {activation} too; \
-         ElectraForMaskedLM always applies gelu there, so that its logits would differ (by 0.1 to \
-         0.5 where this was measured; the encoder's outputs agree): export the discriminator, or \
-         accept it with --allow-inexact"
+        "the head of this generator applies {activation}; ElectraForMaskedLM always applies gelu \
+         there, so that its logits would differ (by 0.1 to 0.5 in measurements; the encoder's outputs \
+         agree): export the discriminator, or accept it with --allow-inexact"
     )]
     InexactHead {
-        /// The activation that it was trained with.
-        activation: Activation,
+        /// The activation of the head.
+        activation: String,
     },
     /// The training graph could not be read.
     #[error(transparent)]

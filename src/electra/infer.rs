@@ -1,9 +1,10 @@
 //! Finds the configuration of a model in its variables.
 //!
 //! Sizes come from shapes: the name table says which axis of which variable is which size, and all
-//! of them, in all layers, must agree. Head count and activation leave no trace in shapes; they
-//! come from the options, else a config.json, else the training graph, else the original code's
-//! own defaults. Every value is kept with its [`Source`].
+//! of them, in all layers, must agree. Head count, activation and LayerNorm epsilon leave no trace in
+//! shapes; they come from the options, a config.json and the training graph, which must agree, else
+//! from the original code's own rules. What a training graph shows and no rule recognises is an error
+//! unless the user states the value. Every value is kept with its [`Source`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,8 +13,8 @@ use serde_json::{Map, Value};
 
 use super::Error;
 use super::claim::{Claim, Source, agree};
-use super::config::{Activation, ElectraConfig};
-use super::graph::GraphFacts;
+use super::config::{Activation, ElectraConfig, Epsilon};
+use super::graph::{Findings, GraphFacts, ModelScopes, View};
 use super::head::Head;
 use super::names::{self, Dim, Part, Scopes, TABLE};
 use super::role::Inventory;
@@ -23,6 +24,7 @@ use crate::checkpoint::MetaGraph;
 
 const HEADS: &str = "num_attention_heads";
 const ACTIVATION: &str = "hidden_act";
+const EPSILON: &str = "layer_norm_eps";
 const LAYERS: &str = "num_hidden_layers";
 
 /// Values that nothing in a checkpoint tells and that a config.json can.
@@ -33,7 +35,6 @@ const CARRIED: &[&str] = &[
     "eos_token_id",
     "hidden_dropout_prob",
     "initializer_range",
-    "layer_norm_eps",
     "pad_token_id",
     "summary_activation",
     "summary_last_dropout",
@@ -55,6 +56,8 @@ pub struct Stated {
     pub num_attention_heads: Option<usize>,
     /// `--hidden-act`
     pub hidden_act: Option<Activation>,
+    /// `--layer-norm-eps`
+    pub layer_norm_eps: Option<Epsilon>,
     /// `--config`
     pub config: Option<ConfigFile>,
     /// `--task`
@@ -63,6 +66,9 @@ pub struct Stated {
     pub task_kind: Option<TaskKind>,
     /// `--labels`
     pub labels: Option<Vec<String>>,
+    /// What to take where nothing else shows a value: the configuration of a converted directory
+    /// that is compared with the checkpoint.
+    pub fallback: Option<Box<ElectraConfig>>,
 }
 
 /// A Hugging Face or BERT config.json.
@@ -83,9 +89,9 @@ impl Stated {
         let mut stated = self.clone();
         stated.num_attention_heads = None;
         if let Some(config) = &mut stated.config {
-            config
-                .values
-                .retain(|key, _| key == ACTIVATION || CARRIED.contains(&key.as_str()));
+            config.values.retain(|key, _| {
+                key == ACTIVATION || key == EPSILON || CARRIED.contains(&key.as_str())
+            });
         }
         stated
     }
@@ -98,6 +104,17 @@ pub struct Inferred {
     pub config: ElectraConfig,
     /// Where each value comes from, by key.
     pub sources: BTreeMap<&'static str, Source>,
+    /// The activation of the generator's head, where the training graph shows it.
+    pub generator_head: Option<HeadActivation>,
+}
+
+/// The activation of a head by the training graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeadActivation {
+    /// One that transformers has.
+    Known(Activation),
+    /// One that is not recognised: what the graph shows.
+    Unknown(String),
 }
 
 /// Infers the configuration of the model in `scopes`.
@@ -142,12 +159,37 @@ pub fn infer(
     )?
     .expect("not empty");
 
-    let facts = graph
-        .map(|graph| GraphFacts::read(graph, scopes.body, inventory))
-        .transpose()?
+    let view = graph.map(|graph| View::new(graph, inventory));
+    let scopes_of = ModelScopes {
+        embeddings: scopes.embeddings,
+        layers: (0..layers.value)
+            .map(|layer| names::layer_scope(scopes, layer))
+            .collect(),
+        has_discriminator_head: head.part() == Some(Part::DiscriminatorHead),
+        has_generator_head: head.part() == Some(Part::GeneratorHead),
+    };
+    let facts = view
+        .as_ref()
+        .map(|view| GraphFacts::read(view, &scopes_of))
         .unwrap_or_default();
-    let heads = head_count(model, scopes, hidden_size, &facts, stated)?;
-    let activation = activation(&facts, stated)?;
+    let view = view.as_ref();
+    let heads = head_count(model, scopes, hidden_size, (view, &facts), stated)?;
+    let activation = activation((view, &facts), stated)?;
+    let epsilon = epsilon((view, &facts), stated)?;
+    let generator_head = match (view, &facts.generator_head) {
+        (
+            Some(view),
+            Findings {
+                not_understood: Some(unknown),
+                ..
+            },
+        ) => Some(HeadActivation::Unknown(unknown.describe(view))),
+        (_, findings) => agree(
+            "the activation of generator_predictions/dense",
+            findings.claims.iter().cloned(),
+        )?
+        .map(|claim| HeadActivation::Known(claim.value)),
+    };
 
     let config = ElectraConfig {
         architectures: vec![head.class().to_owned()],
@@ -160,12 +202,18 @@ pub fn infer(
         num_hidden_layers: layers.value,
         num_attention_heads: heads.value,
         hidden_act: activation.value,
+        layer_norm_eps: epsilon.value.value(),
         ..carried(file, &mut sources)?
     };
     sources.insert(LAYERS, layers.source);
     sources.insert(HEADS, heads.source);
     sources.insert(ACTIVATION, activation.source);
-    Ok(Inferred { config, sources })
+    sources.insert(EPSILON, epsilon.source);
+    Ok(Inferred {
+        config,
+        sources,
+        generator_head,
+    })
 }
 
 /// The size claims of every variable of the model, and the layers that occur.
@@ -226,20 +274,40 @@ fn count_layers(
     Ok(Claim::new(layers.len(), Source::Layers(scopes.body)))
 }
 
+/// A training graph, and what it shows.
+type Graph<'a> = (Option<&'a View<'a>>, &'a GraphFacts);
+
+/// Fails where the graph shows something that no rule recognises and `stated` does not settle it.
+fn check_understood<T>(
+    view: Option<&View<'_>>,
+    findings: &Findings<T>,
+    is_stated: bool,
+    option: &'static str,
+) -> Result<(), Error> {
+    match (view, &findings.not_understood) {
+        (Some(view), Some(unknown)) if !is_stated => Err(unknown.error(view, option)),
+        _ => Ok(()),
+    }
+}
+
 fn head_count(
     model: Model,
     scopes: Scopes,
     hidden_size: usize,
-    facts: &GraphFacts,
+    (view, facts): Graph<'_>,
     stated: &Stated,
 ) -> Result<Claim<usize>, Error> {
+    const OPTION: &str = "--num-attention-heads";
     let mut claims = Vec::new();
     if let Some(heads) = stated.num_attention_heads {
-        claims.push(Claim::new(heads, Source::Option("--num-attention-heads")));
+        claims.push(Claim::new(heads, Source::Option(OPTION)));
     }
     claims.extend(stated_size(stated.config.as_ref(), HEADS)?);
-    claims.extend(facts.head_counts.iter().cloned());
-    for size in &facts.head_sizes {
+    let is_stated = !claims.is_empty() || stated.fallback.is_some();
+    check_understood(view, &facts.heads, is_stated, OPTION)?;
+    check_understood(view, &facts.head_sizes, is_stated, OPTION)?;
+    claims.extend(facts.heads.claims.iter().cloned());
+    for size in &facts.head_sizes.claims {
         if size.value == 0 || !hidden_size.is_multiple_of(size.value) {
             return Err(Error::Impossible {
                 key: "head size",
@@ -250,14 +318,13 @@ fn head_count(
         }
         claims.push(Claim::new(hidden_size / size.value, size.source.clone()));
     }
-    let heads = agree(HEADS, claims)?.unwrap_or_else(|| {
-        let rule = if follows_head_rule(model, scopes) {
-            "a generator has max(1, hidden size / 64) heads"
-        } else {
-            "max(1, hidden size / 64), unless the training run was told otherwise"
-        };
-        Claim::new((hidden_size / 64).max(1), Source::OriginalCode(rule))
-    });
+    let heads = match agree(HEADS, claims)? {
+        Some(heads) => heads,
+        None => match &stated.fallback {
+            Some(config) => Claim::new(config.num_attention_heads, Source::TransformersDefault),
+            None => default_head_count(model, scopes, hidden_size)?,
+        },
+    };
     if heads.value == 0 || !hidden_size.is_multiple_of(heads.value) {
         let why = format!(
             "it must divide the hidden size {hidden_size}; give --num-attention-heads \
@@ -268,10 +335,30 @@ fn head_count(
     Ok(heads)
 }
 
-fn activation(facts: &GraphFacts, stated: &Stated) -> Result<Claim<Activation>, Error> {
+/// The head count where nothing shows it. The original code computes that of a generator with an
+/// encoder of its own; that of any other encoder is a hyperparameter with a default.
+fn default_head_count(
+    model: Model,
+    scopes: Scopes,
+    hidden_size: usize,
+) -> Result<Claim<usize>, Error> {
+    const SIZE: usize = 64;
+    let rule = if follows_head_rule(model, scopes) {
+        "a generator has max(1, hidden size / 64) heads"
+    } else if hidden_size.is_multiple_of(SIZE) {
+        "hidden size / 64, unless the training run set another"
+    } else {
+        return Err(Error::UnknownHeadCount { model, hidden_size });
+    };
+    let heads = (hidden_size / SIZE).max(1);
+    Ok(Claim::new(heads, Source::OriginalCode(rule)))
+}
+
+fn activation((view, facts): Graph<'_>, stated: &Stated) -> Result<Claim<Activation>, Error> {
+    const OPTION: &str = "--hidden-act";
     let mut claims = Vec::new();
     if let Some(activation) = stated.hidden_act {
-        claims.push(Claim::new(activation, Source::Option("--hidden-act")));
+        claims.push(Claim::new(activation, Source::Option(OPTION)));
     }
     if let Some(file) = &stated.config
         && let Some(value) = file.values.get(ACTIVATION)
@@ -287,13 +374,37 @@ fn activation(facts: &GraphFacts, stated: &Stated) -> Result<Claim<Activation>, 
         })?;
         claims.push(Claim::new(activation, source));
     }
-    claims.extend(facts.activations.iter().cloned());
+    let is_stated = !claims.is_empty() || stated.fallback.is_some();
+    check_understood(view, &facts.activation, is_stated, OPTION)?;
+    claims.extend(facts.activation.claims.iter().cloned());
     Ok(agree(ACTIVATION, claims)?.unwrap_or_else(|| {
-        Claim::new(
-            Activation::Gelu,
-            Source::OriginalCode("gelu, unless the training run was told otherwise"),
-        )
+        let rule = "gelu, unless the training run set another";
+        Claim::new(Activation::Gelu, Source::OriginalCode(rule))
     }))
+}
+
+fn epsilon((view, facts): Graph<'_>, stated: &Stated) -> Result<Claim<Epsilon>, Error> {
+    const OPTION: &str = "--layer-norm-eps";
+    let mut claims = Vec::new();
+    if let Some(epsilon) = stated.layer_norm_eps {
+        claims.push(Claim::new(epsilon, Source::Option(OPTION)));
+    }
+    if let Some(file) = &stated.config
+        && let Some(value) = file.values.get(EPSILON)
+    {
+        let source = Source::ConfigFile(file.path.clone());
+        let epsilon = value.as_f64().and_then(Epsilon::new).ok_or_else(|| {
+            let claim = Claim::new(value, source.clone());
+            impossible(EPSILON, &claim, "it must be a number of 0 or more")
+        })?;
+        claims.push(Claim::new(epsilon, source));
+    }
+    let is_stated = !claims.is_empty() || stated.fallback.is_some();
+    check_understood(view, &facts.epsilon, is_stated, OPTION)?;
+    claims.extend(facts.epsilon.claims.iter().cloned());
+    let default = Epsilon::new(ElectraConfig::default().layer_norm_eps).expect("a small number");
+    Ok(agree(EPSILON, claims)?
+        .unwrap_or_else(|| Claim::new(default, Source::OriginalCode("LayerNorm adds 1e-12"))))
 }
 
 /// A size that the config file states.
@@ -351,12 +462,6 @@ fn carried(
             |error| impossible(key, &Claim::new(value, source.clone()), &error.to_string()),
         )?;
         sources.insert(key, source);
-    }
-    if sources["layer_norm_eps"] == Source::TransformersDefault {
-        sources.insert(
-            "layer_norm_eps",
-            Source::OriginalCode("LayerNorm adds 1e-12"),
-        );
     }
     Ok(serde_json::from_value(Value::Object(values)).expect("every key was checked"))
 }

@@ -177,6 +177,11 @@ pub struct Scopes {
     pub body: &'static str,
 }
 
+/// The scope of a layer, such as `electra/encoder/layer_0`.
+pub(super) fn layer_scope(scopes: Scopes, layer: usize) -> String {
+    format!("{}/encoder/layer_{layer}", scopes.body)
+}
+
 /// True when the tensor of this name is a transposed kernel.
 pub fn is_transposed(tensor: &str) -> bool {
     let pattern = match tensor

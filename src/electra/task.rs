@@ -10,8 +10,9 @@
 //! | span | `dense` (start) and `dense_1` (end) on every token | `ElectraForQuestionAnswering` |
 //! | joint span | the end depends on the start (`qa_hidden`) | none |
 //!
-//! Tagging and classification have the same variables. The name of the task tells them apart where it
-//! is one of Google's, the training graph always: a dense layer on every token is a `Tensordot`.
+//! Tagging and classification have the same variables. The training graph shows what the dense layer
+//! reads; without a graph the name of the task decides where it is one of Google's, else the user.
+//! A layer that reads something else, such as the mean of all tokens, has no class.
 //! Sources: `finetune/task_builder.py`, `finetune/*/…_tasks.py` in google-research/electra.
 
 use std::fmt;
@@ -19,9 +20,10 @@ use std::fmt;
 use super::Error;
 use super::claim::{Claim, Source, agree};
 use super::config::ElectraConfig;
+use super::graph::{self, Reads, View, Wiring};
 use super::head::Head;
 use super::infer::{Inferred, Stated};
-use super::names::ELECTRA;
+use super::names::{self, ELECTRA};
 use super::recipe::Recipe;
 use super::role::{Inventory, Item, Role};
 use crate::checkpoint::{MetaGraph, Variable};
@@ -364,18 +366,41 @@ impl<'a> Layers<'a> {
         if !self.has_dense("dense") {
             return Err(none(format!("it has no layer `dense`, but {}", self.all())));
         }
-        if self.has_dense("dense_1") {
-            return Ok(TaskKind::Span);
-        }
-        if self.items.len() > 2 {
+        let is_span = self.has_dense("dense_1");
+        if !is_span && self.items.len() > 2 {
             return Err(none(format!("it has {}", self.all())));
         }
+        let view = graph.map(|graph| View::new(graph, inventory));
         let mut claims = Vec::new();
         if let Some(kind) = stated.task_kind {
             claims.push(Claim::new(kind, Source::Option("--task-kind")));
         }
-        if let Some(graph) = graph {
-            claims.extend(self.read_graph(graph, inventory)?);
+        for layer in ["dense", "dense_1"]
+            .into_iter()
+            .filter(|layer| self.has_dense(layer))
+        {
+            let layer = format!("{}/{layer}", scope(self.task));
+            let wiring = view.as_ref().map(|view| wiring(view, inventory, &layer));
+            match wiring.transpose() {
+                Ok(None | Some(None)) => {}
+                Ok(Some(Some(Ok(claim)))) => claims.push(claim),
+                Ok(Some(Some(Err(why)))) => return Err(none(why)),
+                // The user knows what the program does not recognise.
+                Err(_) if stated.task_kind.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if is_span {
+            return match claims
+                .iter()
+                .find(|claim| claim.value == TaskKind::Classification)
+            {
+                Some(claim) => Err(none(format!(
+                    "a span head reads every token, it {}",
+                    claim.source
+                ))),
+                None => Ok(TaskKind::Span),
+            };
         }
         let by_name = TASKS.iter().find(|(_, names)| names.contains(&self.task));
         let kind = agree("the kind of task", claims)?.map(|claim| claim.value);
@@ -386,33 +411,6 @@ impl<'a> Layers<'a> {
                 task: self.task.to_owned(),
             }),
         }
-    }
-
-    /// A dense layer on every token multiplies with `Tensordot`, one on the first token does not.
-    fn read_graph(
-        &self,
-        graph: &MetaGraph,
-        inventory: &Inventory,
-    ) -> Result<Option<Claim<TaskKind>>, Error> {
-        let layer = format!("{}/dense/", scope(self.task));
-        let mut found = None;
-        graph.scan(|node| {
-            let name = inventory.rename(&node.name);
-            let kind = match name.strip_prefix(&layer) {
-                Some(rest) if rest.starts_with("Tensordot") => TaskKind::Tagging,
-                Some("MatMul") => TaskKind::Classification,
-                _ => return Ok(()),
-            };
-            found.get_or_insert_with(|| {
-                let source = Source::Graph {
-                    path: graph.path().to_owned(),
-                    node: node.name.clone(),
-                };
-                Claim::new(kind, source)
-            });
-            Ok(())
-        })?;
-        Ok(found)
     }
 
     /// A note on the layers beside those that a class has: the classifier of SQuAD 2.0 that tells
@@ -429,4 +427,33 @@ impl<'a> Layers<'a> {
             )
         })
     }
+}
+
+/// What the training graph shows that a dense layer of a head reads: a kind of task, or why no class
+/// has it; `None` where the graph does not have the layer.
+#[allow(clippy::type_complexity, reason = "a table of three outcomes")]
+fn wiring(
+    view: &View<'_>,
+    inventory: &Inventory,
+    layer: &str,
+) -> Result<Option<Result<Claim<TaskKind>, String>>, Error> {
+    let is_layer = |scope: &String| {
+        inventory
+            .get(&format!("{scope}/output/LayerNorm/beta"))
+            .is_some()
+    };
+    let layers = (0..).map(|layer| names::layer_scope(ELECTRA, layer));
+    let layers: Vec<String> = layers.take_while(is_layer).collect();
+    let found = graph::wiring(view, layer, &layers)
+        .map_err(|unknown| unknown.error(view, "--task-kind"))?;
+    Ok(found.map(|wiring| match wiring {
+        Wiring::Tokens(reads, node) => {
+            let kind = match reads {
+                Reads::Every => TaskKind::Tagging,
+                Reads::First => TaskKind::Classification,
+            };
+            Ok(Claim::new(kind, view.source(node)))
+        }
+        Wiring::Foreign { what, node } => Err(format!("{layer} reads {what} (node {node})")),
+    }))
 }

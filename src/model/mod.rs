@@ -134,13 +134,50 @@ impl ElectraModel {
     }
 }
 
-/// Applies `activation` to each element.
+/// Applies `activation` to each element, as `ACT2FN` in transformers does.
 fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::Gelu => x.gelu_erf(),
         Activation::GeluNew => x.gelu(),
+        Activation::LeakyRelu => candle_nn::ops::leaky_relu(x, 0.01),
+        Activation::Linear => Ok(x.clone()),
+        Activation::Mish => x * softplus(x)?.tanh()?,
+        Activation::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
         Activation::Relu => x.relu(),
-        Activation::Tanh => x.tanh(),
+        Activation::Relu2 => x.relu()?.sqr(),
+        Activation::Relu6 => x.clamp(0_f32, 6_f32),
+        Activation::Sigmoid => candle_nn::ops::sigmoid(x),
         Activation::Silu => x.silu(),
+        Activation::Tanh => x.tanh(),
+    }
+}
+
+/// `ln(1 + exp(x))`, without overflow for a large `x`.
+fn softplus(x: &Tensor) -> Result<Tensor> {
+    x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::activate;
+    use crate::electra::Activation;
+
+    #[test]
+    fn activations_are_those_of_their_formulas() {
+        let values: Vec<f32> = (-240_i16..=240).map(|i| f32::from(i) * 0.05).collect();
+        let x = Tensor::new(values.as_slice(), &Device::Cpu).unwrap();
+        for activation in Activation::ALL {
+            let found: Vec<f32> = activate(activation, &x).unwrap().to_vec1().unwrap();
+            for (&x, found) in std::iter::zip(&values, found) {
+                let expected = activation.value(x.into());
+                let tolerance = 2e-6 * expected.abs().max(1.0);
+                assert!(
+                    (f64::from(found) - expected).abs() <= tolerance,
+                    "{activation} of {x} is {expected}, not {found}"
+                );
+            }
+        }
     }
 }

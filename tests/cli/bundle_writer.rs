@@ -242,7 +242,7 @@ pub(crate) const SMALL: Sizes = Sizes {
     embedding: 8,
     positions: 12,
     token_types: 2,
-    hidden: 16,
+    hidden: 64,
     intermediate: 24,
     layers: 2,
 };

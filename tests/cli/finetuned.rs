@@ -10,7 +10,7 @@ use electra_convert::model::{
 use electra_convert::{Model, PlanOptions, Source};
 use tempfile::TempDir;
 
-use crate::bundle_writer::{Bundle, Field, SMALL, discriminator, message};
+use crate::bundle_writer::{Bundle, SMALL, discriminator};
 use crate::support::{
     Run, assert_close, fixture, raw_variable, read_json, read_weights, run, temp, transposed,
 };
@@ -272,12 +272,9 @@ fn fine_tuned(layers: &[&str], labels: i64) -> Bundle {
     bundle
 }
 
-fn export(bundle: &Bundle, meta: Option<&[u8]>, options: &[&str]) -> (TempDir, Run) {
+fn export(bundle: &Bundle, options: &[&str]) -> (TempDir, Run) {
     let folder = temp();
     bundle.write(&folder.path().join("m"));
-    if let Some(meta) = meta {
-        fs::write(folder.path().join("m.meta"), meta).unwrap();
-    }
     let mut command = crate::support::command(&[&"--model", &"finetuned", &"--vocab", &"none"]);
     command.args(options).arg(folder.path().join("m"));
     command.arg(folder.path().join("out"));
@@ -293,7 +290,7 @@ fn class(folder: &TempDir) -> String {
 #[test]
 fn of_several_tasks_one_is_named() {
     let bundle = fine_tuned(&["chunk/dense", "mnli/dense"], 3);
-    let (folder, run) = export(&bundle, None, &[]);
+    let (folder, run) = export(&bundle, &[]);
     run.fails(4, &["chunk, mnli", "--task"]);
     run!["inspect", folder.path()].ok();
     let inspected = run!["inspect", folder.path(), "--json"].ok().json();
@@ -302,14 +299,14 @@ fn of_several_tasks_one_is_named() {
         command.contains("--model finetuned --task mnli"),
         "{command}"
     );
-    export(&bundle, None, &["--task", "sst"])
+    export(&bundle, &["--task", "sst"])
         .1
         .fails(4, &["sst", "chunk, mnli"]);
     for (task, expected) in [
         ("chunk", "ElectraForTokenClassification"),
         ("mnli", "ElectraForSequenceClassification"),
     ] {
-        let (folder, run) = export(&bundle, None, &["--task", task]);
+        let (folder, run) = export(&bundle, &["--task", task]);
         assert!(run.ok().stdout.contains("fine-tuning head"));
         assert_eq!(class(&folder), expected);
         let (out, source) = (folder.path().join("out"), folder.path().join("m"));
@@ -318,58 +315,31 @@ fn of_several_tasks_one_is_named() {
 }
 
 #[test]
-fn the_kind_of_an_unknown_task_is_told_by_the_graph_or_the_user() {
+fn the_kind_of_an_unknown_task_is_stated() {
     let bundle = fine_tuned(&["intents/dense"], 5);
-    export(&bundle, None, &[])
+    export(&bundle, &[])
         .1
         .fails(4, &["intents", "--task-kind tagging"]);
-    let node = |name: &str, op: &str| {
-        let node = message(&[
-            (1, Field::Bytes(name.as_bytes().to_vec())),
-            (2, Field::Bytes(op.as_bytes().to_vec())),
-        ]);
-        message(&[(2, Field::Bytes(message(&[(1, Field::Bytes(node))])))])
-    };
-    let on_tokens = node("task_specific/intents/dense/Tensordot/MatMul", "MatMul");
-    let on_first = node("task_specific/intents/dense/MatMul", "MatMul");
-    let (tagging, classification) = (
-        "ElectraForTokenClassification",
-        "ElectraForSequenceClassification",
-    );
-    for (meta, options, expected) in [
-        (None, &["--task-kind", "tagging"][..], tagging),
-        (None, &["--task-kind", "classification"], classification),
-        (Some(&on_tokens[..]), &[], tagging),
-        (Some(&on_first), &[], classification),
+    for (kind, expected) in [
+        ("tagging", "ElectraForTokenClassification"),
+        ("classification", "ElectraForSequenceClassification"),
     ] {
-        let (folder, run) = export(&bundle, meta, options);
+        let (folder, run) = export(&bundle, &["--task-kind", kind]);
         run.ok();
         assert_eq!(class(&folder), expected);
     }
-    export(
-        &bundle,
-        Some(&on_tokens),
-        &["--task-kind", "classification"],
-    )
-    .1
-    .fails(4, &["--task-kind", "Tensordot"]);
-    // The graph counts more than the name of a task.
-    let meta = node("task_specific/sst/dense/Tensordot/MatMul", "MatMul");
-    let (folder, run) = export(&fine_tuned(&["sst/dense"], 2), Some(&meta), &[]);
-    run.ok();
-    assert_eq!(class(&folder), tagging);
 }
 
 #[test]
 fn odd_heads_are_told_apart() {
-    let (folder, run) = export(&fine_tuned(&["sts/dense"], 1), None, &[]);
+    let (folder, run) = export(&fine_tuned(&["sts/dense"], 1), &[]);
     run.ok();
     let config = read_json(&folder.path().join("out/config.json"));
     assert_eq!(config["problem_type"], "regression");
     assert_eq!(config["num_labels"], 1);
 
     let layers = ["squad/dense", "squad/dense_1", "squad/dense_2"];
-    let (folder, run) = export(&fine_tuned(&layers, 1), None, &[]);
+    let (folder, run) = export(&fine_tuned(&layers, 1), &[]);
     let run = run.ok();
     assert_eq!(class(&folder), "ElectraForQuestionAnswering");
     assert!(
@@ -384,23 +354,23 @@ fn odd_heads_are_told_apart() {
     );
 
     let wrong = fine_tuned(&["squad/dense", "squad/dense_1"], 3);
-    export(&wrong, None, &[])
+    export(&wrong, &[])
         .1
-        .fails(4, &["squad/dense", "[16, 3]", "[16, 1]"]);
+        .fails(4, &["squad/dense", "[64, 3]", "[64, 1]"]);
     let other = fine_tuned(&["chunk/dense", "chunk/crf"], 3);
-    export(&other, None, &[])
+    export(&other, &[])
         .1
         .fails(4, &["no Hugging Face class", "chunk/crf/kernel"]);
     let named = fine_tuned(&["chunk/logits"], 3);
-    export(&named, None, &[])
+    export(&named, &[])
         .1
         .fails(4, &["no layer `dense`", "chunk/logits/kernel"]);
     let mut narrow = fine_tuned(&["chunk/dense"], 3);
     narrow.remove("task_specific/chunk/dense/kernel");
     narrow.add_floats("task_specific/chunk/dense/kernel", &[8, 3]);
-    export(&narrow, None, &[])
+    export(&narrow, &[])
         .1
-        .fails(4, &["chunk/dense/kernel", "[8, 3]", "[16, 3]"]);
+        .fails(4, &["chunk/dense/kernel", "[8, 3]", "[64, 3]"]);
 }
 
 #[test]

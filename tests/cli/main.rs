@@ -6,6 +6,8 @@ mod convert;
 mod corrupt;
 mod errors;
 mod finetuned;
+mod graph_writer;
+mod graphs;
 mod inspect;
 mod locate;
 mod model;

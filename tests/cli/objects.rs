@@ -211,7 +211,7 @@ fn graphs_that_contradict_themselves_are_refused() {
 
     // A key that is no object's, and is what an object is called by its path.
     let mut clash = objects(|_| String::new());
-    clash.add_floats("model/discriminator_predictions/dense/bias", &[16]);
+    clash.add_floats("model/discriminator_predictions/dense/bias", &[64]);
     export(&clash, &[])
         .1
         .fails(3, &["m.index", GRAPH, "calls both"]);

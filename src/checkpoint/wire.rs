@@ -1,0 +1,158 @@
+//! Protobuf's wire format, field by field, without copying or allocating.
+//!
+//! For messages that are too large to decode as a whole, such as a training graph. Source:
+//! <https://protobuf.dev/programming-guides/encoding/>.
+
+use std::fmt;
+use std::ops::Range;
+
+use prost::encoding::{WireType, decode_key, decode_varint};
+
+/// A field of a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Field {
+    /// Its number.
+    pub(super) tag: u32,
+    /// Where its bytes are, if it is length-delimited: a message, a string or bytes.
+    pub(super) range: Option<Range<usize>>,
+}
+
+/// Why bytes are not a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Malformed {
+    /// A key or a number that is not in the wire format.
+    Encoding(String),
+    /// A field that ends behind the message.
+    Truncated,
+    /// A string that is not UTF-8.
+    NotText,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Encoding(what) => f.write_str(what),
+            Self::Truncated => f.write_str("it is cut short: a field runs over its end"),
+            Self::NotText => f.write_str("a name is not UTF-8"),
+        }
+    }
+}
+
+/// The fields of the message in `bytes[range]`. Ranges are those of `bytes`. The first error ends the
+/// iteration.
+pub(super) fn fields(
+    bytes: &[u8],
+    range: Range<usize>,
+) -> impl Iterator<Item = Result<Field, Malformed>> {
+    let mut rest = bytes.get(range.clone()).unwrap_or_default();
+    let end = range.end;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let field = next(&mut rest, end);
+        if field.is_err() {
+            rest = &[];
+        }
+        Some(field)
+    })
+}
+
+/// The length-delimited fields with number `tag`.
+pub(super) fn messages(
+    bytes: &[u8],
+    range: Range<usize>,
+    tag: u32,
+) -> impl Iterator<Item = Result<Range<usize>, Malformed>> {
+    fields(bytes, range).filter_map(move |field| match field {
+        Ok(Field { tag: found, range }) => range.filter(|_| found == tag).map(Ok),
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// The last length-delimited field with number `tag`, which is the one that counts.
+pub(super) fn last(
+    bytes: &[u8],
+    range: Range<usize>,
+    tag: u32,
+) -> Result<Option<Range<usize>>, Malformed> {
+    messages(bytes, range, tag).try_fold(None, |_, found| found.map(Some))
+}
+
+/// Reads the field at the start of `rest`, whose last byte is before `end`.
+fn next(rest: &mut &[u8], end: usize) -> Result<Field, Malformed> {
+    let encoding = |error: prost::DecodeError| Malformed::Encoding(error.to_string());
+    let (tag, wire_type) = decode_key(rest).map_err(encoding)?;
+    let len = match wire_type {
+        WireType::Varint => {
+            decode_varint(rest).map_err(encoding)?;
+            return Ok(Field { tag, range: None });
+        }
+        WireType::ThirtyTwoBit => 4,
+        WireType::SixtyFourBit => 8,
+        WireType::LengthDelimited => {
+            let len = decode_varint(rest).map_err(encoding)?;
+            usize::try_from(len).map_err(|_| Malformed::Truncated)?
+        }
+        WireType::StartGroup | WireType::EndGroup => {
+            return Err(Malformed::Encoding("it has a group".to_owned()));
+        }
+    };
+    let start = end - rest.len();
+    *rest = rest.get(len..).ok_or(Malformed::Truncated)?;
+    let range = (wire_type == WireType::LengthDelimited).then_some(start..start + len);
+    Ok(Field { tag, range })
+}
+
+/// A range as it is kept: no file that is indexed has 2^32 bytes.
+pub(super) fn narrow(range: &Range<usize>) -> Range<u32> {
+    let narrow = |at: usize| u32::try_from(at).expect("the file is shorter");
+    narrow(range.start)..narrow(range.end)
+}
+
+/// A range as it is used.
+pub(super) fn span(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_where_they_are() {
+        // Field 1: varint 150. Field 2: "ab". Field 3: 32 bits. Field 4: 64 bits. Field 2: "".
+        let message = [
+            8, 150, 1, 18, 2, b'a', b'b', 29, 1, 2, 3, 4, 33, 1, 2, 3, 4, 5, 6, 7, 8, 18, 0,
+        ];
+        let found: Vec<Field> = fields(&message, 0..message.len())
+            .map(Result::unwrap)
+            .collect();
+        let ranges: Vec<_> = found.iter().map(|f| (f.tag, f.range.clone())).collect();
+        assert_eq!(
+            ranges,
+            [
+                (1, None),
+                (2, Some(5..7)),
+                (3, None),
+                (4, None),
+                (2, Some(23..23))
+            ]
+        );
+    }
+
+    #[test]
+    fn the_first_error_is_the_last_field() {
+        for message in [
+            &[18, 3, b'a'][..],
+            &[8],
+            &[8, 255],
+            &[11, 12],
+            &[29, 1],
+            &[7],
+        ] {
+            let found: Vec<_> = fields(message, 0..message.len()).collect();
+            assert!(matches!(&found[..], [Err(_)]), "{message:?} {found:?}");
+        }
+    }
+}
