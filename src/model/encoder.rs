@@ -45,7 +45,7 @@ impl Encoder {
         attend: Attend,
         all_layers: bool,
     ) -> Result<Hidden> {
-        let mask = additive_mask(&embedded, attention_mask, attend)?;
+        let mask = visible(&embedded, attention_mask, attend)?;
         let mut all = all_layers.then(|| vec![embedded.clone()]);
         let mut hidden = embedded;
         for layer in &self.layers {
@@ -58,10 +58,9 @@ impl Encoder {
     }
 }
 
-/// What is added to attention scores, `[batch or 1, 1, sequence or 1, sequence]`: 0 where a token
-/// may look, the most negative number where it may not. Not minus infinity, which would make a
-/// sequence of nothing but padding NaN; `None` where nothing is masked.
-fn additive_mask(
+/// Where a token may look, `[batch or 1, 1, sequence or 1, sequence]`: 1 where it may, 0 where it may
+/// not; `None` where nothing is masked.
+fn visible(
     embedded: &Tensor,
     attention_mask: Option<&Tensor>,
     attend: Attend,
@@ -74,17 +73,30 @@ fn additive_mask(
     let present = attention_mask
         .map(|mask| mask.ne(0_u32)?.reshape((batch, 1, 1, length)))
         .transpose()?;
-    let visible = match (attend, present) {
-        (Attend::Everywhere, None) => return Ok(None),
-        (Attend::Everywhere, Some(present)) => present,
-        (Attend::Backwards, None) => backwards()?,
-        (Attend::Backwards, Some(present)) => backwards()?.broadcast_mul(&present)?,
+    match (attend, present) {
+        (Attend::Everywhere, present) => Ok(present),
+        (Attend::Backwards, None) => Ok(Some(backwards()?)),
+        (Attend::Backwards, Some(present)) => Ok(Some(backwards()?.broadcast_mul(&present)?)),
+    }
+}
+
+/// Puts the lowest finite number for the scores that `visible` hides.
+///
+/// Not minus infinity, which would make a sequence of nothing but padding NaN; and not as a sum,
+/// which in float16 is minus infinity again.
+fn hide(scores: &Tensor, visible: &Tensor) -> Result<Tensor> {
+    let lowest = match scores.dtype() {
+        DType::F16 => f64::from(half::f16::MIN),
+        DType::BF16 => f64::from(half::bf16::MIN),
+        DType::F64 => f64::MIN,
+        _ => f64::from(f32::MIN),
     };
-    let zeros = visible.zeros_like()?.to_dtype(embedded.dtype())?;
-    let lowest = Tensor::new(f32::MIN, device)?
-        .to_dtype(embedded.dtype())?
-        .broadcast_as(visible.shape())?;
-    Ok(Some(visible.where_cond(&zeros, &lowest)?))
+    let lowest = Tensor::full(lowest, (), scores.device())?
+        .to_dtype(scores.dtype())?
+        .broadcast_as(scores.shape())?;
+    visible
+        .broadcast_as(scores.shape())?
+        .where_cond(scores, &lowest)
 }
 
 /// `ElectraLayer`.
@@ -164,7 +176,7 @@ impl Attention {
         let scale = 1.0 / (head_size as f64).sqrt();
         let scores = (query.matmul(&key.transpose(D::Minus2, D::Minus1)?)? * scale)?;
         let scores = match mask {
-            Some(mask) => scores.broadcast_add(mask)?,
+            Some(mask) => hide(&scores, mask)?,
             None => scores,
         };
         let context = softmax_last_dim(&scores)?

@@ -214,3 +214,32 @@ fn wrong_shapes_and_head_counts_are_errors() {
     );
     run!["verify", out.path()].ok();
 }
+
+#[test]
+fn a_row_of_padding_is_finite_in_every_precision() {
+    let (_out, config, weights) = exported("discriminator", &[]);
+    let input = ids(&[&[2, 40, 50, 3], &[0, 0, 0, 0]]);
+    let mask = ids(&[&[1, 1, 1, 0], &[0, 0, 0, 0]]);
+    let batch = Batch {
+        attention_mask: Some(&mask),
+        ..Batch::new(&input)
+    };
+    for dtype in [DType::F16, DType::BF16, DType::F32, DType::F64] {
+        let tensors: HashMap<String, Tensor> = weights
+            .tensors()
+            .into_iter()
+            .map(|(name, info)| {
+                let tensor = weights.var_builder().get(info.shape.clone(), &name);
+                (name, tensor.unwrap().to_dtype(dtype).unwrap())
+            })
+            .collect();
+        let vb = VarBuilder::from_tensors(tensors, dtype, &Device::Cpu);
+        let model = ElectraModel::load(vb, &config).unwrap();
+        for attend in [Attend::Everywhere, Attend::Backwards] {
+            let hidden = model.forward_with(&batch, attend, false).unwrap().last;
+            let hidden = hidden.to_dtype(DType::F32).unwrap();
+            let values: Vec<f32> = hidden.flatten_all().unwrap().to_vec1().unwrap();
+            assert!(values.iter().all(|x| x.is_finite()), "{dtype:?} {attend:?}");
+        }
+    }
+}
