@@ -709,3 +709,70 @@ fn a_graph_of_functions_that_call_themselves_ends() {
     discriminator(SMALL).write(&folder.path().join("m"));
     run!["inspect", folder.path()].fails(3, &["m.meta", "cut short"]);
 }
+
+/// Real training graphs (`fixtures/graphs`), each with the model to plan and what it must become: a
+/// class with activation, epsilon and head count, or words of the refusal.
+#[test]
+fn graphs_of_real_code_are_understood() {
+    type Outcome = Result<(&'static str, &'static str, f64, u64), &'static [&'static str]>;
+    const PRE_TRAINING: &str = "ElectraForPreTraining";
+    const MASKED_LM: &str = "ElectraForMaskedLM";
+    const TOKENS: &str = "ElectraForTokenClassification";
+    const SEQUENCE: &str = "ElectraForSequenceClassification";
+    #[rustfmt::skip]
+    let cases: &[(&str, &[&str], Outcome)] = &[
+        ("conditional_dropout", &["discriminator"], Ok((PRE_TRAINING, "gelu", 1e-12, 4))),
+        ("conditional_dropout", &["generator"], Ok((MASKED_LM, "gelu", 1e-12, 4))),
+        ("deviation_plus_epsilon", &["discriminator"], Err(&["epsilon", "electra/embeddings_1/LayerNorm/truediv", "--layer-norm-eps"])),
+        ("einsum_attention", &["discriminator"], Ok((PRE_TRAINING, "gelu", 1e-12, 4))),
+        ("elu", &["discriminator"], Err(&["electra/encoder/layer_0/intermediate/dense/Elu", "--hidden-act"])),
+        ("elu", &["generator"], Err(&["generator/encoder/layer_0/intermediate/dense/Elu"])),
+        ("first_token", &["finetuned"], Ok((SEQUENCE, "gelu", 1e-12, 4))),
+        ("flat_tagging", &["finetuned"], Ok((TOKENS, "gelu", 1e-12, 1))),
+        ("fused_layer_norm", &["discriminator"], Ok((PRE_TRAINING, "gelu", 1e-3, 4))),
+        ("fused_layer_norm", &["generator"], Ok((MASKED_LM, "gelu", 1e-3, 4))),
+        ("gelu_in_function", &["discriminator"], Ok((PRE_TRAINING, "gelu", 1e-12, 4))),
+        ("layer_norm_1e-3", &["discriminator"], Ok((PRE_TRAINING, "gelu", 1e-3, 1))),
+        ("layer_norm_1e-3", &["generator"], Ok((MASKED_LM, "gelu", 1e-3, 1))),
+        ("linear", &["discriminator"], Ok((PRE_TRAINING, "linear", 1e-12, 1))),
+        ("linear", &["generator"], Err(&["applies linear", "--allow-inexact"])),
+        ("masked_mean", &["finetuned"], Err(&["mean or sum of several tokens", "--model discriminator"])),
+        ("mean_pooling", &["finetuned"], Err(&["task_specific/sst/Mean", "--model discriminator"])),
+        ("name_scope", &["discriminator"], Ok((PRE_TRAINING, "gelu", 1e-12, 4))),
+        ("name_scope", &["generator"], Ok((MASKED_LM, "gelu", 1e-12, 4))),
+        ("several_tasks", &["finetuned", "--task", "chunk"], Ok((TOKENS, "gelu", 1e-12, 1))),
+        ("several_tasks", &["finetuned", "--task", "mnli"], Ok((SEQUENCE, "gelu", 1e-12, 1))),
+        ("several_tasks", &["finetuned", "--task", "sst"], Ok((SEQUENCE, "gelu", 1e-12, 1))),
+        ("several_tasks", &["finetuned", "--task", "sts"], Ok((SEQUENCE, "gelu", 1e-12, 1))),
+        ("swish", &["discriminator"], Ok((PRE_TRAINING, "silu", 1e-12, 1))),
+        ("swish", &["generator"], Err(&["applies silu", "--allow-inexact"])),
+        ("tpu_loop", &["discriminator"], Ok((PRE_TRAINING, "gelu", 1e-12, 8))),
+        ("tpu_loop", &["generator"], Ok((MASKED_LM, "gelu", 1e-12, 1))),
+        ("unscaled_attention", &["discriminator"], Err(&["not scaled", "--num-attention-heads"])),
+    ];
+    for (name, model, outcome) in cases {
+        let archive = crate::support::fixture(&format!("graphs/{name}.zip"));
+        let out = temp();
+        let mut command = crate::support::command(&[&"--dry-run", &"--json", &"--model"]);
+        command.args(*model).args(["--vocab", "none"]);
+        command.arg(&archive).arg(out.path().join("out"));
+        let run = Run::from(command.output().unwrap());
+        match outcome {
+            Err(words) => _ = run.fails(4, words),
+            Ok((class, activation, epsilon, heads)) => {
+                let export = &run.ok().json()["exports"][0];
+                assert_eq!(export["architecture"], *class, "{name}");
+                let config = &export["config"];
+                assert_eq!(config["hidden_act"], *activation, "{name}");
+                assert_eq!(config["layer_norm_eps"], *epsilon, "{name}");
+                assert_eq!(config["num_attention_heads"], *heads, "{name}");
+                for key in ["hidden_act", "layer_norm_eps", "num_attention_heads"] {
+                    assert_eq!(
+                        export["config_sources"][key]["kind"], "meta_graph",
+                        "{name}"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -18,6 +18,8 @@ const TOLERANCE: f64 = 1e-6;
 const MAX_SIZE: f64 = 65_536.0;
 /// How many operations may lie between a projection and its softmax.
 const MAX_STEPS: usize = 64;
+/// How many nodes are looked at behind the projections of one layer.
+const MAX_NODES: usize = 512;
 
 /// The way from a tensor back to a projection.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ fn downstream(view: &View<'_>, from: &HashSet<NodeId>) -> Vec<NodeId> {
     let mut reached = Vec::new();
     while let Some((node, steps)) = open.pop() {
         for next in graph.consumers(node) {
-            if steps < MAX_STEPS && seen.insert(next.node) {
+            if steps < MAX_STEPS && reached.len() < MAX_NODES && seen.insert(next.node) {
                 reached.push(next.node);
                 if step(view, next.node, next.operand as usize).is_some() {
                     open.push((next.node, steps + 1));
@@ -216,7 +218,8 @@ fn read_scale(
     let mut node = scores;
     let mut last = scores;
     for _ in 0..MAX_STEPS {
-        let next = graph.consumers(node).iter().find_map(|next| {
+        let mut consumers = graph.consumers(node).iter().take(MAX_STEPS);
+        let next = consumers.find_map(|next| {
             if graph.op(next.node) == "Softmax" {
                 return Some((next.node, 1.0));
             }
@@ -270,7 +273,8 @@ fn leads_to_softmax(view: &View<'_>, from: NodeId) -> bool {
         if level.iter().any(|&node| graph.op(node) == "Softmax") {
             return true;
         }
-        let next = level.iter().flat_map(|&node| graph.consumers(node));
+        let consumers = |node: &NodeId| graph.consumers(*node).iter().take(MAX_STEPS);
+        let next = level.iter().flat_map(consumers);
         let mut next: Vec<NodeId> = next
             .map(|next| next.node)
             .filter(|&node| !view.is_product(node))

@@ -16,6 +16,8 @@ use crate::electra::config::{sigmoid, softplus};
 
 /// How deep operations may nest between a result and its inputs.
 const MAX_DEPTH: usize = 96;
+/// How many tensors one evaluation computes at most; the longest activation takes some twenty.
+const MAX_TENSORS: usize = 512;
 
 /// Operations by their names.
 type Table<F> = &'static [(&'static str, F)];
@@ -144,7 +146,7 @@ impl<'a> Elementwise<'a> {
         if let Some(value) = self.values.get(&tensor) {
             return Ok(value.clone());
         }
-        if depth > MAX_DEPTH {
+        if depth > MAX_DEPTH || self.values.len() >= MAX_TENSORS {
             return Err(tensor.node);
         }
         let value = self.compute(tensor, depth)?;

@@ -20,7 +20,9 @@ const VARIANCES: [f64; 5] = [0.0, 1e-3, 0.37, 1.0, 2.5];
 const TOLERANCE: f64 = 1e-9;
 /// How many operations may lie between gamma and the variance.
 const MAX_DEPTH: usize = 12;
-/// Operations that compute an element from elements, and so may lie there.
+/// How many products with one gamma are looked at.
+const MAX_PRODUCTS: usize = 64;
+/// Operations that compute an element from one or two elements, and so may lie there.
 const STEPS: &[&str] = &[
     "Mul",
     "RealDiv",
@@ -115,24 +117,27 @@ enum Variance {
     Fused(NodeId),
 }
 
-/// The factors of gamma that depend on a variance. Others are those of gradients and optimizers.
+/// The factors of gamma that depend on a variance: the other operand of a product with gamma, or
+/// what the product is divided by or multiplied with next. Those of gradients are the same where the
+/// LayerNorm is one.
 fn factors(view: &View<'_>, scope: &str) -> Vec<Factor> {
     let graph = view.graph();
     let gammas = view.reads(&format!("{scope}/gamma"));
     let mut factors = Vec::new();
     for gamma in &gammas {
-        let products = graph.consumers(gamma.node).iter();
-        for product in products.filter(|p| p.output == gamma.output && graph.op(p.node) == "Mul") {
-            let Some(tensor) = graph.input(product.node, 1 - (product.operand as usize).min(1))
-            else {
-                continue;
-            };
-            if gammas.contains(&tensor) {
-                continue;
-            }
-            if let Some(variance) = variance_behind(view, tensor, 0) {
-                factors.push(Factor { tensor, variance });
-            }
+        let consumers = graph.consumers(gamma.node).iter().take(MAX_PRODUCTS);
+        let products = consumers.filter(|next| next.output == gamma.output);
+        for product in products.filter(|product| graph.op(product.node) == "Mul") {
+            let other = graph.input(product.node, 1 - (product.operand as usize).min(1));
+            let next = graph.consumers(product.node).iter().take(MAX_PRODUCTS);
+            let next = next.map(|next| next.node);
+            let next = next.filter(|&node| matches!(graph.op(node), "Mul" | "RealDiv" | "Div"));
+            let candidates = other.into_iter().chain(next.map(Tensor::from));
+            let mut candidates = candidates.filter(|candidate| !gammas.contains(candidate));
+            factors.extend(candidates.find_map(|tensor| {
+                let variance = variance_behind(view, tensor, 0)?;
+                Some(Factor { tensor, variance })
+            }));
         }
     }
     factors.sort_by_key(|factor| factor.tensor);
@@ -154,11 +159,10 @@ fn variance_behind(view: &View<'_>, tensor: Tensor, depth: usize) -> Option<Vari
     if depth >= MAX_DEPTH || !STEPS.contains(&op) {
         return None;
     }
-    let mut inputs = graph
-        .inputs(tensor.node)
-        .iter()
-        .filter(|input| !input.is_missing());
-    inputs.find_map(|&input| variance_behind(view, input, depth + 1))
+    let mut inputs = [0, 1]
+        .into_iter()
+        .filter_map(|at| graph.input(tensor.node, at));
+    inputs.find_map(|input| variance_behind(view, input, depth + 1))
 }
 
 /// What a mean of squares squares: `[a]` for a square of `a`, `[a, b]` for a squared difference.

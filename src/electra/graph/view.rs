@@ -51,8 +51,10 @@ const PRODUCTS: &[(&str, &str)] = &[
     ("BatchMatMulV3", "adj_y"),
 ];
 const ADDITIONS: &[&str] = &["BiasAdd", "Add", "AddV2"];
-/// How many nodes one walk visits at most.
+/// How many nodes one walk visits at most; a variable is read some dozen times.
 const MAX_WALK: usize = 4096;
+/// How many products with one kernel are followed at most; each tower of a graph has one.
+const MAX_PRODUCTS: usize = 16;
 
 /// A training graph with the nodes of each variable.
 #[derive(Debug)]
@@ -253,6 +255,7 @@ impl<'a> View<'a> {
         }
         found.sort_by_key(|product| product.node);
         found.dedup_by_key(|product| product.node);
+        found.truncate(MAX_PRODUCTS);
         found
     }
 

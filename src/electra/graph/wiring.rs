@@ -285,6 +285,8 @@ impl Trace<'_> {
 
     /// The inputs of nodes, without those seen before; the encoder itself is not entered.
     fn behind(&self, nodes: &[NodeId], seen: &mut HashSet<NodeId>) -> Vec<NodeId> {
+        /// More than any head combines.
+        const MAX_NODES: usize = 128;
         let inputs = nodes
             .iter()
             .flat_map(|&node| self.view.graph().inputs(node));
@@ -292,6 +294,7 @@ impl Trace<'_> {
             .filter(|input| !input.is_missing())
             .map(|input| input.node)
             .filter(|input| !self.outputs.contains_key(input) && seen.insert(*input))
+            .take(MAX_NODES)
             .collect()
     }
 
