@@ -153,8 +153,9 @@ pub enum Error {
     },
     /// The training graph shows a value in a way that no rule recognises.
     #[error(
-        "{}: {subject} is not recognised at node {node}: {why}; state it with {option}",
-        path.display()
+        "{}: {subject} is not recognised at node {node}: {why}; {}",
+        path.display(),
+        settled_by(*option)
     )]
     NotUnderstood {
         /// The file with the graph.
@@ -165,8 +166,8 @@ pub enum Error {
         node: Box<str>,
         /// What stands there.
         why: Box<str>,
-        /// The option that settles it.
-        option: &'static str,
+        /// The option that settles it; `None` where no class computes what the graph does.
+        option: Option<&'static str>,
     },
     /// Nothing shows a value, and no rule gives it.
     #[error(
@@ -212,6 +213,15 @@ fn not_electra(encoder: bool, examples: &[String]) -> String {
              such as electra/encoder/layer_0/output/dense/kernel{found}; if the scopes were \
              renamed, give --rename 'REGEX=REPLACEMENT'"
         )
+    }
+}
+
+fn settled_by(option: Option<&str>) -> String {
+    match option {
+        Some(option) => {
+            format!("if it is a known one in another spelling, state it with {option}")
+        }
+        None => "no Hugging Face class computes that".to_owned(),
     }
 }
 

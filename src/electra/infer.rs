@@ -277,7 +277,7 @@ fn count_layers(
 /// A training graph, and what it shows.
 type Graph<'a> = (Option<&'a View<'a>>, &'a GraphFacts);
 
-/// Fails where the graph shows something that no rule recognises and `stated` does not settle it.
+/// Fails where the graph shows something that no rule recognises and no stated value settles it.
 fn check_understood<T>(
     view: Option<&View<'_>>,
     findings: &Findings<T>,
@@ -285,7 +285,9 @@ fn check_understood<T>(
     option: &'static str,
 ) -> Result<(), Error> {
     match (view, &findings.not_understood) {
-        (Some(view), Some(unknown)) if !is_stated => Err(unknown.error(view, option)),
+        (Some(view), Some(unknown)) if !is_stated || unknown.is_foreign() => {
+            Err(unknown.error(view, option))
+        }
         _ => Ok(()),
     }
 }

@@ -386,7 +386,9 @@ impl<'a> Layers<'a> {
                 Ok(Some(Some(Ok(claim)))) => claims.push(claim),
                 Ok(Some(Some(Err(why)))) => return Err(none(why)),
                 // The user knows what the program does not recognise.
-                Err(_) if stated.task_kind.is_some() => {}
+                Err(Error::NotUnderstood {
+                    option: Some(_), ..
+                }) if stated.task_kind.is_some() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -65,6 +65,7 @@ fn between(
             subject: format!("the activation of {dense}"),
             node,
             why,
+            is_foreign: false,
         };
         if start.is_empty() {
             let why = "no node before it adds the bias of the layer".to_owned();

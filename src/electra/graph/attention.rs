@@ -76,6 +76,7 @@ pub(super) fn read(view: &View<'_>, layer: &str, facts: &mut GraphFacts) {
             subject: format!("the number of attention heads of {layer}"),
             node: query,
             why: "no product of these queries with the layer's keys was found".to_owned(),
+            is_foreign: false,
         };
         // Without keys the graph is cut, and shows nothing.
         facts
@@ -250,6 +251,7 @@ fn read_scale(
                              of any head size"
                         ),
                     },
+                    is_foreign: true,
                 }),
             };
         }

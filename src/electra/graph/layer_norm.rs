@@ -43,10 +43,11 @@ pub(super) fn read(
     scope: &str,
 ) -> Result<Option<(Epsilon, NodeId)>, NotUnderstood> {
     let mut found: Option<(Epsilon, NodeId)> = None;
-    let unknown = |node, why: String| NotUnderstood {
+    let unknown = |node, why: String, is_foreign| NotUnderstood {
         subject: format!("the epsilon of {scope}"),
         node,
         why,
+        is_foreign,
     };
     for factor in factors(view, scope) {
         let (epsilon, node) = match factor.variance {
@@ -55,7 +56,7 @@ pub(super) fn read(
                 if !is_of_deviations(view, variance) {
                     let why = "the mean that is divided by is not one of squared deviations from \
                                a mean, as a LayerNorm has it";
-                    return Err(unknown(variance.node, why.to_owned()));
+                    return Err(unknown(variance.node, why.to_owned(), true));
                 }
                 (
                     epsilon_between(view, factor.tensor, variance),
@@ -65,12 +66,12 @@ pub(super) fn read(
         };
         let Some(epsilon) = epsilon else {
             let why = "the factor of gamma is not 1/√(variance + epsilon)".to_owned();
-            return Err(unknown(node, why));
+            return Err(unknown(node, why, true));
         };
         match found {
             Some((first, _)) if first != epsilon => {
                 let why = format!("{epsilon} here and {first} elsewhere in the same LayerNorm");
-                return Err(unknown(node, why));
+                return Err(unknown(node, why, true));
             }
             _ => found = Some((epsilon, node)),
         }
@@ -79,7 +80,7 @@ pub(super) fn read(
     match (found, &view.norm_outputs(scope)[..]) {
         (None, [output, ..]) => {
             let why = "no product with gamma depends on a variance".to_owned();
-            Err(unknown(*output, why))
+            Err(unknown(*output, why, false))
         }
         _ => Ok(found),
     }

@@ -46,6 +46,9 @@ pub(super) struct NotUnderstood {
     node: NodeId,
     /// What stands there instead of something known.
     why: String,
+    /// True where the graph was followed to its end and computes something that no class has, so that
+    /// no option makes an export right.
+    is_foreign: bool,
 }
 
 impl NotUnderstood {
@@ -54,14 +57,19 @@ impl NotUnderstood {
         format!("{} (node {})", self.why, view.graph().name(self.node))
     }
 
-    /// The error that names the node and the option that settles it.
+    /// True where a stated value cannot settle it.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.is_foreign
+    }
+
+    /// The error that names the node, and the option that settles it if there is one.
     pub(super) fn error(&self, view: &View<'_>, option: &'static str) -> Error {
         Error::NotUnderstood {
             path: view.graph().path().into(),
             subject: self.subject.as_str().into(),
             node: view.graph().name(self.node).into(),
             why: self.why.as_str().into(),
-            option,
+            option: (!self.is_foreign).then_some(option),
         }
     }
 }

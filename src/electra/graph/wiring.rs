@@ -110,6 +110,7 @@ pub(in crate::electra) fn read(
                 subject: format!("what {dense} reads"),
                 node,
                 why: format!("operation {op} is not known between an encoder and a head"),
+                is_foreign: false,
             }
         })?;
         match (&found, &wiring) {
@@ -120,6 +121,7 @@ pub(in crate::electra) fn read(
                     subject: format!("what {dense} reads"),
                     node: product.node,
                     why: "the layer is used twice, on different values".to_owned(),
+                    is_foreign: true,
                 });
             }
         }
@@ -166,7 +168,10 @@ impl Trace<'_> {
             return self.foreign(what, node);
         }
         if (self.scale - 1.0).abs() > TOLERANCE {
-            return self.foreign(format!("the encoder's output times {}", self.scale), node);
+            return self.foreign(
+                format!("the encoder's output times {:.4}", self.scale),
+                node,
+            );
         }
         Wiring::Tokens(self.reads, self.product)
     }
