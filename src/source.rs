@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::checkpoint::{self, Checkpoint, MetaGraph};
-use crate::convert::{Plan, PlanOptions, TargetDtype};
+use crate::convert::{Plan, PlanOptions, TASK_KEY, TargetDtype, WEIGHTS_KEY, Weights};
 use crate::electra::infer::Stated;
-use crate::electra::{ElectraConfig, Head, Inventory, Model, Rename, Role, Setup, TaskKind};
+use crate::electra::{self, ElectraConfig, Head, Inventory, Model, Rename, Role, Setup, TaskKind};
 use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
 
 /// An open checkpoint whose variables have their roles.
@@ -48,9 +48,13 @@ impl Source {
         &self.inventory
     }
 
-    /// How it was trained; an error when it is no ELECTRA.
+    /// Which models it holds; an error when it is no ELECTRA.
     pub fn setup(&self) -> Result<Setup, Error> {
-        Ok(Setup::of(&self.inventory)?)
+        let graph = self.graph.as_ref();
+        match Setup::of(&self.inventory, graph) {
+            Err(electra::Error::OnlyAverages) => Ok(Setup::of(&self.inventory.averaged()?, graph)?),
+            setup => Ok(setup?),
+        }
     }
 
     /// Where a vocabulary may lie: beside the checkpoint, and in the folder above, where the original
@@ -82,16 +86,20 @@ impl Source {
     pub fn plan(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
         Ok(Plan::new(
             &self.inventory,
-            self.setup()?,
             self.graph.as_ref(),
             model,
             options,
         )?)
     }
 
-    /// The plan that a folder with this configuration should come from, to compare it with; of a
-    /// fine-tuned model the folder notes the task.
-    pub fn plan_of(&self, config: &ElectraConfig, task: Option<&str>) -> Result<Plan, Error> {
+    /// The plan that a folder with this configuration should come from, to compare it with. The metadata
+    /// of the folder's weights, where `note` looks a key up, has the task of a fine-tuned model, and says
+    /// whether the weights are averages.
+    pub fn plan_of<'a>(
+        &self,
+        config: &ElectraConfig,
+        note: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<Plan, Error> {
         let class = config.architectures.first();
         let head = class.and_then(|class| Head::of_class(class));
         let task_kind = head.and_then(TaskKind::of_head);
@@ -105,8 +113,8 @@ impl Source {
             stated: Stated {
                 // Where nothing else shows a value, there is nothing to compare it with.
                 fallback: Some(Box::new(config.clone())),
-                task: task.map(str::to_owned),
-                task_kind: task_kind.filter(|kind| *kind != TaskKind::Span),
+                task: note(TASK_KEY).map(str::to_owned),
+                task_kind: task_kind.filter(|kind| kind.can_be_stated()),
                 labels: labels.map(|labels| labels.values().cloned().collect()),
                 ..Stated::default()
             },
@@ -117,6 +125,10 @@ impl Source {
             },
             allow_unknown: true,
             allow_inexact: true,
+            weights: match note(WEIGHTS_KEY) {
+                Some(key) if key == Weights::Average.key() => Weights::Average,
+                _ => Weights::Raw,
+            },
             tokenizer: None,
         };
         self.plan(model, &options)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use electra_convert::convert::Weights;
 use electra_convert::electra::config::Epsilon;
 use electra_convert::electra::{Activation, TaskKind};
 use electra_convert::verify::GOLDEN_TOLERANCE;
@@ -99,9 +100,13 @@ pub(crate) struct StatedArgs {
     /// Epsilon of every LayerNorm [default: that of the training graph, else 1e-12]
     #[arg(long, value_name = "X")]
     pub(crate) layer_norm_eps: Option<Epsilon>,
-    /// Leave out variables that are not part of any ELECTRA, instead of failing
+    /// Leave out variables that are not part of any ELECTRA, such as a head of other code, instead of
+    /// failing
     #[arg(long)]
     pub(crate) allow_unknown: bool,
+    /// Which weights to export, where the checkpoint also holds moving averages of them
+    #[arg(long, value_enum, value_name = "WEIGHTS", default_value = "raw")]
+    pub(crate) weights: WeightsArg,
     /// Which task's head to export, of several
     #[arg(long, value_name = "NAME", help_heading = "Fine-tuned models")]
     pub(crate) task: Option<String>,
@@ -316,6 +321,22 @@ impl From<TaskKindArg> for TaskKind {
         match arg {
             TaskKindArg::Tagging => Self::Tagging,
             TaskKindArg::Classification => Self::Classification,
+        }
+    }
+}
+
+/// The weights themselves, or their averages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WeightsArg {
+    Raw,
+    Average,
+}
+
+impl From<WeightsArg> for Weights {
+    fn from(arg: WeightsArg) -> Self {
+        match arg {
+            WeightsArg::Raw => Self::Raw,
+            WeightsArg::Average => Self::Average,
         }
     }
 }

@@ -52,6 +52,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         dtype: args.dtype.into(),
         allow_unknown: args.stated.allow_unknown,
         allow_inexact: args.allow_inexact,
+        weights: args.stated.weights.into(),
         tokenizer: tokenizer(args, &source)?,
     };
     let model = match args.model {

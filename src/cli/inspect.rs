@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use electra_convert::convert::Weights;
 use electra_convert::electra::{Item, Role};
-use electra_convert::{Model, PlanOptions, Setup, Source};
+use electra_convert::{Model, PlanOptions, Source};
 use serde_json::{Value, json};
 
 use super::args::{InspectArgs, SourceArgs};
@@ -17,6 +18,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let options = PlanOptions {
         stated: stated(&args.stated)?,
         allow_unknown: args.stated.allow_unknown,
+        weights: args.stated.weights.into(),
         // Looking is no export; the list says what an export would be refused for.
         ..PlanOptions::default()
     };
@@ -114,6 +116,7 @@ fn variable_json(source: &Source, item: &Item) -> Value {
         "shape": variable.shape,
         "bytes": variable.bytes(),
         "role": item.role.key(),
+        "average_of": item.average_of,
         "pieces": pieces,
     })
 }
@@ -157,7 +160,7 @@ fn overview(args: &InspectArgs, source: &Source, options: &PlanOptions) -> anyho
         report::checkpoint_line(source, source.step()?)
     ));
     match source.setup() {
-        Ok(setup) => out.push_str(&format!("  trained as {}\n", setup.description())),
+        Ok(setup) => out.push_str(&format!("  holds {}\n", setup.description())),
         Err(error) => out.push_str(&format!("  {}\n", text::printable(&error.to_string()))),
     }
     let unreadable: Vec<_> = source
@@ -222,10 +225,10 @@ fn about_model(args: &InspectArgs, source: &Source, options: &PlanOptions, model
 /// What can be asked for: both models of pre-training, and each task of a fine-tuned checkpoint.
 fn choices(source: &Source, options: &PlanOptions) -> Vec<(Model, PlanOptions)> {
     let mut choices: Vec<_> = Model::BOTH.map(|model| (model, options.clone())).into();
-    if source.setup().ok() != Some(Setup::FineTuned) {
+    let tasks = source.inventory().tasks();
+    if tasks.is_empty() {
         return choices;
     }
-    let tasks = source.inventory().tasks();
     if options.stated.task.is_some() || tasks.len() == 1 {
         choices.push((Model::FineTuned, options.clone()));
         return choices;
@@ -261,6 +264,9 @@ fn command(model: Model, options: &PlanOptions, args: &SourceArgs) -> String {
     let mut command = format!("electra-convert --model {}", model.key());
     if let (Model::FineTuned, Some(task)) = (model, &options.stated.task) {
         command.push_str(&format!(" --task {}", text::shell_quoted(task.as_ref())));
+    }
+    if options.weights == Weights::Average {
+        command.push_str(&format!(" --weights {}", options.weights.key()));
     }
     if let Some(step) = args.step {
         command.push_str(&format!(" --step {step}"));

@@ -6,6 +6,7 @@
 use std::io::{self, Write};
 
 use anyhow::Context as _;
+use electra_convert::convert::Weights;
 use electra_convert::electra::claim::Source as ValueSource;
 use electra_convert::electra::infer::Inferred;
 use electra_convert::electra::{Recipe, TaskHead};
@@ -153,6 +154,7 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
         "tensors": tensors,
         "left_out": left_out,
         "inexact": plan.inexact,
+        "weights": plan.weights.key(),
         "task": plan.task.as_ref().map(|task| json!({
             "name": task.name,
             "kind": task.kind.key(),
@@ -199,11 +201,14 @@ pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose
     );
     let mut rows = vec![
         ["checkpoint".into(), checkpoint_line(source, step)],
-        ["trained as".into(), setup.into()],
+        ["holds".into(), setup.into()],
         ["class".into(), plan.head.class().into()],
         ["tensors".into(), tensors],
         ["model".into(), sizes_line(plan)],
     ];
+    if plan.weights == Weights::Average {
+        rows.push(["weights".into(), "moving averages".into()]);
+    }
     let task = plan.task.as_ref();
     rows.extend(task.map(|task| ["task".into(), task_line(task, plan)]));
     rows.push(["tokenizer".into(), tokenizer_line(plan)]);

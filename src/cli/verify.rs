@@ -1,6 +1,6 @@
 //! `electra-convert verify DIR`.
 
-use electra_convert::convert::{CONFIG_FILE, TASK_KEY, WEIGHTS_FILE};
+use electra_convert::convert::{CONFIG_FILE, WEIGHTS_FILE};
 use electra_convert::model::{WeightsFile, read_config};
 use electra_convert::probe::text_check::Text;
 use electra_convert::verify::{Golden, Original, References, verify};
@@ -24,10 +24,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
                 .map_err(electra_convert::verify::Error::from)?;
             let weights = WeightsFile::open(&args.folder.join(WEIGHTS_FILE))
                 .map_err(electra_convert::verify::Error::from)?;
-            let task = weights
-                .metadata()
-                .and_then(|metadata| metadata.get(TASK_KEY));
-            let plan = source.plan_of(&config, task.map(String::as_str))?;
+            let note = |key: &str| Some(weights.metadata()?.get(key)?.as_str());
+            let plan = source.plan_of(&config, note)?;
             Ok::<_, Error>((source, plan))
         })
         .transpose()?;

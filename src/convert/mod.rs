@@ -13,7 +13,7 @@ mod transform;
 mod write;
 
 pub use buffer::AlignedBytes;
-pub use plan::{LeftOut, Plan, PlanOptions, PlannedTensor, TargetDtype};
+pub use plan::{LeftOut, Plan, PlanOptions, PlannedTensor, TargetDtype, Weights};
 pub(crate) use publish::Stage;
 pub(crate) use transform::uncast;
 pub use transform::{Cast, transpose};
@@ -37,6 +37,9 @@ pub const CONFIG_FILE: &str = "config.json";
 
 /// The key of a fine-tuned model's task in the metadata of the weights.
 pub const TASK_KEY: &str = "task";
+
+/// The key in the metadata of the weights that says that they are averages.
+pub const WEIGHTS_KEY: &str = "weights";
 
 /// Hears of progress, and may stop the work.
 pub trait Progress: Sync {
@@ -83,6 +86,9 @@ pub(crate) fn provenance(
     }
     if let Some(task) = &plan.task {
         metadata.insert(TASK_KEY.to_owned(), task.name.clone());
+    }
+    if plan.weights != Weights::default() {
+        metadata.insert(WEIGHTS_KEY.to_owned(), plan.weights.key().to_owned());
     }
     if let Some(inexact) = &plan.inexact {
         metadata.insert("inexact".to_owned(), inexact.clone());

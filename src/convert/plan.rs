@@ -5,7 +5,8 @@
 //! error. From the variables that exist: one without a place is an error too. Nothing is read but
 //! the index (and the training graph), nothing is written.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 use safetensors::Dtype;
 
@@ -65,8 +66,30 @@ pub struct PlanOptions {
     pub allow_unknown: bool,
     /// Export a generator whose head transformers computes differently.
     pub allow_inexact: bool,
+    /// Which weights to write, where a checkpoint holds averages too.
+    pub weights: Weights,
     /// The vocabulary to write tokenizer files for.
     pub tokenizer: Option<TokenizerSetup>,
+}
+
+/// Which of a variable's values to write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weights {
+    /// The variable itself.
+    #[default]
+    Raw,
+    /// Its moving average.
+    Average,
+}
+
+impl Weights {
+    /// The name in options, in JSON and in the metadata of the weights.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Average => "average",
+        }
+    }
 }
 
 /// One tensor of the export.
@@ -163,18 +186,25 @@ pub struct Plan {
     pub inexact: Option<String>,
     /// The head of a fine-tuned model.
     pub task: Option<TaskHead>,
+    /// Which weights are written.
+    pub weights: Weights,
 }
 
 impl Plan {
     /// Plans the export of `model`.
     pub fn new(
         inventory: &Inventory,
-        setup: Setup,
         graph: Option<&MetaGraph>,
         model: Model,
         options: &PlanOptions,
     ) -> Result<Self, Error> {
-        let (head, scopes) = setup.place(model)?;
+        let inventory = &match options.weights {
+            Weights::Raw => Cow::Borrowed(inventory),
+            Weights::Average => Cow::Owned(inventory.averaged()?),
+        };
+        let (head, scopes) = Setup::of(inventory, graph)?.place(model)?;
+        let mut warnings = Vec::new();
+        let head = whole_head(head, inventory, options, &mut warnings);
         let task = (model == Model::FineTuned)
             .then(|| TaskHead::find(inventory, graph, &options.stated))
             .transpose()?;
@@ -192,20 +222,14 @@ impl Plan {
         }
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
 
-        let mut warnings = Vec::new();
+        check_averaged(&tensors, inventory, model, options)?;
         let left_out = left_out(inventory, &tensors);
-        check_left_out(&left_out, head, scopes, options, &mut warnings)?;
+        check_left_out(&left_out, (head, scopes), inventory, options, &mut warnings)?;
         let inexact = check_head(head, &inferred, inventory, options)?;
         warnings.extend(inexact.clone());
-        if head == Head::Model {
-            warnings.push(
-                "a fine-tuned checkpoint has no discriminator head: only the encoder is exported, \
-                 and ElectraForPreTraining will start with a new head (--model finetuned exports \
-                 the head of its task)"
-                    .into(),
-            );
-        }
-        if setup == Setup::Electric && model == Model::Discriminator {
+        warnings.extend(on_heads(head, inventory));
+        warnings.extend(on_averages(inventory, options));
+        if inventory.has(Role::ElectricGenerator) && model == Model::Discriminator {
             warnings.push(ELECTRIC.into());
         }
         warnings.extend(narrowing(&tensors, options.dtype));
@@ -221,6 +245,7 @@ impl Plan {
             tokenizer: options.tokenizer.clone(),
             inexact,
             task,
+            weights: options.weights,
         };
         let dtype = Some(plan.dtype_name().to_owned());
         plan.inferred.config.torch_dtype.clone_from(&dtype);
@@ -272,10 +297,13 @@ fn planned(
         }
     }
     if !missing.is_empty() {
+        let parts = missing.iter().map(|name| Role::of(name));
+        let is_head = parts.clone().all(|role| role == Role::DiscriminatorHead);
         return Err(crate::electra::Error::Missing {
             model,
             needed: missing.len() + found.len(),
             names: missing,
+            is_head,
         }
         .into());
     }
@@ -293,12 +321,10 @@ fn planned_tensor(
 ) -> Result<PlannedTensor, Error> {
     let variable = item.variable.clone();
     let mut shape = variable.shape.clone();
-    let recipe = if rule.is_transposed() {
+    let recipe = rule.recipe();
+    if recipe == Recipe::Transpose {
         shape.reverse();
-        Recipe::Transpose
-    } else {
-        Recipe::Copy
-    };
+    }
     Ok(PlannedTensor {
         name: rule.tensor(layer),
         recipe,
@@ -378,16 +404,68 @@ fn left_out(inventory: &Inventory, tensors: &[PlannedTensor]) -> Vec<LeftOut> {
     by_role.into_values().collect()
 }
 
+/// A discriminator's head that is not whole is left out like what is no part of any ELECTRA.
+fn whole_head(
+    head: Head,
+    inventory: &Inventory,
+    options: &PlanOptions,
+    warnings: &mut Vec<String>,
+) -> Head {
+    if head != Head::PreTraining || !options.allow_unknown {
+        return head;
+    }
+    let rules = TABLE.iter().filter(|rule| head.part() == Some(rule.part));
+    let names = rules.map(|rule| rule.variable(names::ELECTRA, 0));
+    let missing: Vec<String> = names.filter(|name| inventory.get(name).is_none()).collect();
+    if missing.is_empty() {
+        return head;
+    }
+    warnings.push(format!(
+        "left out the discriminator's head, of which {} is missing (--allow-unknown)",
+        crate::electra::list(&missing)
+    ));
+    Head::Model
+}
+
+/// Every variable of the model must have an average, where averages are to be written.
+fn check_averaged(
+    tensors: &[PlannedTensor],
+    inventory: &Inventory,
+    model: Model,
+    options: &PlanOptions,
+) -> Result<(), Error> {
+    if options.weights == Weights::Raw {
+        return Ok(());
+    }
+    let items = inventory.items().iter();
+    let averages: HashSet<&str> = items
+        .filter(|item| item.average_of.is_some())
+        .map(|item| item.variable.key.as_str())
+        .collect();
+    let variables = tensors.iter().flat_map(|tensor| &tensor.variables);
+    let raw = variables.filter(|variable| !averages.contains(variable.key.as_str()));
+    let mut names: Vec<String> = raw.map(|variable| variable.name.clone()).collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(crate::electra::Error::NotAveraged { model, names }.into())
+}
+
 /// Refuses variables that have no place: unknown ones, and weights of the exported model itself
 /// that its architecture has no tensor for (a projection where both sizes are equal, say).
 fn check_left_out(
     left_out: &[LeftOut],
-    head: Head,
-    scopes: Scopes,
+    (head, scopes): (Head, Scopes),
+    inventory: &Inventory,
     options: &PlanOptions,
     warnings: &mut Vec<String>,
 ) -> Result<(), Error> {
-    let own = own_roles(head, scopes);
+    let mut own = own_roles(head, scopes);
+    if head == Head::Model {
+        own.retain(|role| *role != Role::DiscriminatorHead);
+    }
     let names: Vec<String> = left_out
         .iter()
         .filter(|group| group.role == Role::Unknown || own.contains(&group.role))
@@ -396,15 +474,58 @@ fn check_left_out(
     if names.is_empty() {
         return Ok(());
     }
+    let is_head = head == Head::Model && !names.iter().any(|name| inventory.is_in_encoder(name));
     if !options.allow_unknown {
-        return Err(crate::electra::Error::Unknown { names }.into());
+        return Err(if is_head {
+            crate::electra::Error::ForeignHead { names }.into()
+        } else {
+            crate::electra::Error::Unknown { names }.into()
+        });
     }
+    let what = if is_head {
+        "a head of other code"
+    } else {
+        "variables that are not part of any ELECTRA"
+    };
     warnings.push(format!(
-        "left out {} variables that are not part of any ELECTRA (--allow-unknown): {}",
+        "left out {what} ({}, --allow-unknown): {}",
         names.len(),
         crate::electra::list(&names)
     ));
     Ok(())
+}
+
+/// A note on heads that are not there, or that training went on without.
+fn on_heads(head: Head, inventory: &Inventory) -> Option<String> {
+    let has_task = inventory.has(Role::TaskHead);
+    let note = match head {
+        Head::Model if has_task => {
+            "a fine-tuned checkpoint has no discriminator head: only the encoder is exported, \
+             and ElectraForPreTraining will start with a new head (--model finetuned exports \
+             the head of its task)"
+        }
+        Head::Model => {
+            "this checkpoint has no discriminator head: the encoder is exported as ElectraModel, and \
+             every other class will start with a new head"
+        }
+        Head::PreTraining | Head::MaskedLm if has_task => {
+            "this checkpoint was fine-tuned for a task: its pre-training heads may be older than its \
+             encoder"
+        }
+        _ => return None,
+    };
+    Some(note.to_owned())
+}
+
+/// A note on averages that are not exported.
+fn on_averages(inventory: &Inventory, options: &PlanOptions) -> Option<String> {
+    let averages = inventory.averages();
+    (options.weights == Weights::Raw && averages > 0).then(|| {
+        format!(
+            "this checkpoint also holds moving averages of {averages} variables: the raw weights are \
+             exported; --weights average exports the averages"
+        )
+    })
 }
 
 /// The roles whose variables make up the model.

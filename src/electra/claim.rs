@@ -16,6 +16,8 @@ pub enum Source {
     Shape(String),
     /// The number of this scope's layers.
     Layers(&'static str),
+    /// The name of this variable, or of a scope.
+    Names(String),
     /// This command-line option.
     Option(&'static str),
     /// A config.json given by the user.
@@ -40,6 +42,7 @@ impl Source {
     pub fn key(&self) -> &'static str {
         match self {
             Self::Shape(_) | Self::Layers(_) => "shape",
+            Self::Names(_) => "name",
             Self::Option(_) => "option",
             Self::ConfigFile(_) => "config_file",
             Self::Graph { .. } => "meta_graph",
@@ -65,6 +68,7 @@ impl fmt::Display for Source {
         match self {
             Self::Shape(variable) => write!(f, "the shape of {variable}"),
             Self::Layers(scope) => write!(f, "the layers in {scope}/encoder"),
+            Self::Names(name) => write!(f, "the name {name}"),
             Self::Option(option) => f.write_str(option),
             Self::ConfigFile(path) | Self::Vocabulary(path) => write!(f, "{}", path.display()),
             Self::Graph { path, node } => write!(

@@ -11,13 +11,82 @@ const MAX_LISTED: usize = 6;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Nothing that tells of an ELECTRA.
-    #[error("{}", not_electra(*encoder, examples))]
+    /// No variable is named as one of an ELECTRA.
+    #[error("{}", not_electra(examples))]
     NotElectra {
-        /// There is an encoder, but no head of any kind.
-        encoder: bool,
         /// Some of the names that are there.
         examples: Vec<String>,
+    },
+    /// Several encoders of TensorFlow 2 code that are not a discriminator and its generator.
+    #[error(
+        "this checkpoint holds {} ELECTRA encoders that are not one discriminator and its generator: {}; \
+         take the name of the model off the one to export with --rename '^MODEL/=', and leave the \
+         others out with --allow-unknown",
+        scopes.len(),
+        list(scopes)
+    )]
+    SeveralEncoders {
+        /// Their scopes.
+        scopes: Vec<String>,
+    },
+    /// Averages of weights, but not the weights.
+    #[error(
+        "this checkpoint holds moving averages of an ELECTRA's weights and not the weights: export \
+         the averages with --weights average"
+    )]
+    OnlyAverages,
+    /// No average of any variable.
+    #[error("this checkpoint holds no moving averages: leave --weights average out")]
+    NoAverages,
+    /// Two averages of one variable.
+    #[error(
+        "{variable} has two moving averages, {first} and {second}: give one of them another name \
+         with --rename 'REGEX=REPLACEMENT'"
+    )]
+    SeveralAverages {
+        /// The variable.
+        variable: String,
+        /// One average.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// Averages of some of a model's variables.
+    #[error(
+        "{} of the {model}'s variables {} no moving average: {}; export the raw weights with \
+         --weights raw",
+        names.len(),
+        if names.len() == 1 { "has" } else { "have" },
+        list(names)
+    )]
+    NotAveraged {
+        /// The model asked for.
+        model: Model,
+        /// The variables without one.
+        names: Vec<String>,
+    },
+    /// An encoder with a head that is neither ELECTRA's nor transformers'.
+    #[error(
+        "the encoder is an ELECTRA's, its head is of other code and no Hugging Face class is known to \
+         compute it: {}; --allow-unknown leaves these variables out and exports the encoder as \
+         ElectraModel",
+        list(names)
+    )]
+    ForeignHead {
+        /// The variables of the head.
+        names: Vec<String>,
+    },
+    /// A head of transformers that is not whole.
+    #[error(
+        "the head of task {task} is incomplete: {} is not there; the encoder can be exported alone, \
+         with --model discriminator",
+        list(names)
+    )]
+    IncompleteHead {
+        /// The task.
+        task: String,
+        /// The variables that are missing.
+        names: Vec<String>,
     },
     /// The training setup has no such model.
     #[error("there is no {model} in this checkpoint: {why}{}", what_instead(*instead))]
@@ -92,9 +161,10 @@ pub enum Error {
     },
     /// Variables that the architecture needs are not there.
     #[error(
-        "the {model} is incomplete: {} of its {needed} variables missing: {}",
+        "the {model} is incomplete: {} of its {needed} variables missing: {}{}",
         counted(names.len()),
-        list(names)
+        list(names),
+        if *is_head { "; --allow-unknown leaves its head out and exports the encoder as ElectraModel" } else { "" }
     )]
     Missing {
         /// The model asked for.
@@ -103,6 +173,8 @@ pub enum Error {
         needed: usize,
         /// The variables that are missing.
         names: Vec<String>,
+        /// True where the encoder is whole and would be a model without its head.
+        is_head: bool,
     },
     /// Variables without a role, or that the architecture has no place for.
     #[error(
@@ -196,24 +268,17 @@ pub enum Error {
     Graph(#[from] crate::checkpoint::Error),
 }
 
-fn not_electra(encoder: bool, examples: &[String]) -> String {
+fn not_electra(examples: &[String]) -> String {
     let found = if examples.is_empty() {
         String::new()
     } else {
         format!(" (there are {})", list(examples))
     };
-    if encoder {
-        format!(
-            "this checkpoint has an ELECTRA encoder, but neither a discriminator's nor a \
-             generator's head, nor a task's{found}"
-        )
-    } else {
-        format!(
-            "this checkpoint holds no ELECTRA: no variable is named as Google's code names them, \
-             such as electra/encoder/layer_0/output/dense/kernel{found}; if the scopes were \
-             renamed, give --rename 'REGEX=REPLACEMENT'"
-        )
-    }
+    format!(
+        "this checkpoint holds no ELECTRA: no variable is named as Google's code names them, \
+         such as electra/encoder/layer_0/output/dense/kernel{found}; if the scopes were renamed, \
+         give --rename 'REGEX=REPLACEMENT'"
+    )
 }
 
 fn settled_by(option: Option<&str>) -> String {

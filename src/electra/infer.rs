@@ -269,6 +269,7 @@ fn count_layers(
             model,
             needed: rules.clone().count() * layers.len().max(1),
             names: rules.map(|rule| rule.variable(scopes, layer)).collect(),
+            is_head: false,
         });
     }
     Ok(Claim::new(layers.len(), Source::Layers(scopes.body)))
@@ -485,6 +486,7 @@ fn nothing_tells(dim: Dim, model: Model, head: Head, scopes: Scopes) -> Error {
         model,
         needed: names.len(),
         names,
+        is_head: false,
     }
 }
 

@@ -1,86 +1,168 @@
 //! The names of TensorFlow 2 code, Hugging Face's and NVIDIA's, as those of the original.
 //!
-//! A Keras variable is named after the layers around it, from the outermost model on:
-//! `pretraining_model/tf_electra_for_pre_training/electra/encoder/layer_._0/output/dense/kernel`. What
-//! follows the model's own name is in the name table ([`super::names`]); which of the two
-//! models it is shows in the heads that have the same beginning. Embeddings that both models use are
-//! there once, and which model's name they bear is up to who used them first, layer by layer.
+//! A Keras variable has a full name, after the layers around it, from the outermost model on
+//! (`pretraining_model/tf_electra_for_pre_training/electra/encoder/layer_._0/output/dense/kernel`), and
+//! in an object-based checkpoint a path through the attributes. The name table ([`super::names`]) knows
+//! the end of both. What is before it is a scope:
+//!
+//! - an encoder's scope is that of its layers, such as `…/electra`, whatever the models around it are
+//!   called;
+//! - a head belongs to the encoder that is directly in the head's model. A head elsewhere, such as a
+//!   dense layer that a user's model puts on the encoder, is not one of transformers';
+//! - embeddings that two models use are there once, and which model's name they bear is up to who used
+//!   them first, layer by layer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::names::{self, ELECTRA, GENERATOR, KerasMatch, Part};
-use super::role::Item;
-use super::setup::Model;
+use super::Error;
+use super::names::{self, ELECTRA, GENERATOR, KerasMatch, Part, Scopes};
+use super::role::{Item, Role};
 
-/// Gives the variables of a model in Keras the names that the original code would have given them.
-/// Returns false, and changes nothing, where there is none, or more than one of a kind.
-pub(super) fn rename(items: &mut [Item]) -> bool {
-    let found: Vec<Option<KerasMatch>> = items
-        .iter()
-        .map(|item| {
-            let is_weight = item.variable.object_path().is_some() && !item.role.is_bookkeeping();
-            is_weight.then(|| names::lookup_keras(&item.name))?
-        })
-        .collect();
-    // Much is called the same in the original code, whose variables may be saved as objects too.
-    if !found
-        .iter()
-        .flatten()
-        .any(|found| found.rule.has_keras_name())
-    {
-        return false;
+/// What an encoder's scope is called in the code of Hugging Face and NVIDIA; part of the names of their
+/// classes.
+const ELECTRA_WORD: &str = "electra";
+
+/// An encoder and the heads in its model.
+#[derive(Default)]
+struct Encoder {
+    /// True when a name says that it is an ELECTRA's, or its parts do.
+    is_electra: bool,
+    heads: BTreeSet<Role>,
+}
+
+/// Gives the variables of models in Keras the names that the original code would have given them.
+/// Returns the scopes of their encoders; none, and nothing is changed, where there is no ELECTRA of Keras.
+pub(super) fn rename(items: &mut [Item]) -> Result<Vec<String>, Error> {
+    let found: Vec<Option<KerasMatch>> = items.iter().map(lookup).collect();
+    let encoders = encoders(items, &found);
+    if encoders.is_empty() {
+        return Ok(Vec::new());
     }
-    let Some(models) = models(items, &found) else {
-        return false;
-    };
+    let places = places(&encoders)?;
     let shared = shared_embeddings(&found);
-    // A generator alone has the checkpoint's only encoder, as the original's plain masked model.
-    let has_discriminator = models.values().any(|model| *model == Model::Discriminator);
-
     let mut renamed = BTreeMap::new();
     for (at, found) in found.iter().enumerate() {
-        let Some(KerasMatch { rule, layer, start }) = found else {
+        let Some(KerasMatch { rule, layer, scope }) = found else {
             continue;
         };
-        let scopes = match models.get(&items[at].name[..*start]) {
-            // Shared embeddings may bear the name of either model, or of what is around both.
-            _ if shared.contains(&rule.tensor(0)) => ELECTRA,
-            Some(Model::Generator) if has_discriminator => GENERATOR,
-            Some(_) => ELECTRA,
-            None => continue,
+        let name = match rule.part {
+            Part::DiscriminatorHead | Part::GeneratorHead | Part::TaskHead => places
+                .keys()
+                .any(|encoder| parent(encoder) == scope)
+                .then(|| rule.head_variable()),
+            // They may bear the name of either model, or of what is around both.
+            Part::Embeddings if shared.contains(&rule.tensor(0)) => Some(rule.variable(ELECTRA, 0)),
+            Part::Embeddings | Part::Projection | Part::Layer => places
+                .get(scope.as_str())
+                .map(|scopes| rule.variable(*scopes, layer.unwrap_or(0))),
         };
-        renamed.insert(at, rule.variable(scopes, layer.unwrap_or(0)));
+        if let Some(name) = name {
+            renamed.insert(at, name);
+        }
     }
     let distinct: BTreeSet<&String> = renamed.values().collect();
     if distinct.len() < renamed.len() {
-        return false;
+        return Err(several(&encoders));
     }
     for (at, name) in renamed {
         items[at].name = name;
     }
-    true
+    Ok(places.into_keys().map(str::to_owned).collect())
 }
 
-/// The model at each beginning of names; `None` where there are none, or two of a kind.
-fn models(items: &[Item], found: &[Option<KerasMatch>]) -> Option<BTreeMap<String, Model>> {
-    let mut models: BTreeMap<String, Model> = BTreeMap::new();
-    for (item, found) in std::iter::zip(items, found) {
-        let Some(KerasMatch { rule, start, .. }) = found else {
-            continue;
+/// The rule that the full name of a weight follows, or else its object path.
+fn lookup(item: &Item) -> Option<KerasMatch> {
+    if item.role != Role::Unknown {
+        return None;
+    }
+    let by_path = || {
+        // The path of an average is its place in the optimizer.
+        let path = item
+            .average_of
+            .is_none()
+            .then(|| item.variable.object_path());
+        names::lookup_keras(path??)
+    };
+    names::lookup_keras(&item.name).or_else(by_path)
+}
+
+/// The encoders by scope.
+fn encoders(items: &[Item], found: &[Option<KerasMatch>]) -> BTreeMap<String, Encoder> {
+    let mut encoders: BTreeMap<String, Encoder> = BTreeMap::new();
+    let matches = || std::iter::zip(items, found).filter_map(|(i, f)| Some((i, f.as_ref()?)));
+    for (item, found) in matches().filter(|(_, found)| found.rule.part == Part::Layer) {
+        let encoder = encoders.entry(found.scope.clone()).or_default();
+        encoder.is_electra |=
+            says_electra(&item.name) || item.variable.object_path().is_some_and(says_electra);
+    }
+    let mut heads: BTreeMap<&str, BTreeSet<Role>> = BTreeMap::new();
+    for (_, found) in matches() {
+        let role = match found.rule.part {
+            Part::DiscriminatorHead => Role::DiscriminatorHead,
+            Part::GeneratorHead => Role::GeneratorHead,
+            Part::TaskHead => Role::TaskHead,
+            Part::Projection => {
+                if let Some(encoder) = encoders.get_mut(&found.scope) {
+                    encoder.is_electra = true;
+                }
+                continue;
+            }
+            Part::Embeddings | Part::Layer => continue,
         };
-        let model = match rule.part {
-            Part::DiscriminatorHead => Model::Discriminator,
-            Part::GeneratorHead => Model::Generator,
-            Part::Embeddings | Part::Projection | Part::Layer => continue,
-        };
-        let beginning = &item.name[..*start];
-        match models.insert(beginning.to_owned(), model) {
-            Some(other) if other != model => return None,
-            _ => {}
+        heads.entry(&found.scope).or_default().insert(role);
+    }
+    for (scope, encoder) in &mut encoders {
+        encoder.heads = heads.remove(parent(scope)).unwrap_or_default();
+        encoder.is_electra |= encoder.heads.contains(&Role::DiscriminatorHead)
+            || encoder.heads.contains(&Role::GeneratorHead);
+    }
+    // A BERT in Keras has layers of the same names.
+    encoders.retain(|_, encoder| encoder.is_electra);
+    encoders
+}
+
+fn says_electra(name: &str) -> bool {
+    name.to_ascii_lowercase().contains(ELECTRA_WORD)
+}
+
+/// The model around a scope.
+fn parent(scope: &str) -> &str {
+    scope.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// Which of the original's scopes each encoder is in. Two of them must be a discriminator and its
+/// generator; a generator alone has the checkpoint's only encoder, as the original's plain masked model.
+/// Otherwise the one without a model's name around it is meant, which `--rename` can bring about.
+fn places(encoders: &BTreeMap<String, Encoder>) -> Result<BTreeMap<&str, Scopes>, Error> {
+    let place = |encoder: &Encoder| {
+        let mut heads = encoder.heads.iter();
+        match (heads.next(), heads.next()) {
+            _ if encoders.len() == 1 => Some(ELECTRA),
+            (Some(Role::DiscriminatorHead), None) => Some(ELECTRA),
+            (Some(Role::GeneratorHead), None) => Some(GENERATOR),
+            _ => None,
+        }
+    };
+    let mut places = BTreeMap::new();
+    for (scope, encoder) in encoders {
+        let scopes = place(encoder).filter(|scopes| !places.values().any(|taken| taken == scopes));
+        if let Some(scopes) = scopes {
+            places.insert(scope.as_str(), scopes);
         }
     }
-    let kinds: BTreeSet<&str> = models.values().map(|model| model.key()).collect();
-    (!models.is_empty() && kinds.len() == models.len()).then_some(models)
+    if places.len() == encoders.len() {
+        return Ok(places);
+    }
+    match encoders.get_key_value(ELECTRA.body) {
+        Some((scope, _)) => Ok(BTreeMap::from([(scope.as_str(), ELECTRA)])),
+        None => Err(several(encoders)),
+    }
+}
+
+fn several(encoders: &BTreeMap<String, Encoder>) -> Error {
+    Error::SeveralEncoders {
+        scopes: encoders.keys().cloned().collect(),
+    }
 }
 
 /// The embeddings that are there once.

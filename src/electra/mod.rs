@@ -6,6 +6,7 @@
 //! | which variable is which tensor? | [`names`], the one table of names |
 //! | and which is it in TensorFlow 2 code? | `keras` |
 //! | what is each variable for? | [`role`] |
+//! | which belong to the training run alone? | `state` |
 //! | how was it trained, which models are there? | [`setup`] |
 //! | what is the configuration, and who says so? | [`infer`], [`claim`], `graph` |
 //! | which class computes a fine-tuned head, and how? | [`task`], [`recipe`] |
@@ -23,18 +24,15 @@ pub mod names;
 pub mod recipe;
 pub mod role;
 pub mod setup;
+mod state;
 pub mod task;
 
 pub use config::{Activation, ElectraConfig};
 pub use error::Error;
 pub(crate) use error::list;
 pub use head::Head;
+pub use names::is_transposed;
 pub use recipe::Recipe;
 pub use role::{Inventory, Item, Rename, Role};
 pub use setup::{Model, Setup};
 pub use task::{TaskHead, TaskKind};
-
-/// True when the tensor of this name is a transposed kernel.
-pub fn is_transposed(tensor: &str) -> bool {
-    names::is_transposed(tensor) || task::is_transposed(tensor)
-}

@@ -4,20 +4,24 @@
 //! embeddings and `{B}` that of the body, which depend on how a checkpoint was trained
 //! ([`super::setup`]); `{N}` is a layer.
 //!
-//! TensorFlow 2 code calls most variables the same below `electra`, and its layers `layer_._{N}`; what
-//! it calls otherwise is in the rule's `keras`. NVIDIA's code is derived from Hugging Face's, and has
-//! the same names.
+//! TensorFlow 2 code (Hugging Face's classes, and NVIDIA's, which are derived from them) has two names
+//! for each variable: the full name, from the Keras layers around it, and the path through the attributes
+//! of the objects, which is the key in an object-based checkpoint. Both are in this table: they follow
+//! from `variable`, or are listed in the rule's `keras`. Heads that only transformers has are in
+//! [`TASK_HEADS`].
 //!
 //! Sources: `model/modeling.py` and `pretrain/pretrain_helpers.py` in google-research/electra for
 //! the left column, `models/electra/modeling_electra.py` in transformers for the right one,
 //! `modeling_tf_electra.py` there for Keras.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::LazyLock;
 
-use Dim::{Embedding, Hidden, Intermediate, One, Position, TokenType, Vocab};
-use Part::{DiscriminatorHead, Embeddings, GeneratorHead, Layer, Projection};
+use Dim::{Embedding, Hidden, Intermediate, Labels, One, Position, TokenType, Vocab};
+use Part::{DiscriminatorHead, Embeddings, GeneratorHead, Layer, Projection, TaskHead};
 
-use super::ElectraConfig;
+use super::{ElectraConfig, Recipe};
 
 /// A size that the architecture names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +38,8 @@ pub enum Dim {
     Hidden,
     /// `intermediate_size`
     Intermediate,
+    /// `num_labels`
+    Labels,
     /// Always 1.
     One,
 }
@@ -48,6 +54,7 @@ impl Dim {
             TokenType => "type_vocab_size",
             Hidden => "hidden_size",
             Intermediate => "intermediate_size",
+            Labels => "num_labels",
             One => "1",
         }
     }
@@ -63,6 +70,7 @@ impl Dim {
             TokenType => config.type_vocab_size,
             Hidden => config.hidden_size,
             Intermediate => config.intermediate_size,
+            Labels => config.num_labels(),
             One => 1,
         }
     }
@@ -87,6 +95,8 @@ pub enum Part {
     DiscriminatorHead,
     /// Which tokens were masked.
     GeneratorHead,
+    /// The head of one of transformers' classes for fine-tuning.
+    TaskHead,
 }
 
 /// One line of the table.
@@ -100,8 +110,9 @@ pub struct Rule {
     tensor: &'static str,
     /// Shape of the TensorFlow variable.
     pub shape: &'static [Dim],
-    /// What Keras calls the variable, where it does not follow from `variable`.
-    keras: Option<&'static str>,
+    /// Names in TensorFlow 2 code that do not follow from `variable`: of an encoder below its scope,
+    /// of a head below its model.
+    keras: &'static [&'static str],
 }
 
 const fn rule(
@@ -115,13 +126,13 @@ const fn rule(
         variable,
         tensor,
         shape,
-        keras: None,
+        keras: &[],
     }
 }
 
 impl Rule {
-    const fn keras_name(mut self, name: &'static str) -> Self {
-        self.keras = Some(name);
+    const fn keras_names(mut self, names: &'static [&'static str]) -> Self {
+        self.keras = names;
         self
     }
 }
@@ -129,9 +140,9 @@ impl Rule {
 /// Every tensor of an ELECTRA, embeddings to heads.
 #[rustfmt::skip]
 pub static TABLE: &[Rule] = &[
-    rule(Embeddings, "{E}/word_embeddings",       "electra.embeddings.word_embeddings.weight",       &[Vocab, Embedding]).keras_name("electra/embeddings/word_embeddings/weight"),
-    rule(Embeddings, "{E}/position_embeddings",   "electra.embeddings.position_embeddings.weight",   &[Position, Embedding]).keras_name("electra/embeddings/position_embeddings/embeddings"),
-    rule(Embeddings, "{E}/token_type_embeddings", "electra.embeddings.token_type_embeddings.weight", &[TokenType, Embedding]).keras_name("electra/embeddings/token_type_embeddings/embeddings"),
+    rule(Embeddings, "{E}/word_embeddings",       "electra.embeddings.word_embeddings.weight",       &[Vocab, Embedding]).keras_names(&["embeddings/word_embeddings/weight", "embeddings/weight"]),
+    rule(Embeddings, "{E}/position_embeddings",   "electra.embeddings.position_embeddings.weight",   &[Position, Embedding]).keras_names(&["embeddings/position_embeddings/embeddings", "embeddings/embeddings"]),
+    rule(Embeddings, "{E}/token_type_embeddings", "electra.embeddings.token_type_embeddings.weight", &[TokenType, Embedding]).keras_names(&["embeddings/token_type_embeddings/embeddings", "embeddings/token_type_embeddings"]),
     rule(Embeddings, "{E}/LayerNorm/gamma",       "electra.embeddings.LayerNorm.weight",             &[Embedding]),
     rule(Embeddings, "{E}/LayerNorm/beta",        "electra.embeddings.LayerNorm.bias",               &[Embedding]),
 
@@ -157,15 +168,42 @@ pub static TABLE: &[Rule] = &[
 
     rule(DiscriminatorHead, "discriminator_predictions/dense/kernel",   "discriminator_predictions.dense.weight",            &[Hidden, Hidden]),
     rule(DiscriminatorHead, "discriminator_predictions/dense/bias",     "discriminator_predictions.dense.bias",              &[Hidden]),
-    rule(DiscriminatorHead, "discriminator_predictions/dense_1/kernel", "discriminator_predictions.dense_prediction.weight", &[Hidden, One]).keras_name("discriminator_predictions/dense_prediction/kernel"),
-    rule(DiscriminatorHead, "discriminator_predictions/dense_1/bias",   "discriminator_predictions.dense_prediction.bias",   &[One]).keras_name("discriminator_predictions/dense_prediction/bias"),
+    rule(DiscriminatorHead, "discriminator_predictions/dense_1/kernel", "discriminator_predictions.dense_prediction.weight", &[Hidden, One]).keras_names(&["discriminator_predictions/dense_prediction/kernel"]),
+    rule(DiscriminatorHead, "discriminator_predictions/dense_1/bias",   "discriminator_predictions.dense_prediction.bias",   &[One]).keras_names(&["discriminator_predictions/dense_prediction/bias"]),
 
     // The decoder's weight is the word embeddings and is not written: transformers ties it.
     rule(GeneratorHead, "generator_predictions/dense/kernel",    "generator_predictions.dense.weight",     &[Hidden, Embedding]),
     rule(GeneratorHead, "generator_predictions/dense/bias",      "generator_predictions.dense.bias",       &[Embedding]),
     rule(GeneratorHead, "generator_predictions/LayerNorm/gamma", "generator_predictions.LayerNorm.weight", &[Embedding]),
     rule(GeneratorHead, "generator_predictions/LayerNorm/beta",  "generator_predictions.LayerNorm.bias",   &[Embedding]),
-    rule(GeneratorHead, "generator_predictions/output_bias",     "generator_lm_head.bias",                 &[Vocab]).keras_name("generator_lm_head/bias"),
+    rule(GeneratorHead, "generator_predictions/output_bias",     "generator_lm_head.bias",                 &[Vocab]).keras_names(&["generator_lm_head/bias"]),
+];
+
+/// Where the variables of [`TASK_HEADS`] are, once they have the names of this table.
+pub(super) const TASK_HEAD_SCOPE: &str = "transformers";
+
+/// The heads of transformers' own classes for fine-tuning, which only TensorFlow 2 code trains. Two
+/// classes may have a variable of the same name; the whole head says which it is ([`super::task`]).
+#[rustfmt::skip]
+pub(super) static TASK_HEADS: &[Rule] = &[
+    rule(TaskHead, "classifier/kernel",               "classifier.weight",               &[Hidden, Labels]),
+    rule(TaskHead, "classifier/bias",                 "classifier.bias",                 &[Labels]),
+    rule(TaskHead, "classifier/dense/kernel",         "classifier.dense.weight",         &[Hidden, Hidden]),
+    rule(TaskHead, "classifier/dense/bias",           "classifier.dense.bias",           &[Hidden]),
+    rule(TaskHead, "classifier/out_proj/kernel",      "classifier.out_proj.weight",      &[Hidden, Labels]),
+    rule(TaskHead, "classifier/out_proj/bias",        "classifier.out_proj.bias",        &[Labels]),
+    rule(TaskHead, "qa_outputs/kernel",               "qa_outputs.weight",               &[Hidden, Labels]),
+    rule(TaskHead, "qa_outputs/bias",                 "qa_outputs.bias",                 &[Labels]),
+    rule(TaskHead, "sequence_summary/summary/kernel", "sequence_summary.summary.weight", &[Hidden, Hidden]),
+    rule(TaskHead, "sequence_summary/summary/bias",   "sequence_summary.summary.bias",   &[Hidden]),
+];
+
+/// How object paths differ from full names in a layer, by `modeling_tf_electra.py`: the name of the
+/// Keras layer, the name of the attribute that holds it.
+const LAYER_ATTRIBUTES: &[(&str, &str)] = &[
+    ("/attention/self/", "/attention/self_attention/"),
+    ("/attention/output/", "/attention/dense_output/"),
+    ("}/output/", "}/bert_output/"),
 ];
 
 /// The TensorFlow scopes that one model's variables are in.
@@ -191,7 +229,8 @@ pub fn is_transposed(tensor: &str) -> bool {
         Some((digits, _)) => tensor.replacen(&format!(".layer.{digits}."), ".layer.{N}.", 1),
         None => tensor.to_owned(),
     };
-    let rule = TABLE.iter().find(|rule| rule.tensor == pattern);
+    let mut rules = TABLE.iter().chain(TASK_HEADS);
+    let rule = rules.find(|rule| rule.tensor == pattern);
     rule.is_some_and(Rule::is_transposed)
 }
 
@@ -223,20 +262,48 @@ impl Rule {
             .replace("{N}", &layer.to_string())
     }
 
-    /// True when Keras calls the variable otherwise than the original code.
-    pub(super) fn has_keras_name(&self) -> bool {
-        self.keras.is_some()
+    /// The name of a head's variable in its scope; heads have no layers.
+    pub(super) fn head_variable(&self) -> String {
+        match self.part {
+            TaskHead => format!("{TASK_HEAD_SCOPE}/{}", self.variable),
+            _ => self.variable.to_owned(),
+        }
     }
 
-    /// What Keras calls the variable below the name of its model.
-    fn keras(&self) -> String {
-        match self.keras {
-            Some(name) => name.to_owned(),
-            None => self
-                .variable
-                .replace("{E}", ELECTRA.embeddings)
-                .replace("{B}", ELECTRA.body),
+    /// Name of the tensor of a head; heads have no layers.
+    pub(super) fn tensor_name(&self) -> &'static str {
+        self.tensor
+    }
+
+    /// Shape of the variable.
+    pub(super) fn variable_shape(&self, config: &ElectraConfig) -> Vec<usize> {
+        self.shape.iter().map(|dim| dim.size(config)).collect()
+    }
+
+    /// How the tensor is made from the variable.
+    pub fn recipe(&self) -> Recipe {
+        if self.is_transposed() {
+            Recipe::Transpose
+        } else {
+            Recipe::Copy
         }
+    }
+
+    /// Names of the variable in TensorFlow 2 code, as patterns: full names and object paths.
+    fn keras(&self) -> Vec<String> {
+        if !self.keras.is_empty() {
+            return self.keras.iter().map(|name| (*name).to_owned()).collect();
+        }
+        let name = self
+            .variable
+            .replace("{E}", "embeddings")
+            .replace("{B}/", "");
+        let path = LAYER_ATTRIBUTES
+            .iter()
+            .fold(name.clone(), |path, (layer, attribute)| {
+                path.replace(layer, attribute)
+            });
+        vec![name, path]
     }
 
     /// Name of the tensor in the given layer.
@@ -252,7 +319,7 @@ impl Rule {
 
     /// Shape of the tensor.
     pub fn tensor_shape(&self, config: &ElectraConfig) -> Vec<usize> {
-        let mut shape: Vec<usize> = self.shape.iter().map(|dim| dim.size(config)).collect();
+        let mut shape = self.variable_shape(config);
         if self.is_transposed() {
             shape.reverse();
         }
@@ -272,7 +339,7 @@ pub fn tensors(
             Embeddings => 1,
             Projection => usize::from(has_projection),
             Layer => layers,
-            DiscriminatorHead | GeneratorHead => usize::from(head == Some(rule.part)),
+            DiscriminatorHead | GeneratorHead | TaskHead => usize::from(head == Some(rule.part)),
         };
         (0..times).map(move |layer| (rule, layer))
     })
@@ -301,6 +368,17 @@ pub fn lookup(name: &str) -> Option<Match> {
     if name.contains('{') {
         return None;
     }
+    if let Some(head) = name
+        .strip_prefix(TASK_HEAD_SCOPE)
+        .and_then(|rest| rest.strip_prefix('/'))
+    {
+        let rule = TASK_HEADS.iter().find(|rule| rule.variable == head)?;
+        return Some(Match {
+            rule,
+            scope: None,
+            layer: None,
+        });
+    }
     let (scope, pattern) = PLACEHOLDERS
         .into_iter()
         .find_map(|(scope, placeholder)| {
@@ -313,28 +391,50 @@ pub fn lookup(name: &str) -> Option<Match> {
     Some(Match { rule, scope, layer })
 }
 
-/// The rule that a Keras variable's name follows.
+/// The rule that a name in TensorFlow 2 code follows.
 #[derive(Debug)]
 pub(super) struct KerasMatch {
     /// The line of the table.
     pub(super) rule: &'static Rule,
     /// The number in place of `{N}`.
     pub(super) layer: Option<usize>,
-    /// Where the part of the name starts that the table knows; before it is the name of the model.
-    pub(super) start: usize,
+    /// What is before the part that the table knows: the scope of the encoder, or of the head's model.
+    pub(super) scope: String,
 }
 
-/// Looks a Keras variable's name up in the table.
+/// Every name in TensorFlow 2 code, as a pattern.
+static KERAS: LazyLock<HashMap<String, &'static Rule>> = LazyLock::new(|| {
+    let rules = TABLE.iter().chain(TASK_HEADS);
+    rules
+        .flat_map(|rule| rule.keras().into_iter().map(move |name| (name, rule)))
+        .collect()
+});
+
+/// The most components of a pattern, `layer/{N}` counted as two.
+const KERAS_DEPTH: usize = 7;
+
+/// Looks a full name or an object path of TensorFlow 2 code up in the table. Only the last components
+/// are looked at, so that the time is linear in the length of the name.
 pub(super) fn lookup_keras(name: &str) -> Option<KerasMatch> {
     if name.contains('{') {
         return None;
     }
-    let (layer, pattern) = take_layer(name, "/layer_._");
-    let starts = pattern.match_indices('/').map(|(at, _)| at + 1);
-    std::iter::once(0).chain(starts).find_map(|start| {
-        let rule = TABLE.iter().find(|rule| rule.keras() == pattern[start..])?;
-        Some(KerasMatch { rule, layer, start })
-    })
+    let ends = name.rmatch_indices('/').map(|(at, _)| (at, at + 1));
+    ends.chain([(0, 0)])
+        .take(KERAS_DEPTH)
+        .find_map(|(end, start)| {
+            let tail = &name[start..];
+            let (layer, pattern) = match take_layer(tail, "/layer_._") {
+                (None, _) => take_layer(tail, "/layer/"),
+                found => found,
+            };
+            let rule = *KERAS.get(&pattern)?;
+            Some(KerasMatch {
+                rule,
+                layer,
+                scope: name[..end].to_owned(),
+            })
+        })
 }
 
 /// Puts `{N}` for the number behind `mark` and the `/layer_` of the table before it.
@@ -369,25 +469,46 @@ mod tests {
 
     #[test]
     fn keras_names_follow_the_table() {
-        for rule in TABLE {
-            let name = rule.keras().replace("layer_{N}", "layer_._11");
-            for model in ["", "tf_electra_model/", "a/tf_electra_for_masked_lm_1/"] {
-                let name = format!("{model}{name}");
-                let found = lookup_keras(&name).unwrap_or_else(|| panic!("{name}"));
-                assert!(std::ptr::eq(found.rule, rule), "{name}");
-                assert_eq!(found.layer, (rule.part == Layer).then_some(11), "{name}");
-                assert_eq!(&name[..found.start], model);
+        for rule in TABLE.iter().chain(TASK_HEADS) {
+            for pattern in rule.keras() {
+                let depth = pattern.replace("layer_{N}", "layer/{N}").split('/').count();
+                assert!(depth <= KERAS_DEPTH, "{pattern}");
+                for layer in ["layer_._11", "layer/11"] {
+                    let name = pattern.replace("layer_{N}", layer);
+                    for scope in ["", "electra", "a/tf_electra_for_masked_lm_1/electra"] {
+                        let name = format!("{scope}/{name}");
+                        let name = name.trim_start_matches('/');
+                        let found = lookup_keras(name).unwrap_or_else(|| panic!("{name}"));
+                        assert!(std::ptr::eq(found.rule, rule), "{name}");
+                        assert_eq!(found.layer, (rule.part == Layer).then_some(11), "{name}");
+                        assert_eq!(found.scope, scope);
+                    }
+                }
             }
         }
         for name in [
             "electra/encoder/layer_0/output/dense/kernel",
             "electra/encoder/layer_._01/output/dense/kernel",
+            "electra/encoder/layer/01/bert_output/dense/kernel",
             "electra/embeddings/word_embeddings",
-            "my_electra/embeddings/LayerNorm/gamma",
+            "my_embeddings/LayerNorm/gamma",
             "electra/embeddings/LayerNorm/gamma/m",
+            "xclassifier/kernel",
         ] {
             assert!(lookup_keras(name).is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_of_many_slashes_takes_linear_time() {
+        let start = std::time::Instant::now();
+        for part in ["/", "a/", "layer_._0/", "/layer/"] {
+            let name = part.repeat(2_000_000);
+            assert!(lookup_keras(&name).is_none());
+            let found = lookup_keras(&format!("{name}/classifier/kernel")).unwrap();
+            assert_eq!(found.scope, name);
+        }
+        assert!(start.elapsed().as_secs() < 10);
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! What each variable of a checkpoint is for.
 //!
-//! Every variable gets exactly one role, so that nothing is left out unseen: what is no model
-//! weight of the table, no optimizer state and no known head is [`Role::Unknown`].
+//! Every variable gets exactly one role, so that nothing is left out unseen. The state of the training
+//! run is set apart first (`state`), then TensorFlow 2's names become those of the original code
+//! (`keras`), then the name table says what each weight is for. A variable that none of them knows is
+//! [`Role::Unknown`], which no export leaves out without being told to.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use regex::Regex;
 
 use super::Error;
 use super::keras;
-use super::names::{self, ELECTRA_BODY, ELECTRA_EMBEDDINGS, GENERATOR_EMBEDDINGS, Part};
+use super::names::{
+    self, ELECTRA_BODY, ELECTRA_EMBEDDINGS, GENERATOR_BODY, GENERATOR_EMBEDDINGS, Part,
+};
+use super::state::States;
 use crate::checkpoint::Variable;
 
 /// What a variable is for.
@@ -29,13 +35,19 @@ pub enum Role {
     GeneratorHead,
     /// The two-tower generator of Electric and its head.
     ElectricGenerator,
-    /// `task_specific/TASK/`
+    /// `task_specific/TASK/`, or the head of a class of transformers.
     TaskHead,
+    /// The raw weight where averages are exported.
+    RawWeight,
+    /// The moving average of a weight.
+    Average,
     /// Adam's moments of another variable, and what else an optimizer keeps.
     OptimizerSlot,
+    /// `generator_predictions/temperature`, for drawing tokens.
+    Temperature,
     /// `global_step`
     StepCounter,
-    /// What TensorFlow 2 keeps beside the variables: the graph of objects, a count of saves.
+    /// Counters, iterators, metrics, TensorFlow 2's graph of objects.
     Bookkeeping,
     /// None of these.
     Unknown,
@@ -67,76 +79,42 @@ const LABELS: &[(Role, &str, &str)] = &[
         "Electric generator",
     ),
     (Role::TaskHead, "task_head", "fine-tuning head"),
+    (Role::RawWeight, "raw_weight", "raw weights"),
+    (Role::Average, "average", "moving averages"),
     (Role::OptimizerSlot, "optimizer_slot", "optimizer state"),
+    (Role::Temperature, "temperature", "sampling temperature"),
     (Role::StepCounter, "step_counter", "step counter"),
     (Role::Bookkeeping, "bookkeeping", "bookkeeping"),
     (Role::Unknown, "unknown", "unknown"),
 ];
 
-/// Roles told by the start of a name. Weights of the two models are told by the name table instead.
+/// Roles by the start of a name, for what the name table does not list.
 const PREFIXES: &[(&str, Role)] = &[
     ("generator_ltr/", Role::ElectricGenerator),
     ("generator_rtl/", Role::ElectricGenerator),
     ("cloze_predictions/", Role::ElectricGenerator),
     ("task_specific/", Role::TaskHead),
 ];
-/// Roles told by the end of a name, which count before everything else.
-const SUFFIXES: &[(&str, Role)] = &[
-    ("/adam_m", Role::OptimizerSlot),
-    ("/adam_v", Role::OptimizerSlot),
-];
-const STEP_COUNTER: &str = "global_step";
-/// Roles told by a part of the path through the objects of a TensorFlow 2 checkpoint, which counts
-/// before the name: what users call their attributes, and what Keras calls its own.
-const OBJECTS: &[(&str, Role)] = &[
-    (".OPTIMIZER_SLOT", Role::OptimizerSlot),
-    ("optimizer", Role::OptimizerSlot),
-    ("_variables", Role::OptimizerSlot),
-    ("keras_api", Role::Bookkeeping),
-];
-/// Roles told by the whole path, or by the key of what is no variable. `step` and `phase2` are
-/// NVIDIA's.
-const ROOT_OBJECTS: &[(&str, Role)] = &[
-    ("step", Role::StepCounter),
-    ("global_step", Role::StepCounter),
-    ("save_counter", Role::Bookkeeping),
-    ("phase2", Role::Bookkeeping),
-    ("_CHECKPOINTABLE_OBJECT_GRAPH", Role::Bookkeeping),
-];
-
 impl Role {
-    /// The role of an object of a TensorFlow 2 checkpoint, where its path tells it.
-    fn of_object(variable: &Variable) -> Option<Self> {
-        let path = variable.object_path();
-        let whole = path.unwrap_or(&variable.key);
-        let root = ROOT_OBJECTS.iter().find(|(object, _)| whole == *object);
-        let part = || {
-            let mut parts = OBJECTS.iter();
-            parts.find(|(object, _)| path.is_some_and(|p| p.split('/').any(|part| part == *object)))
-        };
-        root.or_else(part).map(|(_, role)| *role)
-    }
-
-    /// True for what is no weight of any model.
-    pub(super) fn is_bookkeeping(self) -> bool {
+    /// True for the state of a training run, which is no weight of any model.
+    fn is_state(self) -> bool {
         matches!(
             self,
-            Self::OptimizerSlot | Self::StepCounter | Self::Bookkeeping
+            Self::Average
+                | Self::OptimizerSlot
+                | Self::Temperature
+                | Self::StepCounter
+                | Self::Bookkeeping
         )
     }
 
-    /// The role of a variable of this name.
+    /// The role of a weight of this name.
     pub fn of(name: &str) -> Self {
-        if let Some((_, role)) = SUFFIXES.iter().find(|(suffix, _)| name.ends_with(suffix)) {
-            return *role;
-        }
-        if name == STEP_COUNTER {
-            return Self::StepCounter;
-        }
         if let Some(found) = names::lookup(name) {
             return match (found.rule.part, found.scope) {
                 (Part::DiscriminatorHead, _) => Self::DiscriminatorHead,
                 (Part::GeneratorHead, _) => Self::GeneratorHead,
+                (Part::TaskHead, _) => Self::TaskHead,
                 (_, Some(ELECTRA_EMBEDDINGS)) => Self::Embeddings,
                 (_, Some(GENERATOR_EMBEDDINGS)) => Self::GeneratorEmbeddings,
                 (_, Some(ELECTRA_BODY)) => Self::Encoder,
@@ -250,6 +228,8 @@ pub struct Item {
     pub name: String,
     /// What it is for.
     pub role: Role,
+    /// The name of the variable that it is the average of, before TensorFlow 2's names are changed.
+    pub average_of: Option<String>,
 }
 
 /// All variables of a checkpoint with their roles.
@@ -257,7 +237,8 @@ pub struct Item {
 pub struct Inventory {
     items: Vec<Item>,
     renames: Vec<Rename>,
-    is_keras: bool,
+    /// Scopes of the encoders of Keras models.
+    encoders: Vec<String>,
 }
 
 impl Inventory {
@@ -266,13 +247,27 @@ impl Inventory {
         let mut items: Vec<Item> = variables
             .iter()
             .map(|variable| Item {
-                role: Role::of_object(variable).unwrap_or(Role::Unknown),
+                role: Role::Unknown,
                 variable: variable.clone(),
                 name: rename(&variable.name, renames),
+                average_of: None,
             })
             .collect();
-        let is_keras = keras::rename(&mut items);
-        for item in items.iter_mut().filter(|item| !item.role.is_bookkeeping()) {
+        let states = States::new(&items);
+        let states: Vec<_> = items.iter().map(|item| states.of(item)).collect();
+        for (item, state) in std::iter::zip(&mut items, states) {
+            if let Some(state) = state {
+                item.role = state.role;
+                item.average_of = state.average_of;
+            }
+        }
+        Self::with_states(items, renames)
+    }
+
+    /// Gives every item that is no state of the training run its role.
+    fn with_states(mut items: Vec<Item>, renames: &[Rename]) -> Result<Self, Error> {
+        let encoders = keras::rename(&mut items)?;
+        for item in items.iter_mut().filter(|item| item.role == Role::Unknown) {
             item.role = Role::of(&item.name);
         }
         items.sort_by(|a, b| a.name.cmp(&b.name));
@@ -286,8 +281,49 @@ impl Inventory {
         Ok(Self {
             items,
             renames: renames.to_vec(),
-            is_keras,
+            encoders,
         })
+    }
+
+    /// The number of variables that have a moving average in this checkpoint.
+    pub fn averages(&self) -> usize {
+        let averages = self.items.iter().filter(|item| item.role == Role::Average);
+        averages.count()
+    }
+
+    /// The same checkpoint with moving averages in place of the variables that have one.
+    pub fn averaged(&self) -> Result<Self, Error> {
+        let mut averages: HashMap<&str, &Item> = HashMap::new();
+        let is_average = |item: &&Item| item.role == Role::Average;
+        for item in self.items.iter().filter(is_average) {
+            let base = item.average_of.as_deref().expect("of an average");
+            if let Some(other) = averages.insert(base, item) {
+                return Err(Error::SeveralAverages {
+                    variable: base.to_owned(),
+                    first: other.variable.name.clone(),
+                    second: item.variable.name.clone(),
+                });
+            }
+        }
+        if averages.is_empty() {
+            return Err(Error::NoAverages);
+        }
+        let items = self.items.iter().map(|item| {
+            let original = rename(&item.variable.name, &self.renames);
+            let mut item = item.clone();
+            if item.role == Role::Average {
+                item.name = item.average_of.clone().expect("of an average");
+                item.role = Role::Unknown;
+            } else if averages.contains_key(original.as_str()) {
+                item.name = format!("{original}/raw");
+                item.role = Role::RawWeight;
+            } else if !item.role.is_state() {
+                item.name = original;
+                item.role = Role::Unknown;
+            }
+            item
+        });
+        Self::with_states(items.collect(), &self.renames)
     }
 
     /// All variables, by name.
@@ -297,7 +333,7 @@ impl Inventory {
 
     /// True when the variables are those of Keras models, Hugging Face's or NVIDIA's.
     pub fn is_keras(&self) -> bool {
-        self.is_keras
+        !self.encoders.is_empty()
     }
 
     /// The variable of this name (after renaming).
@@ -308,21 +344,47 @@ impl Inventory {
             .map(|at| &self.items[at])
     }
 
+    /// True when the variable of this name in the checkpoint is in the scope of an encoder.
+    pub(crate) fn is_in_encoder(&self, name: &str) -> bool {
+        let scopes = self.encoders.iter().map(String::as_str);
+        let mut scopes = scopes.chain([ELECTRA_BODY, GENERATOR_BODY]);
+        let name = self.rename(name);
+        scopes.any(|scope| {
+            name.strip_prefix(scope)
+                .is_some_and(|rest| rest.starts_with('/'))
+        })
+    }
+
     /// True when a variable has this role.
     pub fn has(&self, role: Role) -> bool {
         self.items.iter().any(|item| item.role == role)
     }
 
-    /// The names below `task_specific/`, sorted.
+    /// The tasks that there are heads for, sorted: the names below `task_specific/`, and what
+    /// transformers calls the last layer of a head of its own.
     pub fn tasks(&self) -> Vec<&str> {
         let mut tasks: Vec<&str> = self
             .items
             .iter()
             .filter(|item| item.role == Role::TaskHead)
             .filter_map(|item| item.name.split('/').nth(1))
+            .map(|task| {
+                if task == "sequence_summary" {
+                    "classifier"
+                } else {
+                    task
+                }
+            })
             .collect();
+        tasks.sort_unstable();
         tasks.dedup();
         tasks
+    }
+
+    /// True when this task's head is one of transformers' own.
+    pub(super) fn is_head_of_transformers(&self, task: &str) -> bool {
+        let scope = format!("task_specific/{task}/");
+        !self.items.iter().any(|item| item.name.starts_with(&scope))
     }
 
     /// Applies the same renames to a name from elsewhere, such as the training graph.

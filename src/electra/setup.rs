@@ -1,8 +1,11 @@
-//! How the checkpoint was trained, and so which models it holds and in which scopes.
+//! Which models a checkpoint holds, and in which scopes.
 //!
-//! The original code builds its generator in seven ways (`pretrain/pretrain_model.py`,
-//! `finetune/`). They are told apart by which roles occur, and each says where the embeddings and
-//! the body of either model are. A new setup is one more row of the table.
+//! Both follow from the roles that occur in it ([`Sign`]), by two tables: [`PLACES`] says for each model
+//! where its embeddings and its body are, or why it is not there; [`KINDS`] says what the checkpoint as a
+//! whole is called. In each the first row whose signs are there (and whose others are not) decides. The
+//! rows of the generator are the ways in which the original code builds one
+//! (`pretrain/pretrain_model.py`). A description says what is in the checkpoint; how it was trained is
+//! said only where that follows.
 
 use std::fmt;
 
@@ -10,6 +13,7 @@ use super::Error;
 use super::head::Head;
 use super::names::{ELECTRA, GENERATOR, Scopes};
 use super::role::{Inventory, Role};
+use crate::checkpoint::MetaGraph;
 
 /// What can be exported: one of the two models, or what was made of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,122 +56,151 @@ impl fmt::Display for Model {
     }
 }
 
-/// How a checkpoint was trained.
+/// What is in a checkpoint, or in its training graph, that says which models it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setup {
-    /// The generator shares the discriminator's embeddings.
-    Default,
-    /// `untied_generator_embeddings`
-    UntiedEmbeddings,
-    /// `untied_generator: false`
-    Tied,
-    /// `electra_objective: false`
-    MaskedLm,
-    /// `uniform_generator`
-    UniformGenerator,
-    /// `electric_objective`
-    Electric,
-    /// `task_specific/`
-    FineTuned,
+enum Sign {
+    /// A variable of this role.
+    Has(Role),
+    /// No variable of this role.
+    Lacks(Role),
+    /// What the training graph says of a generator.
+    Graph(GraphGenerator),
 }
 
-/// One model in one setup: where it is, or why there is none.
+/// What a training graph says of the generator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum GraphGenerator {
+    /// There is no graph, or nothing of a generator in it.
+    #[default]
+    Unknown,
+    /// It drew tokens uniformly, without any variable.
+    Uniform,
+    /// It had variables.
+    Trained,
+}
+
+use GraphGenerator::{Trained, Uniform};
+use Role::{
+    DiscriminatorHead, ElectricGenerator, Encoder, GeneratorEmbeddings, GeneratorEncoder,
+    GeneratorHead, TaskHead,
+};
+use Sign::{Graph, Has, Lacks};
+
+/// Where a model is, or why there is none.
 type Place = Result<(Head, Scopes), &'static str>;
 
-struct Row {
-    setup: Setup,
-    key: &'static str,
-    description: &'static str,
-    discriminator: Place,
-    generator: Place,
-}
-
-const DISCRIMINATOR: Place = Ok((Head::PreTraining, ELECTRA));
-const SHARED_ENCODER: Place = Ok((Head::MaskedLm, ELECTRA));
 /// A generator with an encoder of its own over the discriminator's embeddings.
 const SHARED_EMBEDDINGS: Scopes = Scopes {
     embeddings: ELECTRA.embeddings,
     ..GENERATOR
 };
 
-const TABLE: &[Row] = &[
-    Row {
-        setup: Setup::Default,
-        key: "default",
-        description: "ELECTRA; the generator shares the discriminator's embeddings",
-        discriminator: DISCRIMINATOR,
-        generator: Ok((Head::MaskedLm, SHARED_EMBEDDINGS)),
-    },
-    Row {
-        setup: Setup::UntiedEmbeddings,
-        key: "untied_generator_embeddings",
-        description: "ELECTRA; the generator has embeddings of its own",
-        discriminator: DISCRIMINATOR,
-        generator: Ok((Head::MaskedLm, GENERATOR)),
-    },
-    Row {
-        setup: Setup::Tied,
-        key: "tied_generator",
-        description: "ELECTRA; one encoder serves both models",
-        discriminator: DISCRIMINATOR,
-        generator: SHARED_ENCODER,
-    },
-    Row {
-        setup: Setup::MaskedLm,
-        key: "masked_lm",
-        description: "plain masked language model (electra_objective: false)",
-        discriminator: Err("it was trained as a plain masked language model, without one"),
-        generator: SHARED_ENCODER,
-    },
-    Row {
-        setup: Setup::UniformGenerator,
-        key: "uniform_generator",
-        description: "ELECTRA with a uniform generator, which has no weights",
-        discriminator: DISCRIMINATOR,
-        generator: Err("its generator drew tokens uniformly and has no weights"),
-    },
-    Row {
-        setup: Setup::Electric,
-        key: "electric",
-        description: "Electric; its generator has two towers",
-        discriminator: DISCRIMINATOR,
-        generator: Err(
-            "it is an Electric model, whose two-tower generator (generator_ltr, generator_rtl) \
-             has no Hugging Face class",
-        ),
-    },
-    Row {
-        setup: Setup::FineTuned,
-        key: "fine_tuned",
-        description: "fine-tuned for a task, without its pre-training heads",
-        discriminator: Ok((Head::Model, ELECTRA)),
-        generator: Err("it was fine-tuned for a task, which does not keep the generator"),
-    },
+/// Where each model is. The last row of a model has no condition.
+#[rustfmt::skip]
+const PLACES: &[(Model, &[Sign], Place)] = &[
+    (Model::Discriminator, &[Has(DiscriminatorHead)], Ok((Head::PreTraining, ELECTRA))),
+    (Model::Discriminator, &[Has(GeneratorHead), Lacks(GeneratorEncoder), Lacks(TaskHead)],
+        Err("it holds a masked language model alone")),
+    (Model::Discriminator, &[Has(Encoder)], Ok((Head::Model, ELECTRA))),
+    (Model::Discriminator, &[], Err("it has no encoder in the scope electra/")),
+
+    (Model::Generator, &[Has(ElectricGenerator)],
+        Err("it is an Electric model, whose two-tower generator (generator_ltr, generator_rtl) \
+             has no Hugging Face class")),
+    (Model::Generator, &[Has(GeneratorHead), Has(GeneratorEncoder), Has(GeneratorEmbeddings)],
+        Ok((Head::MaskedLm, GENERATOR))),
+    (Model::Generator, &[Has(GeneratorHead), Has(GeneratorEncoder)],
+        Ok((Head::MaskedLm, SHARED_EMBEDDINGS))),
+    (Model::Generator, &[Has(GeneratorEncoder)],
+        Err("its head (generator_predictions/) is not there, only its encoder (generator/)")),
+    (Model::Generator, &[Has(GeneratorEmbeddings)],
+        Err("only its embeddings (generator/embeddings/) are there")),
+    (Model::Generator, &[Has(GeneratorHead), Has(TaskHead)],
+        Err("its encoder (generator/) is not there, only its head (generator_predictions/)")),
+    (Model::Generator, &[Has(GeneratorHead)], Ok((Head::MaskedLm, ELECTRA))),
+    (Model::Generator, &[Graph(Uniform)],
+        Err("its training graph draws tokens uniformly, without any variable")),
+    (Model::Generator, &[Graph(Trained)],
+        Err("its training graph has a generator, whose variables were not saved or were removed")),
+    (Model::Generator, &[Has(TaskHead)], Err("it was fine-tuned for a task")),
+    (Model::Generator, &[],
+        Err("there is no variable in the scopes generator/ and generator_predictions/")),
+
+    // The class follows from the head itself.
+    (Model::FineTuned, &[Has(TaskHead)], Ok((Head::Model, ELECTRA))),
+    (Model::FineTuned, &[],
+        Err("no variable belongs to the head of a task (task_specific/, or a class of transformers)")),
 ];
 
+struct Kind {
+    signs: &'static [Sign],
+    key: &'static str,
+    description: &'static str,
+}
+
+/// What a checkpoint is called.
+#[rustfmt::skip]
+const KINDS: &[Kind] = &[
+    Kind { signs: &[Has(TaskHead), Has(DiscriminatorHead)], key: "fine_tuned",
+        description: "the head of a task, and pre-training heads" },
+    Kind { signs: &[Has(TaskHead), Has(GeneratorHead)], key: "fine_tuned",
+        description: "the head of a task, and pre-training heads" },
+    Kind { signs: &[Has(TaskHead)], key: "fine_tuned",
+        description: "an encoder with the head of a task" },
+    Kind { signs: &[Has(ElectricGenerator)], key: "electric",
+        description: "Electric; its generator has two towers" },
+    Kind { signs: &[Has(GeneratorEmbeddings), Has(DiscriminatorHead)], key: "untied_generator_embeddings",
+        description: "ELECTRA; the generator has embeddings of its own" },
+    Kind { signs: &[Has(GeneratorEncoder), Has(DiscriminatorHead)], key: "default",
+        description: "ELECTRA; the generator shares the discriminator's embeddings" },
+    Kind { signs: &[Has(GeneratorEncoder)], key: "generator",
+        description: "a generator, and no discriminator" },
+    Kind { signs: &[Has(GeneratorHead), Has(DiscriminatorHead)], key: "tied_generator",
+        description: "ELECTRA; one encoder serves both models" },
+    Kind { signs: &[Has(GeneratorHead)], key: "masked_lm",
+        description: "a masked language model, and no discriminator" },
+    Kind { signs: &[Has(DiscriminatorHead), Graph(Uniform)], key: "uniform_generator",
+        description: "ELECTRA with a uniform generator, which has no weights" },
+    Kind { signs: &[Has(DiscriminatorHead)], key: "no_generator",
+        description: "an ELECTRA discriminator; no generator in this checkpoint" },
+    Kind { signs: &[Has(Encoder)], key: "encoder",
+        description: "an ELECTRA encoder without a head of ELECTRA's" },
+];
+
+/// What a checkpoint holds.
+#[derive(Clone, Copy)]
+pub struct Setup {
+    kind: &'static Kind,
+    places: [Place; Model::ALL.len()],
+}
+
+impl fmt::Debug for Setup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
 impl Setup {
-    /// Tells how the checkpoint was trained by which roles occur in it.
-    pub fn of(inventory: &Inventory) -> Result<Self, Error> {
-        let has = |role| inventory.has(role);
-        let discriminator = has(Role::DiscriminatorHead);
-        let generator = has(Role::GeneratorHead);
-        if has(Role::TaskHead) {
-            Ok(Self::FineTuned)
-        } else if has(Role::ElectricGenerator) {
-            Ok(Self::Electric)
-        } else if has(Role::GeneratorEmbeddings) {
-            Ok(Self::UntiedEmbeddings)
-        } else if has(Role::GeneratorEncoder) {
-            Ok(Self::Default)
-        } else if generator && discriminator {
-            Ok(Self::Tied)
-        } else if generator {
-            Ok(Self::MaskedLm)
-        } else if discriminator {
-            Ok(Self::UniformGenerator)
-        } else {
-            Err(Error::NotElectra {
-                encoder: has(Role::Encoder),
+    /// Finds out what a checkpoint holds by which roles occur in it; the training graph is asked only
+    /// where the roles leave open whether there was a generator.
+    pub fn of(inventory: &Inventory, graph: Option<&MetaGraph>) -> Result<Self, Error> {
+        let is_open = !inventory.has(GeneratorHead) && !inventory.has(ElectricGenerator);
+        let in_graph = match graph {
+            Some(graph) if is_open => GraphGenerator::read(graph, inventory)?,
+            _ => GraphGenerator::Unknown,
+        };
+        let holds = |signs: &[Sign]| {
+            signs.iter().all(|sign| match *sign {
+                Has(role) => inventory.has(role),
+                Lacks(role) => !inventory.has(role),
+                Graph(generator) => in_graph == generator,
+            })
+        };
+        let Some(kind) = KINDS.iter().find(|kind| holds(kind.signs)) else {
+            if inventory.averages() > 0 {
+                return Err(Error::OnlyAverages);
+            }
+            return Err(Error::NotElectra {
                 examples: inventory
                     .items()
                     .iter()
@@ -175,8 +208,14 @@ impl Setup {
                     .map(|item| item.name.clone())
                     .take(3)
                     .collect(),
-            })
-        }
+            });
+        };
+        let places = Model::ALL.map(|model| {
+            let mut rows = PLACES.iter().filter(|(of, ..)| *of == model);
+            let row = rows.find(|(_, signs, _)| holds(signs));
+            row.expect("the last row has no condition").2
+        });
+        Ok(Self { kind, places })
     }
 
     /// The class that `model` is written for and its scopes, or why there is none.
@@ -197,29 +236,35 @@ impl Setup {
 
     /// The name in JSON.
     pub fn key(self) -> &'static str {
-        self.row().key
+        self.kind.key
     }
 
     /// A line for people.
     pub fn description(self) -> &'static str {
-        self.row().description
+        self.kind.description
     }
 
     fn at(self, model: Model) -> Place {
-        match model {
-            Model::Discriminator => self.row().discriminator,
-            Model::Generator => self.row().generator,
-            // The head of the task is told by its variables.
-            Model::FineTuned if self == Self::FineTuned => self.row().discriminator,
-            Model::FineTuned => Err("it was not fine-tuned, there is no head of a task in it"),
-        }
+        let at = Model::ALL.iter().position(|other| *other == model);
+        self.places[at.expect("one of all")]
     }
+}
 
-    fn row(self) -> &'static Row {
-        TABLE
-            .iter()
-            .find(|row| row.setup == self)
-            .expect("every setup has a row")
+impl GraphGenerator {
+    /// The original code puts the generator's head into `generator_predictions/`; a uniform generator
+    /// has nothing but constants there.
+    fn read(graph: &MetaGraph, inventory: &Inventory) -> Result<Self, Error> {
+        let mut found = Self::Unknown;
+        graph.scan(|node| {
+            let name = inventory.rename(&node.name);
+            if name.starts_with("generator/") || name == "generator_predictions/output_bias" {
+                found = Self::Trained;
+            } else if found == Self::Unknown && name.starts_with("generator_predictions/") {
+                found = Self::Uniform;
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 }
 

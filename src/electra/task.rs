@@ -14,6 +14,12 @@
 //! reads; without a graph the name of the task decides where it is one of Google's, else the user.
 //! A layer that reads something else, such as the mean of all tokens, has no class.
 //! Sources: `finetune/task_builder.py`, `finetune/*/…_tasks.py` in google-research/electra.
+//!
+//! The heads of transformers' TensorFlow classes (`classifier`, `qa_outputs`, `sequence_summary`; NVIDIA
+//! has the same) are those of its PyTorch classes, tensor by tensor: [`super::names`] lists them. Only a
+//! bare `classifier` leaves a question, because a class of a user's own may put it on the first token.
+//! The name of the class answers it; under another name it is taken as what transformers does, with a
+//! warning.
 
 use std::fmt;
 
@@ -23,7 +29,7 @@ use super::config::ElectraConfig;
 use super::graph::{self, Reads, View, Wiring};
 use super::head::Head;
 use super::infer::{Inferred, Stated};
-use super::names::{self, ELECTRA};
+use super::names::{self, Dim, ELECTRA, Rule, TASK_HEAD_SCOPE, TASK_HEADS};
 use super::recipe::Recipe;
 use super::role::{Inventory, Item, Role};
 use crate::checkpoint::{MetaGraph, Variable};
@@ -37,6 +43,8 @@ pub enum TaskKind {
     Classification,
     /// Where an answer starts and ends.
     Span,
+    /// Which of several texts; in transformers' code only.
+    Choice,
 }
 
 /// Google's tasks.
@@ -48,14 +56,15 @@ const TASKS: &[(TaskKind, &[&str])] = &[
     ),
 ];
 
-/// One tensor of a head: its name, and from which variables it is made. `{T}` is the scope of the
-/// task, `{N}` the last layer.
+/// One tensor of a head: its name, and from which variables it is made. `{D}` is the scope of the dense
+/// layer, `{N}` the last layer.
 type Made = (&'static str, Recipe, &'static [&'static str]);
 
 struct Row {
     kind: TaskKind,
     key: &'static str,
     head: Head,
+    /// How the head is made from dense layers of the original code.
     tensors: &'static [Made],
 }
 
@@ -69,8 +78,8 @@ static TABLE: &[Row] = &[
         key: "tagging",
         head: Head::TokenClassification,
         tensors: &[
-            ("classifier.weight", Recipe::Transpose, &["{T}/dense/kernel"]),
-            ("classifier.bias",   Recipe::Copy,      &["{T}/dense/bias"]),
+            ("classifier.weight", Recipe::Transpose, &["{D}/kernel"]),
+            ("classifier.bias",   Recipe::Copy,      &["{D}/bias"]),
         ],
     },
     Row {
@@ -80,8 +89,8 @@ static TABLE: &[Row] = &[
         tensors: &[
             ("classifier.dense.weight",    Recipe::Identity,    &[]),
             ("classifier.dense.bias",      Recipe::Lift,        &[GAMMA, BETA]),
-            ("classifier.out_proj.weight", Recipe::Transpose,   &["{T}/dense/kernel"]),
-            ("classifier.out_proj.bias",   Recipe::LoweredBias, &["{T}/dense/bias", "{T}/dense/kernel", GAMMA, BETA]),
+            ("classifier.out_proj.weight", Recipe::Transpose,   &["{D}/kernel"]),
+            ("classifier.out_proj.bias",   Recipe::LoweredBias, &["{D}/bias", "{D}/kernel", GAMMA, BETA]),
         ],
     },
     Row {
@@ -89,19 +98,27 @@ static TABLE: &[Row] = &[
         key: "span",
         head: Head::QuestionAnswering,
         tensors: &[
-            ("qa_outputs.weight", Recipe::Stack, &["{T}/dense/kernel", "{T}/dense_1/kernel"]),
-            ("qa_outputs.bias",   Recipe::Stack, &["{T}/dense/bias", "{T}/dense_1/bias"]),
+            ("qa_outputs.weight", Recipe::Stack, &["{D}/kernel", "{D}_1/kernel"]),
+            ("qa_outputs.bias",   Recipe::Stack, &["{D}/bias", "{D}_1/bias"]),
         ],
+    },
+    Row {
+        kind: TaskKind::Choice,
+        key: "multiple_choice",
+        head: Head::MultipleChoice,
+        tensors: &[],
     },
 ];
 
 impl TaskKind {
-    /// All kinds that a class exists for.
-    pub const ALL: [Self; 3] = [Self::Tagging, Self::Classification, Self::Span];
-
-    /// The name in options.
+    /// The name in options and in JSON.
     pub fn key(self) -> &'static str {
         self.row().key
+    }
+
+    /// True for the kinds of which `--task-kind` can be one: their variables are the same.
+    pub fn can_be_stated(self) -> bool {
+        matches!(self, Self::Tagging | Self::Classification)
     }
 
     /// The kind whose class this is.
@@ -126,18 +143,19 @@ impl fmt::Display for TaskKind {
     }
 }
 
-/// True when the tensor of this name is a transposed kernel of some head.
-pub fn is_transposed(tensor: &str) -> bool {
-    TABLE
-        .iter()
-        .flat_map(|row| row.tensors)
-        .any(|(name, recipe, _)| *name == tensor && *recipe == Recipe::Transpose)
+/// The variables that a head consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    /// Dense layers; the scope of the first.
+    Dense(String),
+    /// All variables of a class of transformers.
+    Whole,
 }
 
 /// The head of one task.
 #[derive(Clone, Debug)]
 pub struct TaskHead {
-    /// Its name, below `task_specific/`.
+    /// Its name, below `task_specific/`; of a head of transformers the name of its last layer.
     pub name: String,
     /// What it says something about.
     pub kind: TaskKind,
@@ -145,6 +163,7 @@ pub struct TaskHead {
     pub labels: usize,
     /// What the user should know.
     pub warning: Option<String>,
+    form: Form,
 }
 
 /// A tensor of a head, to be made from these variables.
@@ -178,14 +197,18 @@ impl TaskHead {
                 });
             }
         };
+        if inventory.is_head_of_transformers(name) {
+            return OwnHead { inventory, name }.find(stated);
+        }
         let layers = Layers::of(inventory, name);
         let kind = layers.kind(inventory, graph, stated)?;
         let dense = layers.get("dense/bias").expect("every kind has it");
         Ok(Self {
             name: name.to_owned(),
             kind,
-            labels: dense.variable.elements(),
+            labels: labels(dense)?,
             warning: layers.rest(kind),
+            form: Form::Dense(format!("{}/dense", scope(name))),
         })
     }
 
@@ -194,18 +217,19 @@ impl TaskHead {
         self.kind.row().head
     }
 
-    /// The names of the tensors that give the logits: weight and bias.
-    pub fn output_tensors(&self) -> [&'static str; 2] {
-        let [.., (weight, ..), (bias, ..)] = self.kind.row().tensors else {
-            unreachable!("every head ends in a dense layer")
-        };
-        [weight, bias]
+    /// The names of the tensors that give the logits, weight and bias, of a head that was made from
+    /// dense layers; the tensors of another one are its variables.
+    pub fn output_tensors(&self) -> Option<[&'static str; 2]> {
+        match (&self.form, self.kind.row().tensors) {
+            (Form::Dense(_), [.., (weight, ..), (bias, ..)]) => Some([weight, bias]),
+            _ => None,
+        }
     }
 
     /// Adds the labels and the kind of problem to a configuration.
     pub(crate) fn configure(&self, inferred: &mut Inferred, stated: &Stated) -> Result<(), Error> {
-        if self.kind == TaskKind::Span {
-            // Start and end are no labels; the class has two outputs by default.
+        if let TaskKind::Span | TaskKind::Choice = self.kind {
+            // Start and end are no labels; the class has two outputs by default. Choices are texts.
             return match &stated.labels {
                 Some(labels) => Err(self.wrong_labels(labels, 0)),
                 None => Ok(()),
@@ -225,7 +249,8 @@ impl TaskHead {
         config.label2id = Some(labels.iter().cloned().zip(0..).collect());
         config.id2label = Some((0..).zip(labels).collect());
         config.num_labels = Some(self.labels);
-        if self.kind == TaskKind::Classification {
+        // transformers' own classes leave it to be seen from the labels.
+        if self.kind == TaskKind::Classification && self.form != Form::Whole {
             let problem = if self.labels == 1 {
                 "regression"
             } else {
@@ -254,17 +279,44 @@ impl TaskHead {
         inventory: &'a Inventory,
         config: &ElectraConfig,
     ) -> Result<Vec<HeadTensor<'a>>, Error> {
-        let row = self.kind.row();
+        let shapes = self.head().tensors(config);
+        let shape_of = |name: &str| {
+            let found = shapes.iter().find(|(tensor, _)| tensor == name);
+            found.expect("the class has the tensor").1.clone()
+        };
+        let made = |name, recipe, variables| HeadTensor {
+            name,
+            recipe,
+            variables,
+            shape: shape_of(name),
+        };
+        let Form::Dense(dense) = &self.form else {
+            let rules = own_rules(self.head(), config);
+            return rules
+                .map(|rule| {
+                    let name = rule.head_variable();
+                    let item = inventory.get(&name).expect("checked when it was found");
+                    let (recipe, expected) = (rule.recipe(), shape_of(rule.tensor_name()));
+                    let mut shape = item.variable.shape.clone();
+                    if recipe == Recipe::Transpose {
+                        shape.reverse();
+                    }
+                    if shape != expected {
+                        return Err(wrong_shape(item, &rule.variable_shape(config)));
+                    }
+                    Ok(made(rule.tensor_name(), recipe, vec![&item.variable]))
+                })
+                .collect();
+        };
         let outputs = if self.kind == TaskKind::Span {
             1
         } else {
             self.labels
         };
         let last = config.num_hidden_layers.saturating_sub(1).to_string();
-        let scope = scope(&self.name);
         let find = |pattern: &&str| {
             let name = pattern
-                .replace("{T}", &scope)
+                .replace("{D}", dense)
                 .replace("{B}", ELECTRA.body)
                 .replace("{N}", &last);
             let item = inventory.get(&name).expect("the kind was told by it");
@@ -276,28 +328,147 @@ impl TaskHead {
             if item.variable.shape == shape {
                 return Ok(&item.variable);
             }
-            Err(Error::WrongKind {
-                variable: name,
-                found: format!("the shape {:?}", item.variable.shape),
-                expected: format!("{shape:?}"),
-            })
+            Err(wrong_shape(item, &shape))
         };
-        let shapes = row.head.tensors(config);
-        row.tensors
-            .iter()
-            .map(|(name, recipe, variables)| {
-                let (_, shape) = shapes
-                    .iter()
-                    .find(|(tensor, _)| tensor == name)
-                    .expect("the class has the tensor");
-                Ok(HeadTensor {
-                    name,
-                    recipe: *recipe,
-                    variables: variables.iter().map(find).collect::<Result<_, _>>()?,
-                    shape: shape.clone(),
-                })
-            })
-            .collect()
+        let rows = self.kind.row().tensors.iter();
+        rows.map(|(name, recipe, variables)| {
+            let variables = variables.iter().map(find).collect::<Result<_, _>>()?;
+            Ok(made(name, *recipe, variables))
+        })
+        .collect()
+    }
+}
+
+fn wrong_shape(item: &Item, expected: &[usize]) -> Error {
+    Error::WrongKind {
+        variable: item.name.clone(),
+        found: format!("the shape {:?}", item.variable.shape),
+        expected: format!("{expected:?}"),
+    }
+}
+
+/// The number of labels by the shape of the last bias.
+fn labels(bias: &Item) -> Result<usize, Error> {
+    match bias.variable.shape[..] {
+        [labels] if labels > 0 => Ok(labels),
+        _ => Err(Error::WrongKind {
+            variable: bias.name.clone(),
+            found: format!("the shape {:?}", bias.variable.shape),
+            expected: "one axis, with a number for each label".into(),
+        }),
+    }
+}
+
+/// The rules for the tensors that a class has beside its encoder.
+fn own_rules(head: Head, config: &ElectraConfig) -> impl Iterator<Item = &'static Rule> + use<> {
+    let tensors = head.tensors(config);
+    let has = move |rule: &&Rule| tensors.iter().any(|(name, _)| rule.tensor_name() == name);
+    TASK_HEADS.iter().filter(has)
+}
+
+/// A head of transformers' own, by the name of its last layer.
+struct OwnHead<'a> {
+    inventory: &'a Inventory,
+    name: &'a str,
+}
+
+impl<'a> OwnHead<'a> {
+    fn get(&self, variable: &str) -> Option<&'a Item> {
+        self.inventory.get(&format!("{TASK_HEAD_SCOPE}/{variable}"))
+    }
+
+    fn find(&self, stated: &Stated) -> Result<TaskHead, Error> {
+        let has = |variable| self.get(variable).is_some();
+        let is_bare = has("classifier/kernel") && !has("sequence_summary/summary/kernel");
+        let (kind, warning) = match self.name {
+            "qa_outputs" => (TaskKind::Span, None),
+            _ if has("classifier/out_proj/kernel") => (TaskKind::Classification, None),
+            _ if is_bare => self.bare(stated)?,
+            _ => (TaskKind::Choice, None),
+        };
+        let by_name = Claim::new(
+            kind,
+            Source::Names(format!("{TASK_HEAD_SCOPE}/{}", self.name)),
+        );
+        let stated = stated.task_kind.filter(|_| !is_bare);
+        let stated = stated.map(|kind| Claim::new(kind, Source::Option("--task-kind")));
+        agree("the kind of task", stated.into_iter().chain([by_name]))?;
+
+        // On the first token, a bare classifier is what the original code has.
+        let (form, class) = if is_bare && kind == TaskKind::Classification {
+            let dense = format!("{TASK_HEAD_SCOPE}/classifier");
+            (Form::Dense(dense), Head::TokenClassification)
+        } else {
+            (Form::Whole, kind.row().head)
+        };
+        let rules: Vec<&Rule> = own_rules(class, &ElectraConfig::default()).collect();
+        self.check_whole(&rules)?;
+        let last = rules.iter().find(|rule| *rule.shape == [Dim::Labels]);
+        let bias = last.and_then(|rule| self.inventory.get(&rule.head_variable()));
+        Ok(TaskHead {
+            name: self.name.to_owned(),
+            kind,
+            labels: labels(bias.expect("every class has one"))?,
+            warning,
+            form,
+        })
+    }
+
+    /// Every variable of the class must be there, and no other one of the same layers.
+    fn check_whole(&self, rules: &[&Rule]) -> Result<(), Error> {
+        let own: Vec<String> = rules.iter().map(|rule| rule.head_variable()).collect();
+        let task = self.name.to_owned();
+        let missing = own.iter().filter(|name| self.inventory.get(name).is_none());
+        let missing: Vec<String> = missing.cloned().collect();
+        if !missing.is_empty() {
+            return Err(Error::IncompleteHead {
+                task,
+                names: missing,
+            });
+        }
+        let scope = format!("{TASK_HEAD_SCOPE}/{}/", self.name);
+        let items = self.inventory.items().iter();
+        let rest = items.filter(|item| item.name.starts_with(&scope) && !own.contains(&item.name));
+        let rest: Vec<String> = rest.map(|item| item.variable.name.clone()).collect();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let why = format!("it also has {}", super::list(&rest));
+        Err(Error::NoClassForTask { task, why })
+    }
+
+    /// What a bare `classifier` is on: by option, by the name of the class, or as in transformers.
+    fn bare(&self, stated: &Stated) -> Result<(TaskKind, Option<String>), Error> {
+        const CLASSES: &str = "tf_electra_for_";
+        let item = self.get("classifier/kernel").expect("it is bare");
+        let mut classes = item.variable.name.split('/');
+        let class = classes.find_map(|part| part.strip_prefix(CLASSES));
+        let is_tagging = class.is_some_and(|class| class.starts_with("token_classification"));
+        if let Some(kind) = stated.task_kind {
+            let claims = [
+                Some(Claim::new(kind, Source::Option("--task-kind"))),
+                is_tagging.then(|| {
+                    Claim::new(TaskKind::Tagging, Source::Names(item.variable.name.clone()))
+                }),
+            ];
+            agree("the kind of task", claims.into_iter().flatten())?;
+            return Ok((kind, None));
+        }
+        if is_tagging {
+            return Ok((TaskKind::Tagging, None));
+        }
+        if class.is_some() {
+            return Err(Error::UnknownTaskKind {
+                task: self.name.to_owned(),
+            });
+        }
+        let warning = format!(
+            "{} is taken as a layer on every token, as in transformers' TFElectraForTokenClassification; \
+             the model has a name of its own. If the layer is on the first token, give --task-kind \
+             classification",
+            item.variable.name
+        );
+        Ok((TaskKind::Tagging, Some(warning)))
     }
 }
 
@@ -407,7 +578,9 @@ impl<'a> Layers<'a> {
         let by_name = TASKS.iter().find(|(_, names)| names.contains(&self.task));
         let kind = agree("the kind of task", claims)?.map(|claim| claim.value);
         match kind.or(by_name.map(|(kind, _)| *kind)) {
-            Some(TaskKind::Span) => Err(none("a span head has two layers, it has one".into())),
+            Some(TaskKind::Span | TaskKind::Choice) => Err(none(
+                "it has one dense layer, which is no head of this kind".into(),
+            )),
             Some(kind) => Ok(kind),
             None => Err(Error::UnknownTaskKind {
                 task: self.task.to_owned(),

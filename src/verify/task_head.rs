@@ -92,7 +92,8 @@ fn read_layers(
     checkpoint: &Checkpoint,
 ) -> std::result::Result<Option<Vec<Dense>>, Error> {
     let find = |name: &str| plan.tensors.iter().find(|tensor| tensor.name == name);
-    let [Some(weight), Some(bias)] = task.output_tensors().map(find) else {
+    let Some([Some(weight), Some(bias)]) = task.output_tensors().map(|names| names.map(find))
+    else {
         return Ok(None);
     };
     let is_missing = |tensor: &PlannedTensor| tensor.check_present(checkpoint).is_err();

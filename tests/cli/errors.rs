@@ -34,12 +34,12 @@ fn a_model_that_is_not_there_is_explained() {
         (
             "tiny_uniform",
             "generator",
-            ["uniformly", "--model discriminator"],
+            ["generator_predictions/", "--model discriminator"],
         ),
         (
             "tiny_mlm",
             "discriminator",
-            ["plain masked language model", "--model generator"],
+            ["masked language model alone", "--model generator"],
         ),
         (
             "ft_chunk",
@@ -59,7 +59,7 @@ fn a_model_that_is_not_there_is_explained() {
         (
             "tiny_uniform",
             "both",
-            ["uniformly", "--model discriminator"],
+            ["generator_predictions/", "--model discriminator"],
         ),
     ] {
         let folder = temp();
@@ -258,11 +258,16 @@ fn errors_are_json_too() {
         fixture("tiny_uniform"),
         "x"
     ];
-    let run = run.fails(4, &["uniformly"]);
+    let run = run.fails(4, &["generator_predictions/"]);
     let document = run.json();
     assert_eq!(document["status"], "failed");
     assert_eq!(document["exit_code"], 4);
-    assert!(document["error"].as_str().unwrap().contains("uniformly"));
+    assert!(
+        document["error"]
+            .as_str()
+            .unwrap()
+            .contains("generator_predictions/")
+    );
 }
 
 #[test]

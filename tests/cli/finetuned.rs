@@ -193,7 +193,7 @@ fn what_no_class_computes_is_refused_and_the_encoder_offered() {
         4,
         &[
             "no fine-tuned model",
-            "not fine-tuned",
+            "head of a task",
             "--model discriminator",
         ],
     );

@@ -28,7 +28,7 @@ fn setups_are_told_apart() {
         ("tiny_untied_embeddings", "untied_generator_embeddings"),
         ("tiny_tied", "tied_generator"),
         ("tiny_mlm", "masked_lm"),
-        ("tiny_uniform", "uniform_generator"),
+        ("tiny_uniform", "no_generator"),
         ("tiny_electric", "electric"),
         ("ft_chunk", "fine_tuned"),
         ("ft_squadv1", "fine_tuned"),
