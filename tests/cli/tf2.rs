@@ -124,8 +124,11 @@ fn config(folder: &TempDir) -> Value {
 
 const H: i64 = SMALL.hidden;
 
+/// The names and shapes of a head's variables.
+type Head = &'static [(&'static str, &'static [i64])];
+
 /// Class in names, class in config.json, its head.
-const CLASSES: &[(&str, &str, &[(&str, &[i64])])] = &[
+const CLASSES: &[(&str, &str, Head)] = &[
     (
         "tf_electra_for_sequence_classification",
         "ElectraForSequenceClassification",
@@ -210,10 +213,7 @@ fn check_head(folder: &TempDir, head: &[(&str, &[i64])], attribute: &str) {
         let path = format!("{attribute}/{name}").trim_matches('/').to_owned();
         let mut plain = Bundle::default();
         plain.add_floats(&path, shape);
-        let tensor = name
-            .replace('/', ".")
-            .replace("kernel", "weight")
-            .to_owned();
+        let tensor = name.replace('/', ".").replace("kernel", "weight");
         let expected = match shape[..] {
             [rows, columns] => {
                 let size = |n: i64| usize::try_from(n).unwrap();
