@@ -68,7 +68,7 @@ fn base_verification(bencher: Bencher<'_, '_>) {
     let plans = request.plan(&source).unwrap();
     convert(&source, &request, plans, &()).unwrap();
     bencher.bench_local(|| {
-        let report = verify(&out, Original::Recorded, References::default()).unwrap();
+        let report = verify(&out, Original::Recorded, References::default(), &()).unwrap();
         assert!(report.passed(), "{}", report.summary());
     });
 }

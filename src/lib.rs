@@ -17,6 +17,8 @@
 //! | [`probe`] | what a converted model makes of text |
 //! | [`verify`] | what must be true of a converted folder |
 //!
+//! [`Progress`] shows and stops the work in all phases.
+//!
 //! ```no_run
 //! use electra_convert::{Model, PlanOptions, Request, Source, convert};
 //!
@@ -47,22 +49,27 @@ pub mod probe;
 pub mod tokenizer;
 pub mod verify;
 
+mod progress;
 mod request;
 mod source;
 mod threads;
 
 pub use checkpoint::Checkpoint;
-pub use convert::{Plan, PlanOptions, Progress, TargetDtype};
+pub use convert::{Plan, PlanOptions, TargetDtype};
 pub use electra::{Inventory, Model, Rename, Setup};
+pub use progress::{Phase, Progress};
 pub use request::{Export, Request, TextRequest};
 pub use source::Source;
+pub use threads::with_threads;
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use checkpoint::Variable;
 use convert::{CONFIG_FILE, Stage, WEIGHTS_FILE, provenance, write_safetensors, write_text};
 use probe::text_check::Text;
+use progress::Watch;
 use verify::{Original, References, Report};
 
 /// Writes the planned models, verifies them and publishes them together.
@@ -77,32 +84,66 @@ pub fn convert(
     for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
         tensor.check_present(source.checkpoint())?;
     }
-    let stage = Stage::new(&request.out, request.files(&plans), request.force)?;
+    let watch = &Watch::new(progress);
+    make_ready(source.checkpoint(), &plans, watch)?;
+    let step = source.step()?;
+    // Before there is anything that a signal must not leave behind.
+    watch.begin(Phase::Converting, 0);
+    watch.check()?;
+    let stage = Stage::new(
+        &request.out,
+        request.contents(&plans, source),
+        request.force,
+    )?;
 
     let mut exports = Vec::with_capacity(plans.len());
     for plan in plans {
         let below = |file: &str| request.below_out(plan.model, file);
         let path = |file: &str| stage.path(&below(file));
-        let staged = write(source, &plan, path, request.threads, progress);
+        let staged = write(source, &plan, path, request.threads, watch);
         // Says more than what came of it, such as a checksum.
         source.checkpoint().check_unchanged()?;
         let staged = staged?;
         let report = request
             .verify
-            .then(|| prove(source, request, &plan, &stage, progress))
+            .then(|| prove(source, request, &plan, &stage, watch))
             .transpose()?;
-        if progress.advance(0) == ControlFlow::Break(()) {
-            return Err(convert::Error::Interrupted.into());
-        }
+        watch.check()?;
         let published = |(file, len)| (request.out.join(below(file)), len);
         exports.push(Export {
             files: staged.into_iter().map(published).collect(),
             report,
             plan,
+            step,
+            warnings: Vec::new(),
         });
     }
-    stage.publish()?;
+    let warnings = stage.publish()?;
+    if let Some(first) = exports.first_mut() {
+        first.warnings = warnings;
+    }
     Ok(exports)
+}
+
+/// Reads a variable of every data file, so that those in an archive are inflated.
+fn make_ready(checkpoint: &Checkpoint, plans: &[Plan], watch: &Watch<'_>) -> Result<(), Error> {
+    let mut smallest: BTreeMap<usize, &Variable> = BTreeMap::new();
+    let tensors = plans.iter().flat_map(|plan| &plan.tensors);
+    for variable in tensors.flat_map(|tensor| &tensor.variables) {
+        for piece in &variable.pieces {
+            let known = smallest.entry(piece.shard).or_insert(variable);
+            if variable.bytes() < known.bytes() {
+                *known = variable;
+            }
+        }
+    }
+    watch.begin(Phase::Reading, smallest.len() as u64);
+    for variable in smallest.into_values() {
+        let len = usize::try_from(variable.bytes()).expect("checked when opened");
+        checkpoint.read(variable, &mut vec![0; len])?;
+        watch.advance(1)?;
+    }
+    Ok(())
 }
 
 /// Writes every file of a model to where `path` puts it; returns the files with their lengths.
@@ -111,8 +152,11 @@ fn write(
     plan: &Plan,
     path: impl Fn(&str) -> PathBuf,
     threads: Option<NonZeroUsize>,
-    progress: &dyn Progress,
+    watch: &Watch<'_>,
 ) -> Result<Vec<(&'static str, u64)>, Error> {
+    let tensors = plan.tensors.iter();
+    let total = tensors.map(convert::PlannedTensor::source_bytes).sum();
+    watch.begin(Phase::Converting, total);
     let mut texts = vec![(CONFIG_FILE, plan.config().to_json())];
     if let Some(tokenizer) = &plan.tokenizer {
         let files = tokenizer.files(plan.config().max_position_embeddings);
@@ -125,7 +169,7 @@ fn write(
     let checkpoint = source.checkpoint();
     let metadata = provenance(plan, checkpoint.location(), source.step()?);
     let weights = path(WEIGHTS_FILE);
-    let len = write_safetensors(plan, checkpoint, &metadata, &weights, threads, progress)?;
+    let len = write_safetensors(plan, checkpoint, &metadata, &weights, threads, watch)?;
     written.push((WEIGHTS_FILE, len));
     Ok(written)
 }
@@ -136,13 +180,13 @@ fn prove(
     request: &Request,
     plan: &Plan,
     stage: &Stage,
-    progress: &dyn Progress,
+    watch: &Watch<'_>,
 ) -> Result<Report, Error> {
     let weights = stage.path(&request.below_out(plan.model, WEIGHTS_FILE));
     let folder = weights.parent().unwrap_or(&weights);
     let generator = match &request.text {
         Some(_) if plan.model == Model::Discriminator => {
-            stage_generator(source, request, stage, progress)?
+            stage_generator(source, request, stage, watch)?
         }
         _ => None,
     };
@@ -154,7 +198,12 @@ fn prove(
     });
     let references = References { golden: None, text };
     let original = Original::Checkpoint(source.checkpoint(), plan);
-    let report = verify::verify(folder, original, references)?;
+    let report = with_threads(request.threads, || {
+        verify::watched(folder, original, references, watch)
+    })
+    .map_err(verify::Error::Threads)?;
+    watch.check()?;
+    let report = report?;
     if report.passed() {
         return Ok(report);
     }
@@ -170,7 +219,7 @@ fn stage_generator(
     source: &Source,
     request: &Request,
     stage: &Stage,
-    progress: &dyn Progress,
+    watch: &Watch<'_>,
 ) -> Result<Option<PathBuf>, Error> {
     if source.setup()?.place(Model::Generator).is_err() {
         return Ok(None);
@@ -184,7 +233,7 @@ fn stage_generator(
         &plan,
         |file| folder.join(file),
         request.threads,
-        progress,
+        watch,
     )?;
     Ok(Some(folder))
 }
@@ -208,6 +257,12 @@ pub enum Error {
         /// Every check.
         report: Box<Report>,
     },
+}
+
+impl From<progress::Stopped> for Error {
+    fn from(stopped: progress::Stopped) -> Self {
+        convert::Error::from(stopped).into()
+    }
 }
 
 impl From<checkpoint::Error> for Error {

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use crate::convert::{CONFIG_FILE, Plan, PlanOptions, WEIGHTS_FILE};
+use crate::convert::{CONFIG_FILE, Contents, Plan, PlanOptions, WEIGHTS_FILE};
 use crate::electra::{self, Model};
 use crate::tokenizer;
 use crate::verify::Report;
@@ -49,21 +49,20 @@ impl Request {
         }
     }
 
-    /// Every file to write, below `out`. The weights come last: their presence says that the rest is
-    /// there.
-    pub(crate) fn files(&self, plans: &[Plan]) -> Vec<PathBuf> {
-        let below = |file: &str| {
-            plans
-                .iter()
-                .map(|plan| self.below_out(plan.model, file))
-                .collect()
+    /// Every file to write, below `out`. The weights come last: where they are, the rest is there.
+    pub(crate) fn contents(&self, plans: &[Plan], source: &Source) -> Contents {
+        let folders: Vec<PathBuf> = plans
+            .iter()
+            .map(|plan| self.below_out(plan.model, ""))
+            .collect();
+        let of_model = |(plan, folder): (&Plan, &PathBuf)| -> Vec<PathBuf> {
+            let texts = tokenizer::FILES.iter().filter(|_| plan.tokenizer.is_some());
+            let files = [CONFIG_FILE].iter().chain(texts).chain(&[WEIGHTS_FILE]);
+            files.map(|file| folder.join(file)).collect()
         };
-        let with_vocabulary = plans.iter().any(|plan| plan.tokenizer.is_some());
-        let texts = tokenizer::FILES.iter().filter(|_| with_vocabulary);
-        let files = [CONFIG_FILE].iter().chain(texts).chain(&[WEIGHTS_FILE]);
-        files
-            .flat_map(|file| -> Vec<PathBuf> { below(file) })
-            .collect()
+        let files = plans.iter().zip(&folders).flat_map(of_model).collect();
+        let checkpoint = source.checkpoint().location().folder();
+        Contents::new(folders, files, checkpoint.to_owned())
     }
 
     /// One plan for each model.
@@ -103,6 +102,10 @@ pub struct Export {
     pub plan: Plan,
     /// The files that were written with their lengths, in the order in which they appeared.
     pub files: Vec<(PathBuf, u64)>,
-    /// What verification found; `None` where it was not asked for.
+    /// What verification found; `None` where it was not requested.
     pub report: Option<Report>,
+    /// The training step, where it is known.
+    pub step: Option<u64>,
+    /// Warnings about files that were in `out` and stay there.
+    pub warnings: Vec<String>,
 }

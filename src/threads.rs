@@ -1,14 +1,37 @@
 //! Independent jobs on several threads.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// Number of cores that this process may use.
+/// Number of threads to use: that of [`with_threads`], else the number of cores that this process may
+/// use.
 pub(crate) fn available() -> usize {
-    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+    match rayon::current_thread_index() {
+        Some(_) => rayon::current_num_threads(),
+        None => thread::available_parallelism().map_or(1, NonZeroUsize::get),
+    }
+}
+
+/// Does the work on at most `threads` threads; by default on as many as there are cores.
+///
+/// candle has a further pool for some matrix products, which takes its size from the environment
+/// variable `CANDLE_NUM_THREADS` when it is first used.
+///
+/// # Errors
+/// When the system allows no more threads.
+pub fn with_threads<T: Send>(
+    threads: Option<NonZeroUsize>,
+    work: impl FnOnce() -> T + Send,
+) -> io::Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.map_or_else(available, NonZeroUsize::get))
+        .build()
+        .map_err(io::Error::other)?;
+    Ok(pool.install(work))
 }
 
 /// Does the jobs with the numbers below `count`, in their order, on `threads` threads, the calling one

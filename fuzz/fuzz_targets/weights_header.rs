@@ -10,5 +10,5 @@ libfuzzer_sys::fuzz_target!(init: {
     put("config.json", config.to_json().as_bytes());
 }, |bytes: &[u8]| {
     put("model.safetensors", bytes);
-    let _ = verify(folder(), Original::Recorded, References::default());
+    let _ = verify(folder(), Original::Recorded, References::default(), &());
 });

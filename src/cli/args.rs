@@ -160,7 +160,7 @@ pub(crate) struct ConvertArgs {
     /// Publish without verifying
     #[arg(long)]
     pub(crate) no_verify: bool,
-    /// How many threads convert [default: as many as there are cores]
+    /// How many threads convert and verify [default: as many as there are cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
     /// Take this vocabulary, or `none` to go without [default: vocab.txt beside CKPT or above]
@@ -227,6 +227,9 @@ pub(crate) struct VerifyArgs {
     /// Fix what --text draws at random
     #[arg(long, value_name = "N", default_value_t = 0, requires = "text")]
     pub(crate) seed: u64,
+    /// How many threads to use [default: as many as there are cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }

@@ -12,7 +12,7 @@ use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
 use electra_convert::checkpoint::{Checkpoint, ReadBy, locate};
-use electra_convert::convert::{Error as ConvertError, PlannedTensor};
+use electra_convert::convert::Error as ConvertError;
 use electra_convert::electra::TaskKind;
 use electra_convert::electra::infer::{ConfigFile, Stated};
 use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
@@ -23,7 +23,7 @@ use serde_json::json;
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
 use super::checks;
-use super::exit::Usage;
+use super::exit::{Usage, option_file};
 use super::progress::{Bar, Signals};
 use super::report;
 use super::text::{self, HEADING, WARNING, columns, count};
@@ -46,7 +46,6 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
 
 fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()> {
     let source = open(&args.source)?;
-    let step = source.step()?;
     let options = PlanOptions {
         stated: stated(&args.stated)?,
         dtype: args.dtype.into(),
@@ -85,19 +84,20 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         );
     }
     if args.dry_run {
-        return report_plans(args, &source, step, &plans);
+        return report_plans(args, &source, source.step()?, &plans);
     }
 
-    let total = plans
-        .iter()
-        .flat_map(|plan| &plan.tensors)
-        .map(PlannedTensor::source_bytes)
-        .sum();
     let hidden = args.output.quiet || args.output.json;
-    let bar = Bar::new(total, hidden, signals);
+    let bar = Bar::new(hidden, Some(signals));
     let exports = convert(&source, &request, plans, &bar)?;
     drop(bar);
+    signals.release();
+    if !args.output.quiet {
+        text::warn(exports.iter().flat_map(|export| export.warnings.clone()));
+    }
 
+    // Known since before the export was published: a checkpoint that is gone now is no failure.
+    let step = exports.first().and_then(|export| export.step);
     report_exports(args, &source, step, &exports, start.elapsed().as_secs_f64())
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<Stated> {
         .as_ref()
         .map(|path| {
             let usage = |what: String| Usage(format!("--config {}: {what}", path.display()));
-            let text = fs::read(path).map_err(|error| usage(error.to_string()))?;
+            let text = fs::read(path).map_err(|error| option_file("--config", path, error))?;
             let values = serde_json::from_slice(&text)
                 .map_err(|error| usage(format!("not a JSON object: {error}")))?;
             anyhow::Ok(ConfigFile {
@@ -175,13 +175,12 @@ const MAX_TEXT_LEN: u64 = 1 << 20;
 /// Reads the file of `--text`.
 pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     let usage = |what: String| Usage(format!("--text {}: {what}", path.display()));
-    let len = fs::metadata(path)
-        .map_err(|error| usage(error.to_string()))?
-        .len();
+    let unreadable = |error| option_file("--text", path, error);
+    let len = fs::metadata(path).map_err(unreadable)?.len();
     if len > MAX_TEXT_LEN {
         return Err(usage(format!("{len} bytes; a few kilobytes are enough")).into());
     }
-    Ok(fs::read_to_string(path).map_err(|error| usage(error.to_string()))?)
+    fs::read_to_string(path).map_err(unreadable)
 }
 
 /// Finds and reads the vocabulary; warns where there is none.
@@ -243,6 +242,8 @@ fn choose_model(
             .iter()
             .map(|(model, about)| [model.key().to_owned(), about.clone()])
             .collect();
+        // The prompt hides the cursor.
+        signals.hold();
         let answer = Select::with_theme(&ColorfulTheme::default())
             .with_prompt("Which model of this checkpoint?")
             .items(columns(2, &rows).lines().map(str::trim_start))
@@ -252,6 +253,7 @@ fn choose_model(
             let _ = dialoguer::console::Term::stderr().show_cursor();
             signals.obey();
         }
+        signals.release();
         return Ok(choices[answer.context("no model was chosen")?].0);
     }
 

@@ -1,7 +1,10 @@
 //! Exit codes: which there are, and which error gets which.
 
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
 use electra_convert::model::LoadError;
-use electra_convert::{Error, checkpoint, convert, electra, tokenizer, verify};
+use electra_convert::{Error, checkpoint, convert, electra, probe, tokenizer, verify};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,7 @@ const MEANINGS: &[(Exit, &str)] = &[
     ),
     (
         Exit::Verification,
-        "verification failed: nothing was published",
+        "verification failed: nothing was published, or DIR is no complete export",
     ),
 ];
 
@@ -37,6 +40,25 @@ const MEANINGS: &[(Exit, &str)] = &[
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+/// The error for a file that was given by an option and cannot be read: a wrong path or kind of file
+/// is wrong usage.
+pub(crate) fn option_file(option: &str, path: &Path, error: io::Error) -> anyhow::Error {
+    let what = format!("{option} {}", path.display());
+    if is_wrong_path(&error) || error.kind() == ErrorKind::InvalidData {
+        Usage(format!("{what}: {error}")).into()
+    } else {
+        anyhow::Error::from(error).context(what)
+    }
+}
+
+/// True when there is no file at a path.
+fn is_wrong_path(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
+    )
+}
 
 /// A folder that did not pass verification; the report says why.
 #[derive(Debug, thiserror::Error)]
@@ -60,14 +82,42 @@ impl Exit {
 
     fn of_error(error: &Error) -> Self {
         match error {
-            Error::Convert(error) | Error::Verify(verify::Error::Original(error)) => {
-                Self::of_convert(error)
-            }
-            Error::Verify(verify::Error::Load(LoadError::Io { .. })) => Self::Failure,
-            Error::Verify(verify::Error::Golden { .. } | verify::Error::Probe(_)) => Self::Usage,
-            // A folder that cannot even be read as a model is not a right one.
-            Error::Rejected { .. } | Error::Verify(_) => Self::Verification,
+            Error::Convert(error) => Self::of_convert(error),
+            Error::Verify(error) => Self::of_verify(error),
+            Error::Rejected { .. } => Self::Verification,
             _ => Self::Failure,
+        }
+    }
+
+    fn of_verify(error: &verify::Error) -> Self {
+        use verify::Error;
+        match error {
+            Error::Original(error) => Self::of_convert(error),
+            Error::Load(error) => Self::of_load(error),
+            Error::Probe(error) => Self::of_probe(error),
+            Error::Incomplete { .. } => Self::Verification,
+            Error::NoFolder { .. } | Error::Golden { .. } => Self::Usage,
+            Error::Reference { source, .. } if is_wrong_path(source) => Self::Usage,
+            _ => Self::Failure,
+        }
+    }
+
+    /// A folder that cannot even be read as a model is not a right one.
+    fn of_load(error: &LoadError) -> Self {
+        match error {
+            LoadError::Io { .. } => Self::Failure,
+            _ => Self::Verification,
+        }
+    }
+
+    fn of_probe(error: &probe::Error) -> Self {
+        use probe::Error;
+        match error {
+            Error::Load(error) => Self::of_load(error),
+            Error::Unfit { .. } | Error::Tokenizer { .. } => Self::Verification,
+            Error::Candle(_) | Error::Interrupted => Self::Failure,
+            // The folder is right, and not one for this question.
+            _ => Self::Usage,
         }
     }
 
@@ -79,9 +129,12 @@ impl Exit {
             }
             Error::Tokenizer(tokenizer::Error::Io { .. }) => Self::Failure,
             Error::Electra(_) | Error::Tokenizer(_) | Error::Overflow { .. } => Self::Model,
-            Error::Exists { .. } | Error::FolderInTheWay { .. } | Error::NotAFolder { .. } => {
-                Self::Usage
-            }
+            Error::Exists { .. }
+            | Error::FolderInTheWay { .. }
+            | Error::NotAFolder { .. }
+            | Error::Leftover { .. }
+            | Error::Foreign { .. }
+            | Error::BesideCheckpoint { .. } => Self::Usage,
             _ => Self::Failure,
         }
     }

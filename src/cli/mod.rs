@@ -13,11 +13,14 @@ mod report;
 mod text;
 mod verify;
 
+use std::env;
 use std::io::{self, Write as _};
-use std::process::ExitCode;
+use std::num::NonZeroUsize;
+use std::os::unix::process::CommandExt as _;
+use std::process::{self, ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use args::{Cli, Command};
 use electra_convert::Error;
@@ -25,15 +28,25 @@ use exit::Exit;
 
 /// Runs the program.
 pub(crate) fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let json = match &cli.command {
-        None => cli.convert.output.json,
-        Some(Command::Convert(args)) => args.output.json,
-        Some(Command::Inspect(args)) => args.json,
-        Some(Command::Verify(args)) => args.output.json,
-        Some(Command::Probe(args)) => args.json,
-        Some(Command::Completions { .. } | Command::Man) => false,
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
     };
+    let (command, json) = match &cli.command {
+        None => ("convert", cli.convert.output.json),
+        Some(Command::Convert(args)) => ("convert", args.output.json),
+        Some(Command::Inspect(args)) => ("inspect", args.json),
+        Some(Command::Verify(args)) => ("verify", args.output.json),
+        Some(Command::Probe(args)) => ("probe", args.json),
+        Some(Command::Completions { .. }) => ("completions", false),
+        Some(Command::Man) => ("man", false),
+    };
+    limit_candle(match &cli.command {
+        None => cli.convert.threads,
+        Some(Command::Convert(args)) => args.threads,
+        Some(Command::Verify(args)) => args.threads,
+        Some(_) => None,
+    });
     let result = match cli.command {
         None => convert::run(&cli.convert),
         Some(Command::Convert(args)) => convert::run(&args),
@@ -49,14 +62,76 @@ pub(crate) fn run() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => Exit::Done,
         Err(error) => {
             let exit = Exit::of(&error);
-            fail(&error, exit, json);
+            fail(&error, exit, json.then_some(command));
             exit
         }
     };
     ExitCode::from(exit as u8)
 }
 
-fn fail(error: &anyhow::Error, exit: Exit, json: bool) {
+/// Starts the program again with a number of threads in the environment: candle takes the size of one
+/// of its pools from there alone, and a running process cannot change its environment safely.
+fn limit_candle(threads: Option<NonZeroUsize>) {
+    const VARIABLES: [&str; 2] = ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"];
+    let Some(threads) = threads else {
+        return;
+    };
+    let value = threads.to_string();
+    let is_set = |variable: &&str| env::var_os(variable).is_some_and(|found| *found == *value);
+    if VARIABLES.iter().all(is_set) {
+        return;
+    }
+    let Ok(program) = env::current_exe() else {
+        return;
+    };
+    let mut words = env::args_os();
+    let mut command = process::Command::new(program);
+    if let Some(name) = words.next() {
+        command.arg0(name);
+    }
+    command.args(words);
+    command.envs(VARIABLES.map(|variable| (variable, &value)));
+    // Returns only if it fails. Then the limit holds for all other threads.
+    let _ = command.exec();
+}
+
+/// Prints help, or what is wrong with the arguments. These have no parsed form, so that `--json` is
+/// looked for among the words.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Whoever reads the help has read enough.
+        let _ = error.print();
+        return ExitCode::from(Exit::Done as u8);
+    }
+    let _ = error.print();
+    let words: Vec<_> = env::args_os()
+        .skip(1)
+        .take_while(|word| word != "--")
+        .collect();
+    if words.iter().any(|word| word == "--json") {
+        let first = words.first().and_then(|word| word.to_str());
+        let command = first.filter(|first| ["inspect", "verify", "probe"].contains(first));
+        let message = error.render().to_string();
+        let message = message.strip_prefix("error: ").unwrap_or(&message).trim();
+        let document = failure(command.unwrap_or("convert"), Exit::Usage, message);
+        let _ = report::print_json(&document);
+    }
+    ExitCode::from(Exit::Usage as u8)
+}
+
+/// The document that `--json` prints after a failure.
+fn failure(command: &str, exit: Exit, error: &str) -> Value {
+    json!({
+        "format_version": report::FORMAT_VERSION,
+        "command": command,
+        "status": "failed",
+        "exit_code": exit as u8,
+        "error": error,
+    })
+}
+
+/// Prints an error; `json` is the command if `--json` was given.
+fn fail(error: &anyhow::Error, exit: Exit, json: Option<&str>) {
     let message = format!("{error:#}");
     // Only our own advice on usage has lines; elsewhere a line break comes from a name in a file.
     let shown = match exit {
@@ -66,13 +141,10 @@ fn fail(error: &anyhow::Error, exit: Exit, json: bool) {
     let style = text::ERROR;
     let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {shown}");
     // A failed verification has printed its own document.
-    if json && error.downcast_ref::<exit::Failed>().is_none() {
-        let mut document = json!({
-            "format_version": report::FORMAT_VERSION,
-            "status": "failed",
-            "exit_code": exit as u8,
-            "error": message,
-        });
+    if let Some(command) = json
+        && error.downcast_ref::<exit::Failed>().is_none()
+    {
+        let mut document = failure(command, exit, &message);
         if let Some(Error::Rejected { report, .. }) = error.downcast_ref() {
             document["verification"] = checks::json(report);
         }

@@ -10,12 +10,12 @@ use anyhow::Context as _;
 use electra_convert::probe::detect::{Suspect, THRESHOLD, detect, game};
 use electra_convert::probe::fill::{Candidate, Filled, fill};
 use electra_convert::probe::{Error as ProbeError, Probe, Tokens};
-use electra_convert::verify::Error as VerifyError;
+use electra_convert::verify::{Error as VerifyError, check_files};
 use electra_convert::{Error, convert::CONFIG_FILE};
 use serde_json::{Value, json};
 
 use super::args::ProbeArgs;
-use super::exit::Usage;
+use super::exit::{Usage, option_file};
 use super::report;
 use super::text::{self, HEADING, bar, columns, printable};
 
@@ -70,6 +70,7 @@ pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
 }
 
 fn load(folder: &Path) -> anyhow::Result<Probe> {
+    check_files(folder).map_err(Error::from)?;
     Ok(Probe::load(folder).map_err(wrap)?)
 }
 
@@ -101,8 +102,7 @@ fn texts(args: &ProbeArgs, words: &[OsString]) -> anyhow::Result<Vec<String>> {
         return Ok(vec![words.join(" ")]);
     }
     if let Some(path) = &args.file {
-        let text = fs::read_to_string(path)
-            .map_err(|error| Usage(format!("--file {}: {error}", path.display())))?;
+        let text = fs::read_to_string(path).map_err(|error| option_file("--file", path, error))?;
         return Ok(lines(text));
     }
     if io::stdin().is_terminal() {

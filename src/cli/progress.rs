@@ -1,69 +1,134 @@
-//! A progress bar on standard error when it is a terminal, and Ctrl-C.
+//! A progress bar on standard error when it is a terminal, and signals such as Ctrl-C.
 
+use std::fs;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Context as _;
-use electra_convert::Progress;
+use electra_convert::{Phase, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 
-/// The signal that arrived, if any. While this exists, signals do not kill the process: the work
-/// stops at the next tensor and cleans up after itself.
+/// The signal that arrived, if any.
+///
+/// A signal ends the process at once, as it does by default, unless there is something to clean up
+/// ([`hold`](Self::hold)). Then the first signal is only remembered, and the work stops as soon as it
+/// next reports progress; a second one ends the process at once.
 #[derive(Debug)]
-pub(crate) struct Signals(Arc<AtomicUsize>);
+pub(crate) struct Signals {
+    received: Arc<AtomicUsize>,
+    ends_process: Arc<AtomicBool>,
+}
 
 impl Signals {
     pub(crate) fn catch() -> anyhow::Result<Self> {
-        let received = Arc::new(AtomicUsize::new(0));
+        let signals = Self {
+            received: Arc::new(AtomicUsize::new(0)),
+            ends_process: Arc::new(AtomicBool::new(true)),
+        };
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            let number = usize::try_from(signal).expect("signals are positive");
-            signal_hook::flag::register_usize(signal, Arc::clone(&received), number)
-                .context("cannot listen for signals")?;
+            if !is_ignored(signal) {
+                signals
+                    .register(signal)
+                    .context("cannot listen for signals")?;
+            }
         }
-        Ok(Self(received))
+        Ok(signals)
+    }
+
+    /// The actions run in this order.
+    fn register(&self, signal: i32) -> std::io::Result<()> {
+        flag::register_conditional_default(signal, Arc::clone(&self.ends_process))?;
+        let number = usize::try_from(signal).expect("signals are positive");
+        flag::register_usize(signal, Arc::clone(&self.received), number)?;
+        flag::register(signal, Arc::clone(&self.ends_process))?;
+        Ok(())
+    }
+
+    /// Lets the next signal pass without ending the process.
+    pub(crate) fn hold(&self) {
+        self.ends_process.store(false, Ordering::Relaxed);
+    }
+
+    /// Lets the next signal end the process again.
+    pub(crate) fn release(&self) {
+        self.ends_process.store(true, Ordering::Relaxed);
     }
 
     /// Ends the process as the received signal would have, if one was received.
     pub(crate) fn obey(&self) {
-        if let Ok(signal) = i32::try_from(self.0.load(Ordering::Relaxed))
+        if let Ok(signal) = i32::try_from(self.received.load(Ordering::Relaxed))
             && signal != 0
         {
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     }
 
-    fn received(&self) -> bool {
-        self.0.load(Ordering::Relaxed) != 0
+    fn has_received(&self) -> bool {
+        self.received.load(Ordering::Relaxed) != 0
     }
 }
 
-/// Shows how many bytes are done.
+/// True when this process was started with the signal ignored, as by `nohup`. It must stay ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default();
+    mask & (1 << (signal - 1)) != 0
+}
+
+/// Shows the phase and how much of it is done.
 #[derive(Debug)]
 pub(crate) struct Bar<'a> {
-    bar: ProgressBar,
-    signals: &'a Signals,
+    shown: ProgressBar,
+    /// Of a command that has something to clean up.
+    signals: Option<&'a Signals>,
+    holds_signals: AtomicBool,
 }
 
 impl<'a> Bar<'a> {
-    /// A bar over `bytes`; hidden where standard error is no terminal, or on request.
-    pub(crate) fn new(bytes: u64, hidden: bool, signals: &'a Signals) -> Self {
-        let bar = if hidden {
+    /// A bar that is hidden where standard error is no terminal, or on request.
+    pub(crate) fn new(hidden: bool, signals: Option<&'a Signals>) -> Self {
+        let shown = if hidden {
             ProgressBar::hidden()
         } else {
-            ProgressBar::new(bytes)
+            ProgressBar::new(0)
         };
-        let style = "{bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
-        bar.set_style(ProgressStyle::with_template(style).expect("a valid template"));
-        Self { bar, signals }
+        Self {
+            shown,
+            signals,
+            holds_signals: AtomicBool::new(false),
+        }
     }
 }
 
 impl Progress for Bar<'_> {
-    fn advance(&self, bytes: u64) -> ControlFlow<()> {
-        self.bar.inc(bytes);
-        if self.signals.received() {
+    fn begin(&self, phase: Phase, total: u64) {
+        if let (Phase::Converting, Some(signals)) = (phase, self.signals)
+            && !self.holds_signals.swap(true, Ordering::Relaxed)
+        {
+            signals.hold();
+        }
+        let style = if phase.is_in_bytes() {
+            "{prefix:10} {bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left"
+        } else {
+            "{prefix:10} {bar:30} {pos} of {len}  {eta} left"
+        };
+        let style = ProgressStyle::with_template(style).expect("a valid template");
+        self.shown.set_style(style);
+        self.shown.set_prefix(phase.name());
+        self.shown.set_length(total);
+        self.shown.reset();
+    }
+
+    fn advance(&self, units: u64) -> ControlFlow<()> {
+        self.shown.inc(units);
+        if self.signals.is_some_and(Signals::has_received) {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -73,6 +138,6 @@ impl Progress for Bar<'_> {
 
 impl Drop for Bar<'_> {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.shown.finish_and_clear();
     }
 }

@@ -179,6 +179,8 @@ pub(crate) fn export_json(export: &Export) -> Value {
         .map(|(path, len)| json!({ "path": path.to_string_lossy(), "bytes": len }))
         .collect();
     document["files"] = files.into();
+    let warnings = export.plan.warnings.iter().chain(&export.warnings);
+    document["warnings"] = warnings.cloned().collect();
     document["verification"] = match &export.report {
         Some(report) => checks::json(report),
         None => Value::Null,

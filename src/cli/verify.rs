@@ -1,20 +1,26 @@
 //! `electra-convert verify DIR`.
 
+use anyhow::Context as _;
 use electra_convert::convert::{CONFIG_FILE, WEIGHTS_FILE};
 use electra_convert::model::{WeightsFile, read_config};
 use electra_convert::probe::text_check::Text;
-use electra_convert::verify::{Golden, Original, References, verify};
-use electra_convert::{Error, Source};
+use electra_convert::verify::{Golden, Original, References, check_files, verify};
+use electra_convert::{Error, Source, with_threads};
 use serde_json::{Value, json};
 
 use super::args::VerifyArgs;
 use super::checks;
 use super::convert::read_text;
-use super::exit::Failed;
+use super::exit::{Exit, Failed, Usage};
+use super::progress::Bar;
 use super::report;
 
 /// Runs all checks on a folder; a failed one is an error.
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
+    check_files(&args.folder).map_err(Error::from)?;
+    if let Some(folder) = &args.generator {
+        check_files(folder).map_err(|error| Usage(format!("--generator: {error}")))?;
+    }
     let compared = args
         .source
         .as_ref()
@@ -48,8 +54,16 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         seed: args.seed,
     });
     let references = References { golden, text };
-    let report = verify(&args.folder, original, references).map_err(Error::from)?;
+    let bar = Bar::new(args.output.quiet || args.output.json, None);
+    let report = with_threads(args.threads, || {
+        verify(&args.folder, original, references, &bar)
+    })
+    .context("cannot start threads")?
+    .map_err(Error::from)?;
+    drop(bar);
 
+    let folder = args.folder.display();
+    let error = (!report.passed()).then(|| format!("{folder} is not right: {}", report.summary()));
     if args.output.json {
         let mut document = json!({
             "format_version": report::FORMAT_VERSION,
@@ -62,14 +76,17 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         {
             document.extend(checks);
         }
+        if let Some(error) = &error {
+            document["exit_code"] = (Exit::Verification as u8).into();
+            document["error"] = error.as_str().into();
+        }
         report::print_json(&document)?;
     } else if !args.output.quiet {
         let text = checks::text(&report, args.output.verbose);
         report::print_text(text.trim_start())?;
     }
-    if report.passed() {
-        return Ok(());
+    match error {
+        Some(error) => Err(Failed(error).into()),
+        None => Ok(()),
     }
-    let folder = args.folder.display();
-    Err(Failed(format!("{folder} is not right: {}", report.summary())).into())
 }

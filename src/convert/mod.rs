@@ -14,7 +14,7 @@ mod write;
 
 pub use buffer::AlignedBytes;
 pub use plan::{LeftOut, Plan, PlanOptions, PlannedTensor, TargetDtype, Weights};
-pub(crate) use publish::Stage;
+pub(crate) use publish::{Contents, HIDDEN, Stage};
 pub(crate) use transform::uncast;
 pub use transform::{Cast, transpose};
 pub(crate) use write::{convert_tensor, read_floats, write_safetensors};
@@ -22,12 +22,12 @@ pub(crate) use write::{convert_tensor, read_floats, write_safetensors};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint;
 use crate::checkpoint::Location;
 use crate::electra;
+use crate::progress::Stopped;
 use crate::tokenizer;
 
 /// Name of the weights; transformers looks for exactly this.
@@ -40,19 +40,6 @@ pub const TASK_KEY: &str = "task";
 
 /// The key in the metadata of the weights that says that they are averages.
 pub const WEIGHTS_KEY: &str = "weights";
-
-/// Hears of progress, and may stop the work.
-pub trait Progress: Sync {
-    /// `bytes` more of the checkpoint are done; `Break` stops the conversion and cleans up.
-    fn advance(&self, bytes: u64) -> ControlFlow<()>;
-}
-
-/// Hears nothing and never stops.
-impl Progress for () {
-    fn advance(&self, _bytes: u64) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-}
 
 /// Writes a file of text and syncs it; returns its length.
 pub(crate) fn write_text(text: &str, path: &Path) -> Result<u64, Error> {
@@ -150,15 +137,69 @@ pub enum Error {
         /// OUT.
         path: PathBuf,
     },
-    /// Another conversion into OUT is running or was killed, and there is no lock that tells.
+    /// Another conversion into OUT is running or was killed, and there is no lock to tell which.
     #[error(
-        "{} is that of another conversion, running or killed, and this file system has no locks that \
-         tell: if none is running, move the files in its folder `old` back and remove it",
+        "{} exists; cannot tell whether another conversion is running (this file system has no \
+         locks): if none is, move the files in its folder `old` back and remove it",
+        path.display()
+    )]
+    Unlocked {
+        /// The staging directory in OUT.
+        path: PathBuf,
+    },
+    /// What a killed conversion left cannot be understood, so that nothing was touched.
+    #[error(
+        "{} {what}: nothing was changed; files of an earlier export may be in its folder `old`, move \
+         them back to where they belong, then remove {} and convert again",
+        hidden.display(),
+        hidden.display()
+    )]
+    UnknownJournal {
+        /// The staging directory in OUT.
+        hidden: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// OUT was moved or removed during the conversion.
+    #[error(
+        "{} is no longer the folder that it was when the conversion began: nothing was published",
+        path.display()
+    )]
+    Replaced {
+        /// OUT.
+        path: PathBuf,
+    },
+    /// A file of another export, which this export has no counterpart of.
+    #[error(
+        "{} exists already and is not part of this export, but would be loaded with it: choose \
+         another folder, or remove the files of the other export with --force",
         path.display()
     )]
     Leftover {
-        /// The hidden folder in OUT.
+        /// The file.
         path: PathBuf,
+    },
+    /// A file beside the checkpoint that would be removed as part of an earlier export.
+    #[error(
+        "{} lies beside the checkpoint and would become part of this export, which does not write \
+         it: choose another folder",
+        path.display()
+    )]
+    BesideCheckpoint {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of another kind that transformers may load instead of the export's.
+    #[error(
+        "{} exists already, and transformers may load it instead of this export ({why}): choose \
+         another folder, move it away, or convert with --force, which leaves it",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// Who loads it.
+        why: &'static str,
     },
     /// The operating system refused to write.
     #[error("cannot write {}", path.display())]
@@ -171,7 +212,7 @@ pub enum Error {
     /// The header breaks a rule of the format.
     #[error("the safetensors header is not valid: {0}")]
     Header(String),
-    /// The progress listener stopped the work.
+    /// [`Progress`](crate::Progress) stopped the work.
     #[error("interrupted: nothing was written")]
     Interrupted,
     /// Neither the new files nor the old ones could be put in place.
@@ -189,6 +230,12 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl From<Stopped> for Error {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Interrupted
+    }
 }
 
 impl Error {

@@ -37,14 +37,15 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use super::Error;
 use super::buffer::AlignedBytes;
 use super::plan::PlannedTensor;
 use super::record::{self, Record};
 use super::transform::transpose_rows;
 use super::write::convert_tensor;
-use super::{Error, Progress};
 use crate::checkpoint::{Checkpoint, Contiguous};
 use crate::electra::Recipe;
+use crate::progress::Watch;
 use crate::threads::{available, each, lock};
 
 /// Bytes read, checked and transposed or written at a time: they fit into the second-level cache, and are
@@ -83,7 +84,7 @@ pub(super) fn stream(
     checkpoint: &Checkpoint,
     record: &mut Record,
     threads: Option<NonZeroUsize>,
-    progress: &dyn Progress,
+    watch: &Watch<'_>,
 ) -> Result<(), Error> {
     let jobs = jobs(target, checkpoint);
     let found = Mutex::new(Found::default());
@@ -91,29 +92,18 @@ pub(super) fn stream(
     let worker = || Worker {
         target,
         checkpoint,
+        watch,
         source: AlignedBytes::default(),
         transposed: AlignedBytes::default(),
     };
-    let work = |worker: &mut Worker<'_>, job: usize| {
-        let job = &jobs[job];
-        let (tensor, _) = target.tensors[job.tensor];
-        let bytes = match &job.part {
-            Some(part) => part.end - part.start,
-            None => tensor.source_bytes(),
-        };
-        let done = worker.run(job, &record).and_then(|part| {
+    let work = |worker: &mut Worker<'_>, job: usize| match worker.run(&jobs[job], &record) {
+        Ok(part) => {
             lock(&found).parts.extend(part);
-            match progress.advance(bytes) {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(Error::Interrupted),
-            }
-        });
-        match done {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                lock(&found).error.get_or_insert(error);
-                ControlFlow::Break(())
-            }
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            lock(&found).error.get_or_insert(error);
+            ControlFlow::Break(())
         }
     };
     each(jobs.len(), thread_count(target, threads), worker, work);
@@ -182,6 +172,7 @@ fn jobs(target: &Target<'_>, checkpoint: &Checkpoint) -> Vec<Job> {
 struct Worker<'a> {
     target: &'a Target<'a>,
     checkpoint: &'a Checkpoint,
+    watch: &'a Watch<'a>,
     source: AlignedBytes,
     transposed: AlignedBytes,
 }
@@ -206,10 +197,17 @@ impl Worker<'_> {
             self.transpose(&variable, tensor, offset)?;
             return Ok(None);
         }
+        self.watch.check()?;
         let bytes = convert_tensor(tensor, self.checkpoint)?;
+        self.watch.check()?;
         self.write(bytes.as_bytes(), offset)?;
-        let mut record = lock(record);
-        record::note(&mut record, &tensor.name, tensor.cast.to, bytes.as_bytes());
+        record::note(
+            &mut lock(record),
+            &tensor.name,
+            tensor.cast.to,
+            bytes.as_bytes(),
+        );
+        self.watch.advance(tensor.source_bytes())?;
         Ok(None)
     }
 
@@ -236,6 +234,7 @@ impl Worker<'_> {
             sum = crc32c::crc32c_append(sum, step);
             self.write(&self.source.as_bytes()[..len], offset + at)?;
             at += len as u64;
+            self.watch.advance(len as u64)?;
         }
         Ok(sum)
     }
@@ -261,6 +260,7 @@ impl Worker<'_> {
             sum = crc32c::crc32c_append(sum, self.source.as_bytes());
             let target = self.transposed.as_bytes_mut();
             transpose_rows(&self.source, height, first, element, target);
+            self.watch.advance(len as u64)?;
         }
         variable.check(sum)?;
         self.write(self.transposed.as_bytes(), offset)?;

@@ -18,15 +18,16 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::Error;
 use super::buffer::AlignedBytes;
 use super::lift::{identity, lift, lowered_bias};
 use super::plan::{Plan, PlannedTensor};
 use super::record::{self, Record};
 use super::stream::{Target, stream};
 use super::transform::{Overflow, cast, concat, from_floats, to_floats, transpose};
-use super::{Error, Progress};
 use crate::checkpoint::{Checkpoint, DType, Variable};
 use crate::electra::Recipe;
+use crate::progress::Watch;
 
 /// Length of the header's length, and the multiple that the header is padded to.
 const WORD: usize = 8;
@@ -98,7 +99,7 @@ pub(crate) fn write_safetensors(
     metadata: &BTreeMap<String, String>,
     path: &Path,
     threads: Option<NonZeroUsize>,
-    progress: &dyn Progress,
+    watch: &Watch<'_>,
 ) -> Result<u64, Error> {
     let mut record = record::planned(plan);
     let layout = Layout::new(plan, metadata, &record)?;
@@ -109,7 +110,7 @@ pub(crate) fn write_safetensors(
         path,
         tensors: &layout.tensors,
     };
-    stream(&target, checkpoint, &mut record, threads, progress)?;
+    stream(&target, checkpoint, &mut record, threads, watch)?;
     // Last, since it may hold checksums of what was written.
     let header = Layout::new(plan, metadata, &record)?.header;
     assert_eq!(

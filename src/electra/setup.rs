@@ -186,7 +186,7 @@ impl Setup {
     pub fn of(inventory: &Inventory, graph: Option<&MetaGraph>) -> Result<Self, Error> {
         let is_open = !inventory.has(GeneratorHead) && !inventory.has(ElectricGenerator);
         let in_graph = match graph {
-            Some(graph) if is_open => GraphGenerator::read(graph, inventory)?,
+            Some(graph) if is_open => GraphGenerator::read(graph, inventory),
             _ => GraphGenerator::Unknown,
         };
         let holds = |signs: &[Sign]| {
@@ -253,18 +253,18 @@ impl Setup {
 impl GraphGenerator {
     /// The original code puts the generator's head into `generator_predictions/`; a uniform generator
     /// has nothing but constants there.
-    fn read(graph: &MetaGraph, inventory: &Inventory) -> Result<Self, Error> {
+    fn read(graph: &MetaGraph, inventory: &Inventory) -> Self {
         let mut found = Self::Unknown;
-        graph.scan(|node| {
-            let name = inventory.rename(&node.name);
+        for node in graph.nodes() {
+            let name = inventory.rename(&graph.name(node));
             if name.starts_with("generator/") || name == "generator_predictions/output_bias" {
-                found = Self::Trained;
-            } else if found == Self::Unknown && name.starts_with("generator_predictions/") {
+                return Self::Trained;
+            }
+            if name.starts_with("generator_predictions/") {
                 found = Self::Uniform;
             }
-            Ok(())
-        })?;
-        Ok(found)
+        }
+        found
     }
 }
 

@@ -45,10 +45,23 @@ impl Encoder {
         attend: Attend,
         all_layers: bool,
     ) -> Result<Hidden> {
+        self.forward_checked(embedded, attention_mask, attend, all_layers, &|| Ok(()))
+    }
+
+    /// As [`forward`](Self::forward); calls `check` before each layer and stops on an error.
+    pub(super) fn forward_checked(
+        &self,
+        embedded: Tensor,
+        attention_mask: Option<&Tensor>,
+        attend: Attend,
+        all_layers: bool,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Hidden> {
         let mask = visible(&embedded, attention_mask, attend)?;
         let mut all = all_layers.then(|| vec![embedded.clone()]);
         let mut hidden = embedded;
         for layer in &self.layers {
+            check()?;
             hidden = layer.forward(&hidden, mask.as_ref())?;
             if let Some(all) = &mut all {
                 all.push(hidden.clone());

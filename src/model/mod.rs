@@ -37,6 +37,7 @@ pub use heads::{
     ElectraForTokenClassification, LanguageModelHead, MultipleChoiceHead, QuestionAnsweringHead,
     SequenceClassificationHead, SpanLogits, TokenClassificationHead,
 };
+pub(crate) use weights::WatchedWeights;
 pub use weights::{LoadError, WeightsFile, read_config};
 
 use candle_core::{Result, Tensor};
@@ -114,9 +115,20 @@ impl ElectraModel {
         attend: Attend,
         all_layers: bool,
     ) -> Result<Hidden> {
+        self.forward_checked(batch, attend, all_layers, &|| Ok(()))
+    }
+
+    /// As [`forward_with`](Self::forward_with); calls `check` before each layer and stops on an error.
+    pub(crate) fn forward_checked(
+        &self,
+        batch: &Batch<'_>,
+        attend: Attend,
+        all_layers: bool,
+        check: &dyn Fn() -> Result<()>,
+    ) -> Result<Hidden> {
         let embedded = self.embeddings.forward(batch)?;
         self.encoder
-            .forward(embedded, batch.attention_mask, attend, all_layers)
+            .forward_checked(embedded, batch.attention_mask, attend, all_layers, check)
     }
 
     /// The same weights, taken as another number of attention heads, which must divide the hidden

@@ -19,6 +19,7 @@ use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::checkpoint::source::{LocalFile, ReadAt};
 use crate::electra::ElectraConfig;
+use crate::progress::Watch;
 
 /// Length of the header's length.
 const LEN_BYTES: u64 = 8;
@@ -183,6 +184,13 @@ impl WeightsFile {
         VarBuilder::from_backend(Box::new(self.clone()), DType::F32, Device::Cpu)
     }
 
+    /// As [`var_builder`](Self::var_builder); each weight that is read counts in `watch`, which can
+    /// stop it.
+    pub(crate) fn watched_builder<'a>(&self, watch: &'a Watch<'a>) -> VarBuilder<'a> {
+        let weights = WatchedWeights::new(self.clone(), watch);
+        VarBuilder::from_backend(Box::new(weights), DType::F32, Device::Cpu)
+    }
+
     fn load(
         &self,
         name: &str,
@@ -236,5 +244,40 @@ impl SimpleBackend for WeightsFile {
 
     fn contains_tensor(&self, name: &str) -> bool {
         self.info(name).is_some()
+    }
+}
+
+/// A [`WeightsFile`] whose reading can be watched and stopped.
+pub(crate) struct WatchedWeights<'a> {
+    weights: WeightsFile,
+    watch: &'a Watch<'a>,
+}
+
+impl<'a> WatchedWeights<'a> {
+    pub(crate) fn new(weights: WeightsFile, watch: &'a Watch<'a>) -> Self {
+        Self { weights, watch }
+    }
+
+    fn count(&self, name: &str) -> Result<()> {
+        let info = self.weights.info(name);
+        let len = info.map_or(0, |info| info.data_offsets.1 - info.data_offsets.0);
+        let counted = self.watch.advance(len as u64);
+        counted.map_err(candle_core::Error::wrap)
+    }
+}
+
+impl SimpleBackend for WatchedWeights<'_> {
+    fn get(&self, s: Shape, name: &str, h: Init, dtype: DType, dev: &Device) -> Result<Tensor> {
+        self.count(name)?;
+        self.weights.get(s, name, h, dtype, dev)
+    }
+
+    fn get_unchecked(&self, name: &str, dtype: DType, dev: &Device) -> Result<Tensor> {
+        self.count(name)?;
+        self.weights.get_unchecked(name, dtype, dev)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.weights.contains_tensor(name)
     }
 }

@@ -21,6 +21,7 @@ use crate::electra::{ElectraConfig, Head};
 use crate::model::{
     Batch, DiscriminatorHead, ElectraModel, LanguageModelHead, LoadError, WeightsFile, read_config,
 };
+use crate::progress::{Stopped, Watch};
 use crate::tokenizer::{MASK, TOKENIZER_FILE};
 
 /// A converted folder, ready to be asked.
@@ -56,6 +57,11 @@ pub struct Tokens {
 impl Probe {
     /// Loads the model and the tokenizer of a folder.
     pub fn load(folder: &Path) -> Result<Self, Error> {
+        Self::load_watched(folder, &Watch::new(&()))
+    }
+
+    /// As [`load`](Self::load), and can be stopped.
+    pub(crate) fn load_watched(folder: &Path, watch: &Watch<'_>) -> Result<Self, Error> {
         let config = read_config(&folder.join(CONFIG_FILE))?;
         let path = folder.join(TOKENIZER_FILE);
         if !path.is_file() {
@@ -71,17 +77,20 @@ impl Probe {
             .token_to_id(MASK)
             .ok_or_else(|| bad_tokenizer(format!("it has no {MASK}")))?;
         let weights = WeightsFile::open(&folder.join(WEIGHTS_FILE))?;
-        let vb = weights.var_builder();
-        let model = ElectraModel::load(vb.clone(), &config)?;
+        let vb = weights.watched_builder(watch);
+        let unfit = |error: candle_core::Error| Error::Unfit {
+            folder: folder.to_owned(),
+            what: error.to_string(),
+        };
+        let model = ElectraModel::load(vb.clone(), &config).map_err(unfit)?;
         let class = config.architectures.first().map_or("", String::as_str);
         let head = match Head::of_class(class) {
-            Some(head) if head.has_decoder() => ProbeHead::Generator(LanguageModelHead::load(
-                vb,
-                &config,
-                model.word_embeddings(),
-            )?),
+            Some(head) if head.has_decoder() => {
+                let head = LanguageModelHead::load(vb, &config, model.word_embeddings());
+                ProbeHead::Generator(head.map_err(unfit)?)
+            }
             Some(Head::PreTraining) => {
-                ProbeHead::Discriminator(DiscriminatorHead::load(vb, &config)?)
+                ProbeHead::Discriminator(DiscriminatorHead::load(vb, &config).map_err(unfit)?)
             }
             _ => {
                 return Err(Error::NoHead {
@@ -304,7 +313,24 @@ pub enum Error {
         "generator and discriminator have vocabularies of {0} and {1} tokens: they are not of one checkpoint"
     )]
     OtherVocabulary(usize, usize),
+    /// config.json and model.safetensors do not fit each other.
+    #[error("the model in {} cannot be loaded: {what}", folder.display())]
+    Unfit {
+        /// The folder.
+        folder: PathBuf,
+        /// What does not fit.
+        what: String,
+    },
+    /// [`Progress`](crate::Progress) stopped the work.
+    #[error("interrupted")]
+    Interrupted,
     /// A computation failed.
     #[error("the model cannot be run")]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<Stopped> for Error {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Interrupted
+    }
 }

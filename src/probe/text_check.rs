@@ -15,6 +15,7 @@ use std::path::Path;
 
 use super::statistics::{area_under_curve, cross_entropy, mean, share_better};
 use super::{Error, Probe, draw_masked, ordinary};
+use crate::progress::{Phase, Progress, Watch};
 
 /// Tokens of a sequence, with `[CLS]` and `[SEP]`. Short, because positions that training never
 /// reached have random embeddings.
@@ -96,19 +97,35 @@ pub struct Text<'a> {
 
 /// Measures the model in `folder`. A discriminator needs the generator of its checkpoint for a
 /// verdict; without it, replacements are drawn uniformly, which favours wrong head counts.
-pub fn run(folder: &Path, text: &Text<'_>) -> Result<TextCheck, Error> {
+pub fn run(folder: &Path, text: &Text<'_>, progress: &dyn Progress) -> Result<TextCheck, Error> {
+    let watch = Watch::new(progress);
+    let check = watched(folder, text, &watch);
+    watch.check()?;
+    check
+}
+
+/// As [`run`]. After a stop the result means nothing.
+pub(crate) fn watched(
+    folder: &Path,
+    text: &Text<'_>,
+    watch: &Watch<'_>,
+) -> Result<TextCheck, Error> {
     let seed = text.seed;
-    let probe = Probe::load(folder)?;
+    let probe = Probe::load_watched(folder, watch)?;
     let mut random = fastrand::Rng::with_seed(seed);
     let generator = match text.generator {
-        Some(folder) if !probe.is_generator() => Some(Probe::load(folder)?),
+        Some(folder) if !probe.is_generator() => Some(Probe::load_watched(folder, watch)?),
         _ => None,
     };
-    let tasks = tasks(&probe, generator.as_ref(), text, &mut random)?;
+    let sequences = sequences(&probe, text)?;
+    // Every head count, and the best one twice more; before them the generator.
+    let passes = head_counts(&probe).count() + 2 + usize::from(generator.is_some());
+    watch.begin(Phase::Measuring, (passes * sequences.len()) as u64);
+    let tasks = tasks(&probe, generator.as_ref(), sequences, &mut random, watch)?;
 
     let configured = probe.config.num_attention_heads;
     let mut measured = head_counts(&probe)
-        .map(|heads| measure(&probe, heads, &tasks))
+        .map(|heads| measure(&probe, heads, &tasks, watch))
         .collect::<Result<Vec<_>, Error>>()?;
     let reference = measured
         .iter()
@@ -122,7 +139,8 @@ pub fn run(folder: &Path, text: &Text<'_>) -> Result<TextCheck, Error> {
     measured.sort_by(|a, b| a.loss.total_cmp(&b.loss));
 
     let (own, foreign) = in_context(&tasks, &mut random);
-    let [own, foreign] = [own, foreign].map(|tasks| measure(&probe, measured[0].heads, &tasks));
+    let best = measured[0].heads;
+    let [own, foreign] = [own, foreign].map(|tasks| measure(&probe, best, &tasks, watch));
     let uses_context = share_better(&own?.sequences, &foreign?.sequences, seed);
     let verdict = if generator.is_none() && !probe.is_generator() {
         Verdict::Undecided(
@@ -190,15 +208,16 @@ fn in_context(tasks: &[Task], random: &mut fastrand::Rng) -> (Vec<Task>, Vec<Tas
 fn tasks(
     probe: &Probe,
     generator: Option<&Probe>,
-    text: &Text<'_>,
+    sequences: Vec<Vec<u32>>,
     random: &mut fastrand::Rng,
+    watch: &Watch<'_>,
 ) -> Result<Vec<Task>, Error> {
     let vocabulary = u32::try_from(probe.config.vocab_size).unwrap_or(u32::MAX);
     if let Some(generator) = generator {
         generator.check_vocabulary_of(probe)?;
     }
     let mut tasks = Vec::new();
-    for ids in sequences(probe, text)? {
+    for ids in sequences {
         // All but `[CLS]` and `[SEP]`.
         let positions: Vec<usize> = (1..ids.len() - 1).collect();
         let masked = draw_masked(&positions, random);
@@ -210,6 +229,7 @@ fn tasks(
             continue;
         }
         let faked = if let Some(generator) = generator {
+            watch.advance(1)?;
             generator.replace(&ids, &masked, random)?
         } else {
             let mut faked = ids.clone();
@@ -254,12 +274,18 @@ fn sequences(probe: &Probe, text: &Text<'_>) -> Result<Vec<Vec<u32>>, Error> {
     Ok(sequences)
 }
 
-fn measure(probe: &Probe, heads: usize, tasks: &[Task]) -> Result<Measured, Error> {
+fn measure(
+    probe: &Probe,
+    heads: usize,
+    tasks: &[Task],
+    watch: &Watch<'_>,
+) -> Result<Measured, Error> {
     let model = probe.model.with_attention_heads(heads);
     let mut sequences = Vec::with_capacity(tasks.len());
     let mut right = 0_usize;
     let mut judged = Vec::new();
     for task in tasks {
+        watch.advance(1)?;
         let mut loss = 0.0;
         if probe.is_generator() {
             let probabilities = probe.token_probabilities(&model, &task.ids)?;

@@ -14,7 +14,8 @@ use candle_nn::{Init, VarBuilder};
 
 use super::{Error, Failure, any_head};
 use crate::electra::{ElectraConfig, Head};
-use crate::model::{Attend, Batch, ElectraModel, WeightsFile};
+use crate::model::{Attend, Batch, ElectraModel, WatchedWeights, WeightsFile};
+use crate::progress::Watch;
 
 /// Length of the long sequence, in tokens.
 const LENGTH: usize = 12;
@@ -44,10 +45,11 @@ pub(super) fn check(
     weights: &WeightsFile,
     config: &ElectraConfig,
     heads: impl Iterator<Item = Head>,
+    watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
 ) -> std::result::Result<Vec<(Head, HeadOutput)>, Error> {
     let vb = VarBuilder::from_backend(
-        Box::new(Initialised(weights.clone())),
+        Box::new(Initialised(WatchedWeights::new(weights.clone(), watch))),
         DType::F32,
         Device::Cpu,
     );
@@ -63,15 +65,16 @@ pub(super) fn check(
         }
     };
     let batches = Batches::new(config)?;
-    let shared = batches.run(&model, Attend::Everywhere)?;
+    let shared = batches.run(&model, Attend::Everywhere, watch)?;
     let mut encoder_seconds = start.elapsed().as_secs_f64();
 
     let mut outputs = Vec::new();
     for head in heads {
+        watch.check()?;
         let start = Instant::now();
         let causal;
         let hidden = if head == Head::CausalLm {
-            causal = batches.run(&model, Attend::Backwards)?;
+            causal = batches.run(&model, Attend::Backwards, watch)?;
             &causal
         } else {
             &shared
@@ -127,13 +130,14 @@ impl Batches {
         })
     }
 
-    fn run(&self, model: &ElectraModel, attend: Attend) -> Result<Outputs> {
+    fn run(&self, model: &ElectraModel, attend: Attend, watch: &Watch<'_>) -> Result<Outputs> {
         let run = |input_ids: &Tensor, attention_mask: Option<&Tensor>| -> Result<Tensor> {
             let batch = Batch {
                 attention_mask,
                 ..Batch::new(input_ids)
             };
-            Ok(model.forward_with(&batch, attend, false)?.last)
+            let check = || watch.check_candle();
+            Ok(model.forward_checked(&batch, attend, false, &check)?.last)
         };
         Ok(Outputs {
             padded: run(&self.padded, Some(&self.mask))?,
@@ -257,9 +261,9 @@ pub(super) fn deviation(a: &Tensor, b: &Tensor) -> Result<f32> {
 
 /// A file whose missing tensors are made up, always the same: small numbers, around 1 for the gain of
 /// a LayerNorm.
-struct Initialised(WeightsFile);
+struct Initialised<'a>(WatchedWeights<'a>);
 
-impl SimpleBackend for Initialised {
+impl SimpleBackend for Initialised<'_> {
     fn get(&self, s: Shape, name: &str, h: Init, dtype: DType, dev: &Device) -> Result<Tensor> {
         if self.contains_tensor(name) {
             return self.0.get(s, name, h, dtype, dev);

@@ -19,7 +19,8 @@ use candle_core::{DType, Device, Result, Tensor};
 use super::forward::deviation;
 use super::{Error, Failure, Golden, any_head};
 use crate::electra::{ElectraConfig, Head};
-use crate::model::{Attend, Batch, ElectraModel, WeightsFile};
+use crate::model::{Attend, Batch, ElectraModel, LoadError, WeightsFile};
+use crate::progress::Watch;
 
 /// How far one output is from its reference.
 #[derive(Clone, Debug)]
@@ -48,6 +49,7 @@ pub(super) fn check(
     config: &ElectraConfig,
     own: Head,
     golden: Golden<'_>,
+    watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
 ) -> std::result::Result<GoldenReport, Error> {
     let bad = |what: String| Error::Golden {
@@ -55,13 +57,18 @@ pub(super) fn check(
         what,
     };
     // Opened by ourselves first, because candle trusts the header.
-    WeightsFile::open(golden.path)?;
+    WeightsFile::open(golden.path).map_err(|error| match error {
+        LoadError::Io { path, source } => Error::Reference { path, source },
+        LoadError::Header { what, .. } | LoadError::Config { what, .. } => {
+            bad(format!("is not a sound safetensors file: {what}"))
+        }
+    })?;
     let reference = candle_core::safetensors::load(golden.path, &Device::Cpu)
         .map_err(|error| bad(error.to_string()))?;
     let inputs = Inputs::new(&reference, config).map_err(&bad)?;
 
     let prefix = if own.has_decoder() { "gen_" } else { "disc_" };
-    let outputs = compute(weights, config, own, &inputs)?;
+    let outputs = compute(weights, config, own, &inputs, watch)?;
     let mut report = GoldenReport {
         compared: Vec::new(),
         skipped: Vec::new(),
@@ -216,8 +223,9 @@ fn compute(
     config: &ElectraConfig,
     own: Head,
     inputs: &Inputs,
+    watch: &Watch<'_>,
 ) -> Result<HashMap<&'static str, Tensor>> {
-    let vb = weights.var_builder();
+    let vb = weights.watched_builder(watch);
     let model = ElectraModel::load(vb.clone(), config)?;
     let batch = Batch {
         input_ids: &inputs.input_ids,
@@ -230,7 +238,7 @@ fn compute(
     } else {
         Attend::Everywhere
     };
-    let hidden = model.forward_with(&batch, attend, true)?;
+    let hidden = model.forward_checked(&batch, attend, true, &|| watch.check_candle())?;
     let all = hidden.all.expect("asked for");
     let (embedded, layers) = all.split_first().expect("the embeddings are there");
     let mut outputs = HashMap::from([

@@ -49,6 +49,7 @@ use crate::electra::head::{DECODER_WEIGHT, WORD_EMBEDDINGS};
 use crate::electra::{ElectraConfig, Head};
 use crate::model::{LoadError, WeightsFile, read_config};
 use crate::probe::text_check::{self, Text, TextCheck, Verdict};
+use crate::progress::{Phase, Progress, Stopped, Watch};
 use crate::threads;
 use bits::BitsCheck;
 
@@ -144,10 +145,27 @@ pub fn verify(
     folder: &Path,
     original: Original<'_>,
     references: References<'_>,
+    progress: &dyn Progress,
+) -> Result<Report, Error> {
+    let watch = Watch::new(progress);
+    let report = watched(folder, original, references, &watch);
+    // An error, or a failed check, may be what a stop in the middle of it looks like.
+    watch.check()?;
+    report
+}
+
+/// As [`verify`]. After a stop the result means nothing.
+pub(crate) fn watched(
+    folder: &Path,
+    original: Original<'_>,
+    references: References<'_>,
+    watch: &Watch<'_>,
 ) -> Result<Report, Error> {
     let start = Instant::now();
+    check_files(folder)?;
     let config = read_config(&folder.join(CONFIG_FILE))?;
     let weights = WeightsFile::open(&folder.join(WEIGHTS_FILE))?;
+    begin(&weights, original, references, watch);
     let own = config
         .architectures
         .first()
@@ -159,7 +177,7 @@ pub fn verify(
         compare_config(&config, plan, &mut failures);
     }
     let structures = structure::check(&weights, &config, own, &mut failures);
-    let (bits, constant) = check_tensors(&weights, original, &mut failures)?;
+    let (bits, constant) = check_tensors(&weights, original, watch, &mut failures)?;
     check_tied_decoder(&weights, &mut failures)?;
 
     // A model that cannot be loaded, or computes NaN by its weights, has nothing more to tell.
@@ -176,17 +194,19 @@ pub fn verify(
         let heads = heads.filter(|head| head.can_run(&config));
         let can_be_made_up = config.num_labels() <= MAX_MADE_UP_LABELS;
         let heads = heads.filter(|head| *head == own || can_be_made_up);
-        outputs = forward::check(&weights, &config, heads, &mut failures)?;
+        outputs = forward::check(&weights, &config, heads, watch, &mut failures)?;
         if let Original::Checkpoint(checkpoint, plan) = original {
-            task_report = task_head::check(&weights, &config, plan, checkpoint, &mut failures)?;
+            task_report =
+                task_head::check(&weights, &config, plan, checkpoint, watch, &mut failures)?;
         }
         golden_report = references
             .golden
-            .map(|golden| golden::check(&weights, &config, own, golden, &mut failures))
+            .map(|golden| golden::check(&weights, &config, own, golden, watch, &mut failures))
             .transpose()?;
+        watch.end()?;
         text_report = references
             .text
-            .map(|text| check_text(folder, text, &mut failures))
+            .map(|text| check_text(folder, text, watch, &mut failures))
             .transpose()?;
     }
     let heads = structures
@@ -213,6 +233,73 @@ pub fn verify(
     })
 }
 
+/// Checks that an export is there: both of its files.
+pub fn check_files(folder: &Path) -> Result<(), Error> {
+    let io_error = |path: &Path| {
+        let path = path.to_owned();
+        |source| Error::Load(LoadError::Io { path, source })
+    };
+    match std::fs::metadata(folder) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => {
+            return Err(Error::NoFolder {
+                path: folder.to_owned(),
+                what: "is a file",
+            });
+        }
+        Err(error) if is_absence(&error) => {
+            return Err(Error::NoFolder {
+                path: folder.to_owned(),
+                what: "does not exist",
+            });
+        }
+        Err(error) => return Err(io_error(folder)(error)),
+    }
+    for file in [CONFIG_FILE, WEIGHTS_FILE] {
+        let path = folder.join(file);
+        match std::fs::metadata(&path) {
+            Ok(found) if found.is_file() => {}
+            Ok(_) => {
+                let what = "it is not a file".to_owned();
+                return Err(Error::Incomplete { path, what });
+            }
+            Err(error) if is_absence(&error) => {
+                // A conversion was killed while it published.
+                let what = if folder.join(convert::HIDDEN).is_dir() {
+                    "a conversion into this folder is running or was killed: convert again, which \
+                     first brings the earlier export back"
+                } else {
+                    "the folder holds no complete export: convert the checkpoint again"
+                };
+                let what = format!("it is missing; {what}");
+                return Err(Error::Incomplete { path, what });
+            }
+            Err(error) => return Err(io_error(&path)(error)),
+        }
+    }
+    Ok(())
+}
+
+fn is_absence(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
+}
+
+/// Every tensor is read for its own checks and for the forward pass, and once more for each comparison.
+fn begin(
+    weights: &WeightsFile,
+    original: Original<'_>,
+    references: References<'_>,
+    watch: &Watch<'_>,
+) {
+    let len = |(start, end): (usize, usize)| end.saturating_sub(start) as u64;
+    let tensors = weights.tensors().into_iter();
+    let bytes: u64 = tensors.map(|(_, info)| len(info.data_offsets)).sum();
+    let has_task = matches!(original, Original::Checkpoint(_, plan) if plan.task.is_some());
+    let times = 2 + u64::from(has_task) + u64::from(references.golden.is_some());
+    watch.begin(Phase::Verifying, bytes.saturating_mul(times));
+}
+
 /// Compares config.json with what shapes and training graph say.
 fn compare_config(config: &ElectraConfig, plan: &Plan, failures: &mut Vec<Failure>) {
     let [found, expected] =
@@ -232,9 +319,10 @@ fn compare_config(config: &ElectraConfig, plan: &Plan, failures: &mut Vec<Failur
 fn check_text(
     folder: &Path,
     text: Text<'_>,
+    watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
 ) -> Result<TextCheck, Error> {
-    let check = text_check::run(folder, &text)?;
+    let check = text_check::watched(folder, &text, watch)?;
     if let Verdict::Contradicted { better, confidence } = check.verdict {
         failures.push(Failure::HeadCount {
             configured: check.configured,
@@ -257,6 +345,7 @@ struct TensorChecks {
 fn check_tensors(
     weights: &WeightsFile,
     original: Original<'_>,
+    watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
 ) -> Result<(BitsReport, Vec<String>), Error> {
     let bits = BitsCheck::new(weights, original, failures);
@@ -277,6 +366,7 @@ fn check_tensors(
             }),
         }
         bits.check(name, info, bytes, &mut found.bits, &mut found.failures)?;
+        watch.advance((end - start) as u64)?;
         Ok(found)
     };
     let checked = threads::map(tensors.len(), check)?;
@@ -318,6 +408,36 @@ pub enum Error {
     /// The checkpoint to compare with cannot be read.
     #[error(transparent)]
     Original(#[from] convert::Error),
+    /// There is no such folder.
+    #[error("{} {what}: give the folder of an export", path.display())]
+    NoFolder {
+        /// The path as given.
+        path: PathBuf,
+        /// What is there instead.
+        what: &'static str,
+    },
+    /// A file that every export has is not there.
+    #[error("{}: {what}", path.display())]
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// The file of reference outputs cannot be read.
+    #[error("cannot read {}", path.display())]
+    Reference {
+        /// The file.
+        path: PathBuf,
+        /// What the system reported.
+        source: std::io::Error,
+    },
+    /// [`Progress`] stopped the work.
+    #[error("interrupted")]
+    Interrupted,
+    /// The system allows no threads.
+    #[error("cannot start threads")]
+    Threads(#[source] std::io::Error),
     /// Reference outputs that are not as they should be.
     #[error("{}: {what}", path.display())]
     Golden {
@@ -332,4 +452,10 @@ pub enum Error {
     /// A computation failed for another reason than the model.
     #[error("the forward pass failed")]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<Stopped> for Error {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Interrupted
+    }
 }

@@ -11,7 +11,8 @@ use super::{Error, Failure, any_head};
 use crate::checkpoint::Checkpoint;
 use crate::convert::{Plan, PlannedTensor, read_floats};
 use crate::electra::{ElectraConfig, TaskHead};
-use crate::model::{Batch, ElectraModel, WeightsFile};
+use crate::model::{Attend, Batch, ElectraModel, WeightsFile};
+use crate::progress::Watch;
 
 /// The largest deviation allowed between two ways to compute the same.
 pub(super) const TASK_TOLERANCE: f64 = 1e-4;
@@ -44,6 +45,7 @@ pub(super) fn check(
     config: &ElectraConfig,
     plan: &Plan,
     checkpoint: &Checkpoint,
+    watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
 ) -> std::result::Result<Option<TaskReport>, Error> {
     let Some(task) = &plan.task else {
@@ -52,9 +54,12 @@ pub(super) fn check(
     let Some(layers) = read_layers(task, plan, checkpoint)? else {
         return Ok(None);
     };
-    let vb = weights.var_builder();
+    let vb = weights.watched_builder(watch);
     let model = ElectraModel::load(vb.clone(), config)?;
-    let hidden = model.forward(&Batch::new(&random_ids(config)?))?;
+    let ids = random_ids(config)?;
+    let check = || watch.check_candle();
+    let hidden = model.forward_checked(&Batch::new(&ids), Attend::Everywhere, false, &check)?;
+    let hidden = hidden.last;
     let logits = any_head::load(task.head(), vb, config, &model)?(&hidden)?;
     // A classification is on the first token alone.
     let hidden = if any_head::is_per_token(task.head()) {

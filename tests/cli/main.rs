@@ -2,6 +2,7 @@
 
 mod bundle_writer;
 mod changed;
+mod codes;
 mod convert;
 mod corrupt;
 mod errors;
@@ -15,6 +16,9 @@ mod objects;
 mod probe;
 mod publish;
 mod roles;
+mod races;
+mod replace;
+mod signals;
 mod supply;
 mod support;
 mod synthetic;

@@ -193,7 +193,7 @@ fn what_cannot_be_asked_says_why() {
     ]
     .ok();
     run!["probe", out.path(), "a"].fails(2, &["ElectraModel", "neither"]);
-    run!["probe", "nowhere", "a"].fails(1, &["nowhere"]);
+    run!["probe", "nowhere", "a"].fails(2, &["nowhere"]);
 }
 
 fn english() -> std::path::PathBuf {

@@ -1,0 +1,273 @@
+//! An export replaces an earlier one as a whole, and what is not understood stays.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::support::{EXPORTED, Run, copy_of, fixture, listing, run, temp};
+
+/// The files of an export without a tokenizer, sorted.
+const BARE: [&str; 2] = ["config.json", "model.safetensors"];
+
+/// Every file below a directory with its content; directories have none.
+fn snapshot(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for name in listing(folder) {
+        let path = folder.join(name);
+        if path.is_dir() {
+            files.extend(snapshot(&path));
+            files.insert(path, None);
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            files.insert(path, Some(bytes));
+        }
+    }
+    files
+}
+
+fn convert(model: &str, out: &Path, options: &[&str]) -> Run {
+    let checkpoint = fixture("tiny_default");
+    let mut args: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"-q", &"--model", &model];
+    for option in options {
+        args.push(option);
+    }
+    args.extend([&checkpoint as &dyn AsRef<std::ffi::OsStr>, &out]);
+    crate::support::command(&args).output().unwrap().into()
+}
+
+fn exported(model: &str) -> TempDir {
+    let out = temp();
+    convert(model, out.path(), &[]).ok();
+    out
+}
+
+#[test]
+fn no_tokenizer_of_an_earlier_export_stays() {
+    let out = exported("discriminator");
+    fs::write(out.path().join("README.md"), "mine").unwrap();
+    convert("generator", out.path(), &["--force", "--vocab", "none"]).ok();
+    let mut expected = vec!["README.md"];
+    expected.extend(BARE);
+    assert_eq!(listing(out.path()), expected);
+    run!["verify", out.path()].ok();
+}
+
+#[test]
+fn a_stray_file_of_an_export_is_not_mixed_with_a_new_one() {
+    for name in EXPORTED {
+        let out = temp();
+        let stray = out.path().join(name);
+        fs::write(&stray, "stray").unwrap();
+        convert("discriminator", out.path(), &["--vocab", "none"]).fails(2, &[name, "--force"]);
+        assert_eq!(listing(out.path()), [name]);
+        assert_eq!(fs::read(&stray).unwrap(), b"stray");
+        convert("discriminator", out.path(), &["--vocab", "none", "--force"]).ok();
+        assert_eq!(listing(out.path()), BARE);
+
+        fs::remove_dir_all(out.path()).unwrap();
+        fs::create_dir_all(&stray).unwrap();
+        for force in [&["--vocab", "none"][..], &["--vocab", "none", "--force"]] {
+            convert("discriminator", out.path(), force).fails(2, &[name, "is a folder"]);
+            assert_eq!(listing(out.path()), [name]);
+        }
+    }
+}
+
+#[test]
+fn one_model_replaces_two_and_two_replace_one() {
+    let out = exported("both");
+    fs::write(out.path().join("generator/notes"), "mine").unwrap();
+    let before = snapshot(out.path());
+    let words = ["/discriminator/config.json", "--force"];
+    convert("discriminator", out.path(), &[]).fails(2, &words);
+    assert_eq!(snapshot(out.path()), before);
+    convert("discriminator", out.path(), &["--force"]).ok();
+    assert_eq!(
+        listing(out.path()),
+        [&EXPORTED[..1], &["generator"], &EXPORTED[1..]].concat()
+    );
+    assert_eq!(listing(&out.path().join("generator")), ["notes"]);
+
+    let before = snapshot(out.path());
+    convert("both", out.path(), &[]).fails(2, &["config.json", "--force"]);
+    assert_eq!(snapshot(out.path()), before);
+    convert("both", out.path(), &["--force", "--vocab", "none"]).ok();
+    assert_eq!(listing(out.path()), ["discriminator", "generator"]);
+    assert_eq!(listing(&out.path().join("discriminator")), BARE);
+
+    convert("both", out.path(), &["--force"]).ok();
+    assert_eq!(listing(&out.path().join("discriminator")), EXPORTED);
+}
+
+#[test]
+fn an_export_that_somebody_put_below_another_stays_with_a_warning() {
+    let out = temp();
+    convert("generator", &out.path().join("generator"), &[]).ok();
+    let checkpoint = fixture("tiny_default");
+    let run = run!["--model", "discriminator", checkpoint, out.path(), "--json"].ok();
+    let words = "generator holds an export of its own, which stays";
+    assert!(run.stderr.contains(words), "{}", run.stderr);
+    let warnings = run.json()["exports"][0]["warnings"].to_string();
+    assert!(warnings.contains(words), "{warnings}");
+    assert_eq!(listing(&out.path().join("generator")), EXPORTED);
+}
+
+#[test]
+fn files_that_transformers_may_load_instead_are_reported() {
+    for name in [
+        "adapter_config.json",
+        "generation_config.json",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+        "tf_model.h5",
+        "tf_model.h5.index.json",
+        "flax_model.msgpack",
+        "flax_model.msgpack.index.json",
+    ] {
+        for (model, below) in [("discriminator", ""), ("both", "generator")] {
+            let out = temp();
+            let foreign = out.path().join(below).join(name);
+            fs::create_dir_all(foreign.parent().unwrap()).unwrap();
+            fs::write(&foreign, "theirs").unwrap();
+            let before = snapshot(out.path());
+            convert(model, out.path(), &[]).fails(2, &[name, "move it away"]);
+            assert_eq!(snapshot(out.path()), before);
+            let args = ["--force", "--model", model];
+            let checkpoint = fixture("tiny_default");
+            let run = run![args[0], args[1], args[2], checkpoint, out.path()].ok();
+            assert!(run.stderr.contains("stays"), "{}", run.stderr);
+            assert!(run.stderr.contains(name), "{}", run.stderr);
+            assert_eq!(fs::read(&foreign).unwrap(), b"theirs");
+        }
+    }
+}
+
+#[test]
+fn the_vocabulary_beside_a_checkpoint_is_never_removed() {
+    let folder = copy_of("tiny_default");
+    fs::write(folder.path().join("vocab.txt"), "mine").unwrap();
+    let link = temp();
+    let out = link.path().join("out");
+    std::os::unix::fs::symlink(folder.path(), &out).unwrap();
+    let before = snapshot(folder.path());
+    let args = ["--force", "--vocab", "none", "--model", "discriminator"];
+    run![
+        args[0],
+        args[1],
+        args[2],
+        args[3],
+        args[4],
+        folder.path(),
+        out
+    ]
+    .fails(2, &["vocab.txt", "beside the checkpoint"]);
+    assert_eq!(snapshot(folder.path()), before);
+    // Two models go into directories of their own, where it is in nobody's way.
+    let args = ["--vocab", "none", "--model", "both"];
+    run![args[0], args[1], args[2], args[3], folder.path(), out].ok();
+    assert_eq!(fs::read(folder.path().join("vocab.txt")).unwrap(), b"mine");
+}
+
+/// A journal of this version, for the files that it names.
+fn journal(old: &str, new: &str) -> String {
+    format!(
+        r#"{{"version":2,"old":[{old}],"new":[{{"path":"{new}","identity":{{"inode":1,"len":1,"modified":[1,1]}}}}]}}"#
+    )
+}
+
+#[test]
+fn a_journal_that_is_not_understood_is_kept_with_all_files() {
+    let sound = journal(r#""model.safetensors""#, "model.safetensors");
+    let old_version = r#"{"files":[{"path":"model.safetensors","identity":{"inode":1,"len":1,"modified":[1,1]}}]}"#;
+    let mut journals: Vec<(String, &str)> = (0..sound.len())
+        .step_by(11)
+        .map(|len| (sound[..len].to_owned(), "damaged"))
+        .collect();
+    journals.extend([
+        (old_version.to_owned(), "another version"),
+        (sound.replace("\"version\":2", "\"version\":3"), "format 3"),
+        (sound.replace("\"old\"", "\"saved\""), "cannot be read"),
+        (sound.replace("[1,1]", "[1,1],\"more\":1"), "cannot be read"),
+        (journal("", "../config.json"), "outside"),
+        (journal("\"/etc/passwd\"", "config.json"), "outside"),
+        (" ".repeat((1 << 20) + 1), "not a file of up to"),
+        ("null".to_owned(), "another version"),
+    ]);
+    let out = temp();
+    let hidden = out.path().join(".electra-convert");
+    for folder in ["old", "new"] {
+        fs::create_dir_all(hidden.join(folder)).unwrap();
+        fs::write(hidden.join(folder).join("model.safetensors"), folder).unwrap();
+    }
+    for (text, words) in &journals {
+        fs::write(hidden.join("journal.json"), text).unwrap();
+        let before = snapshot(out.path());
+        let run = convert("discriminator", out.path(), &["--force"]);
+        run.fails(1, &[words, "folder `old`", "convert again"]);
+        assert!(snapshot(out.path()) == before, "{text}");
+    }
+    // No journal, but saved files; a journal that is no file; one whose conversion somebody tidied up.
+    fs::remove_file(hidden.join("journal.json")).unwrap();
+    convert("discriminator", out.path(), &["--force"]).fails(1, &["has no journal.json"]);
+    fs::create_dir(hidden.join("journal.json")).unwrap();
+    convert("discriminator", out.path(), &["--force"]).fails(1, &["not a file"]);
+    fs::remove_dir(hidden.join("journal.json")).unwrap();
+    fs::write(hidden.join("journal.json"), &sound).unwrap();
+    fs::remove_file(hidden.join("new/model.safetensors")).unwrap();
+    convert("discriminator", out.path(), &["--force"]).fails(1, &["moved or removed"]);
+    assert_eq!(
+        fs::read(hidden.join("old/model.safetensors")).unwrap(),
+        b"old"
+    );
+
+    // What the error says to do helps.
+    fs::rename(
+        hidden.join("old/model.safetensors"),
+        out.path().join("model.safetensors"),
+    )
+    .unwrap();
+    fs::remove_dir_all(&hidden).unwrap();
+    convert("discriminator", out.path(), &["--force"]).ok();
+    assert_eq!(listing(out.path()), EXPORTED);
+}
+
+#[test]
+fn a_conversion_that_was_killed_before_its_journal_was_complete_moved_nothing() {
+    let out = exported("generator");
+    let before = snapshot(out.path());
+    let hidden = out.path().join(".electra-convert");
+    for folder in ["old", "new"] {
+        fs::create_dir_all(hidden.join(folder)).unwrap();
+    }
+    fs::write(hidden.join("new/model.safetensors"), "begun").unwrap();
+    fs::write(hidden.join("journal.json.partial"), "{\"vers").unwrap();
+    convert("discriminator", out.path(), &[]).fails(2, &["exists already"]);
+    assert!(snapshot(out.path()) == before);
+}
+
+#[test]
+fn a_journal_of_this_version_is_undone_with_files_that_the_new_export_lacks() {
+    let out = exported("both");
+    let before = snapshot(out.path());
+    let hidden = out.path().join(".electra-convert");
+    // Killed after the old files were moved away and before the new one was moved to its place.
+    for folder in ["old/discriminator", "old/generator", "new"] {
+        fs::create_dir_all(hidden.join(folder)).unwrap();
+    }
+    let mut old = Vec::new();
+    for model in ["generator", "discriminator"] {
+        for file in EXPORTED {
+            let file = format!("{model}/{file}");
+            fs::rename(out.path().join(&file), hidden.join("old").join(&file)).unwrap();
+            old.push(format!("{file:?}"));
+        }
+    }
+    fs::write(hidden.join("new/model.safetensors"), "new").unwrap();
+    let text = journal(&old.join(","), "model.safetensors");
+    fs::write(hidden.join("journal.json"), text).unwrap();
+    convert("discriminator", out.path(), &[]).fails(2, &["exists already"]);
+    assert!(snapshot(out.path()) == before);
+}
