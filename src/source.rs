@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::checkpoint::{self, Checkpoint, MetaGraph};
 use crate::convert::{Plan, PlanOptions, TASK_KEY, TargetDtype, WEIGHTS_KEY, Weights};
+use crate::electra::architecture;
 use crate::electra::infer::Stated;
 use crate::electra::{self, ElectraConfig, Head, Inventory, Model, Rename, Role, Setup, TaskKind};
 use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
@@ -51,10 +52,11 @@ impl Source {
     /// Which models it holds; an error when it is no ELECTRA.
     pub fn setup(&self) -> Result<Setup, Error> {
         let graph = self.graph.as_ref();
-        match Setup::of(&self.inventory, graph) {
-            Err(electra::Error::OnlyAverages) => Ok(Setup::of(&self.inventory.averaged()?, graph)?),
-            setup => Ok(setup?),
-        }
+        let setup = match Setup::of(&self.inventory, graph) {
+            Err(electra::Error::OnlyAverages) => Setup::of(&self.inventory.averaged()?, graph),
+            setup => setup,
+        };
+        Ok(architecture::check(&self.inventory, setup)?)
     }
 
     /// Where a vocabulary may lie: beside the checkpoint, and in the folder above, where the original

@@ -209,7 +209,8 @@ impl Plan {
             .then(|| TaskHead::find(inventory, graph, &options.stated))
             .transpose()?;
         let head = task.as_ref().map_or(head, TaskHead::head);
-        let mut inferred = infer(inventory, model, (head, scopes), graph, &options.stated)?;
+        let mut inferred = infer(inventory, model, (head, scopes), graph, &options.stated)
+            .map_err(|error| unknown_first(inventory, options, error))?;
         if let Some(tokenizer) = &options.tokenizer {
             tokenizer.check_size(inferred.config.vocab_size)?;
             take_padding(tokenizer, &mut inferred)?;
@@ -227,7 +228,8 @@ impl Plan {
         check_left_out(&left_out, (head, scopes), inventory, options, &mut warnings)?;
         let inexact = check_head(head, &inferred, inventory, options)?;
         warnings.extend(inexact.clone());
-        warnings.extend(on_heads(head, inventory));
+        let tasks = || exportable_tasks(inventory, graph, options);
+        warnings.extend(on_heads(head, inventory, tasks));
         warnings.extend(on_averages(inventory, options));
         if inventory.has(Role::ElectricGenerator) && model == Model::Discriminator {
             warnings.push(ELECTRIC.into());
@@ -496,13 +498,19 @@ fn check_left_out(
 }
 
 /// A note on heads that are not there, or that training went on without.
-fn on_heads(head: Head, inventory: &Inventory) -> Option<String> {
+fn on_heads(
+    head: Head,
+    inventory: &Inventory,
+    exportable_tasks: impl FnOnce() -> String,
+) -> Option<String> {
     let has_task = inventory.has(Role::TaskHead);
     let note = match head {
         Head::Model if has_task => {
-            "a fine-tuned checkpoint has no discriminator head: only the encoder is exported, \
-             and ElectraForPreTraining will start with a new head (--model finetuned exports \
-             the head of its task)"
+            return Some(format!(
+                "a fine-tuned checkpoint has no discriminator head: only the encoder is exported, \
+                 and ElectraForPreTraining will start with a new head{}",
+                exportable_tasks()
+            ));
         }
         Head::Model => {
             "this checkpoint has no discriminator head: the encoder is exported as ElectraModel, and \
@@ -526,6 +534,56 @@ fn on_averages(inventory: &Inventory, options: &PlanOptions) -> Option<String> {
              exported; --weights average exports the averages"
         )
     })
+}
+
+/// Names the variables that are not part of any ELECTRA, if there are any, in place of shapes that
+/// contradict each other because of them.
+fn unknown_first(
+    inventory: &Inventory,
+    options: &PlanOptions,
+    error: crate::electra::Error,
+) -> crate::electra::Error {
+    use crate::electra::Error;
+    let unknown = inventory.items().iter();
+    let unknown = unknown.filter(|item| item.role == Role::Unknown);
+    let names: Vec<String> = unknown.map(|item| item.name.clone()).collect();
+    match error {
+        Error::Contradiction { .. } | Error::WrongKind { .. }
+            if !names.is_empty() && !options.allow_unknown =>
+        {
+            Error::Unknown { names }
+        }
+        error => error,
+    }
+}
+
+/// Advice on the task heads that can be exported with the same options; empty if none can.
+fn exportable_tasks(
+    inventory: &Inventory,
+    graph: Option<&MetaGraph>,
+    options: &PlanOptions,
+) -> String {
+    let tasks = inventory.tasks();
+    let is_exportable = |task: &&str| {
+        let mut options = options.clone();
+        options.stated.task = Some((*task).to_owned());
+        // The inventory is that of the averages already.
+        options.weights = Weights::Raw;
+        Plan::new(inventory, graph, Model::FineTuned, &options).is_ok()
+    };
+    let exportable: Vec<&str> = tasks
+        .iter()
+        .map(|task| &**task)
+        .filter(is_exportable)
+        .collect();
+    match exportable[..] {
+        [] => String::new(),
+        [_] if tasks.len() == 1 => " (--model finetuned exports the head of its task)".to_owned(),
+        _ => format!(
+            " (--model finetuned --task TASK exports the head of a task: {})",
+            exportable.join(", ")
+        ),
+    }
 }
 
 /// The roles whose variables make up the model.

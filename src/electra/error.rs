@@ -187,6 +187,22 @@ pub enum Error {
         /// The variables.
         names: Vec<String>,
     },
+    /// The variables of another architecture.
+    #[error(
+        "this is a checkpoint of {architecture}, not of ELECTRA: it has {} variables that no ELECTRA \
+         has: {}; transformers 4 converts it with {script}; if it is an ELECTRA with renamed scopes, \
+         give --rename 'REGEX=REPLACEMENT'",
+        names.len(),
+        list(names)
+    )]
+    OtherArchitecture {
+        /// Its name.
+        architecture: &'static str,
+        /// Variables that show it.
+        names: Vec<String>,
+        /// What converts it.
+        script: &'static str,
+    },
     /// A variable with the wrong number of axes, or the wrong type.
     #[error("variable {variable} has {found}, expected {expected}")]
     WrongKind {

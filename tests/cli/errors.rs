@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
+use crate::bundle_writer::{Bundle, SMALL, discriminator};
 use crate::support::{command, copy_of, fixture, run, temp};
 
 #[test]
@@ -354,4 +355,69 @@ fn help_and_completions_and_man_page_are_there() {
             .contains("electra-convert")
     );
     assert!(run!["man"].ok().stdout.contains(".TH electra-convert"));
+}
+
+#[test]
+fn other_architectures_are_named_before_their_shapes() {
+    let convert = |bundle: &Bundle, options: &[&str]| {
+        let folder = temp();
+        bundle.write(&folder.path().join("m"));
+        let out = folder.path().join("out");
+        let checkpoint = folder.path().join("m");
+        let mut arguments: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"--model", &"discriminator"];
+        arguments.extend(
+            options
+                .iter()
+                .map(|option| option as &dyn AsRef<std::ffi::OsStr>),
+        );
+        arguments.extend([&checkpoint as &dyn AsRef<std::ffi::OsStr>, &out]);
+        let run: crate::support::Run = command(&arguments).output().unwrap().into();
+        assert!(!out.exists());
+        run
+    };
+    let attention = "electra/encoder/layer_0/attention/self";
+    let half = |bundle: &mut Bundle| {
+        for name in ["query", "key", "value"] {
+            bundle.remove(&format!("{attention}/{name}/kernel"));
+            bundle.add_floats(&format!("{attention}/{name}/kernel"), &[64, 32]);
+        }
+    };
+    let mut convbert = discriminator(SMALL);
+    half(&mut convbert);
+    convbert.add_floats(
+        &format!("{attention}/conv_attn_key/depthwise_kernel"),
+        &[9, 64, 1],
+    );
+    convbert.add_floats(&format!("{attention}/conv_attn_point/kernel"), &[64, 32]);
+    convert(&convbert, &[]).fails(4, &["ConvBERT", "conv_attn_key/depthwise_kernel"]);
+
+    // One that nobody knows.
+    let mut other = discriminator(SMALL);
+    half(&mut other);
+    other.add_floats(&format!("{attention}/gate/kernel"), &[64, 32]);
+    convert(&other, &[]).fails(4, &["not part of any ELECTRA", "self/gate/kernel"]);
+
+    let mut bert = Bundle::default();
+    bert.add_floats("bert/embeddings/word_embeddings", &[100, 8]);
+    bert.add_floats("bert/encoder/layer_0/attention/self/key/kernel", &[8, 8]);
+    convert(&bert, &[]).fails(
+        4,
+        &["checkpoint of BERT", "bert/embeddings/word_embeddings"],
+    );
+    bert.add_floats(
+        "bert/encoder/transformer/group_0/inner_group_0/x/kernel",
+        &[8, 8],
+    );
+    convert(&bert, &[]).fails(4, &["checkpoint of ALBERT"]);
+}
+
+#[test]
+fn advice_on_task_heads_names_a_command_that_works() {
+    for name in ["ft_squadv1", "ft_chunk", "ft_squad_plain", "ft_sst"] {
+        let checkpoint = fixture(name);
+        let run = run!["--model", "discriminator", "--dry-run", checkpoint, "x"].ok();
+        let works = run!["--model", "finetuned", "--dry-run", checkpoint, "x"].code == Some(0);
+        let advised = run.stderr.contains("--model finetuned");
+        assert_eq!(advised, works, "{name}: {}", run.stderr);
+    }
 }
