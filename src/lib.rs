@@ -66,7 +66,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use checkpoint::Variable;
+use checkpoint::{Variable, address};
 use convert::{CONFIG_FILE, Stage, WEIGHTS_FILE, provenance, write_safetensors, write_text};
 use probe::text_check::Text;
 use progress::Watch;
@@ -81,6 +81,7 @@ pub fn convert(
     plans: Vec<Plan>,
     progress: &dyn Progress,
 ) -> Result<Vec<Export>, Error> {
+    address::refuse(&request.out, address::Use::Output)?;
     for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
         tensor.check_present(source.checkpoint())?;
     }

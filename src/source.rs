@@ -78,6 +78,7 @@ impl Source {
             let read = storage.read_if_there(&path, tokenizer::MAX_LEN);
             let bytes = read.map_err(|source| checkpoint::Error::reading(&path, source))?;
             if let Some(bytes) = bytes {
+                checkpoint::refuse_stand_in(&path, &bytes)?;
                 return Ok(Some(Vocabulary::parse(&path, &bytes)?));
             }
         }

@@ -73,7 +73,10 @@ impl Vocabulary {
                 len,
             });
         }
-        Self::parse(path, &std::fs::read(path).map_err(io_error)?)
+        Self::parse(
+            path,
+            &crate::checkpoint::regular::read(path, MAX_LEN).map_err(io_error)?,
+        )
     }
 
     /// The vocabulary in the bytes of a `vocab.txt`, which were read from `path`.

@@ -10,8 +10,11 @@ use std::sync::Arc;
 
 use super::index::read_index;
 use super::object_graph::{self, GRAPH_KEY};
-use super::source::ReadAt;
-use super::{Error, Extent, Location, Piece, Reader, Variable, swap_bytes};
+use super::source::{self, ReadAt};
+use super::{Error, Extent, Location, Piece, Reader, Variable, refuse_stand_in, swap_bytes};
+
+/// Length of the longest counter, in bytes: an `int64`.
+const MAX_COUNTER_LEN: u64 = 8;
 
 /// A data file, open if it is there.
 #[derive(Debug)]
@@ -36,7 +39,8 @@ impl Bundle {
         let file = storage
             .open(&path)
             .map_err(|source| Error::reading(&path, source))?;
-        let (shard_count, variables) = read_index(file, &path)?;
+        let (shard_count, variables) =
+            read_index(file, &path).map_err(|error| storage.stand_in(&path).unwrap_or(error))?;
 
         let mut shards = BTreeMap::new();
         for shard in variables.iter().flat_map(|v| &v.pieces).map(|p| p.shard) {
@@ -173,22 +177,33 @@ impl Contiguous<'_> {
     }
 
     fn truncated(&self) -> Error {
-        Error::ShardTruncated {
+        self.stand_in().unwrap_or_else(|| Error::ShardTruncated {
             path: self.path.to_owned(),
             variable: self.variable.name.clone(),
             end: self.end(),
             len: self.file.len(),
-        }
+        })
+    }
+
+    /// What the data file is, if it is not one at all.
+    fn stand_in(&self) -> Option<Error> {
+        let start = source::start(self.file).ok()?;
+        refuse_stand_in(self.path, &start).err()
     }
 
     /// Fills `buf` from byte `at` of the run on.
     pub(crate) fn read(&self, buf: &mut [u8], at: u64) -> Result<(), Error> {
-        self.file
-            .read_exact_at(buf, self.offset() + at)
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::UnexpectedEof => self.truncated(),
-                _ => Error::reading(self.path, source),
-            })
+        let offset = self.offset() + at;
+        // A counter is read where nothing else need be, such as to look at an archive.
+        let read = if self.piece.len <= MAX_COUNTER_LEN {
+            self.file.read_once(buf, offset)
+        } else {
+            self.file.read_exact_at(buf, offset)
+        };
+        read.map_err(|source| match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.truncated(),
+            _ => Error::reading(self.path, source),
+        })
     }
 
     /// Compares the CRC-32C of the whole run with the index's.
@@ -197,14 +212,14 @@ impl Contiguous<'_> {
         if found == crc32c {
             return Ok(());
         }
-        Err(Error::Checksum {
+        Err(self.stand_in().unwrap_or_else(|| Error::Checksum {
             path: self.path.to_owned(),
             variable: self.variable.name.clone(),
             offset,
             len: self.piece.len,
             expected: crc32c,
             found,
-        })
+        }))
     }
 }
 

@@ -10,8 +10,10 @@ impl Error {
     pub(crate) fn reading(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            // An archive says so of its members; no local file is ever either.
-            io::ErrorKind::InvalidData | io::ErrorKind::Unsupported => Self::Archive {
+            // Of members of an archive, and of what is not a regular file.
+            io::ErrorKind::InvalidData
+            | io::ErrorKind::Unsupported
+            | io::ErrorKind::IsADirectory => Self::Archive {
                 path,
                 what: source.to_string(),
             },
@@ -75,8 +77,8 @@ pub enum Error {
         /// Names of the checkpoints in it.
         names: Vec<String>,
     },
-    /// A container that this program does not read.
-    #[error("{} is {kind}, which electra-convert does not read: {advice}", path.display())]
+    /// A file that is not part of a checkpoint, or an address.
+    #[error("{} is {kind}: {advice}", path.display())]
     Unsupported {
         /// The file or address.
         path: PathBuf,
@@ -85,7 +87,7 @@ pub enum Error {
         /// What to do.
         advice: String,
     },
-    /// An archive, or a file in one, that cannot be read.
+    /// A path that is not a regular file, or an archive, or a file in one, that cannot be read.
     #[error("cannot read {}: {what}", path.display())]
     Archive {
         /// The archive, or the path of the file in it.

@@ -4,29 +4,32 @@
 //! `.meta` and `.data-00000-of-00001`. (In V1 it may be the file itself, or stand for
 //! `model.ckpt-400-00000-of-00002`.) People give the prefix, any of those files, the folder, or
 //! the `checkpoint` state file that TensorFlow writes, whose paths are often those of another
-//! machine. Nothing is guessed: where several would do, the error lists them.
+//! machine. Nothing is guessed: where several would do, the error lists them. Where nothing is found,
+//! `missing` says what is there instead.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::source::{Disk, Storage};
-use super::state_file::{self, STATE_FILE};
+use super::address;
+use super::foreign::Start;
+use super::missing;
+use super::prefix::{INDEX, META, Prefix, base_of, step_of, table_shard};
+use super::regular::{Kind, is_absence};
+use super::source::{self, Disk, LocalFile, Storage};
+use super::state_file::{self, STATE_FILE, Stated};
 use super::zip::Archive;
 use super::{Error, Format, sstable};
 
 /// How many names an error lists.
-const MAX_LISTED: usize = 8;
-
-/// How many letters a mistyped name may be off.
-const MAX_TYPING_ERRORS: usize = 2;
+pub(super) const MAX_LISTED: usize = 8;
 
 /// A checkpoint that was found: where it is, and the prefix that its files share.
 #[derive(Clone, Debug)]
 pub struct Location {
     storage: Arc<dyn Storage>,
-    prefix: PathBuf,
+    prefix: Prefix,
     files: Files,
 }
 
@@ -42,40 +45,15 @@ enum Files {
 }
 
 impl Location {
-    fn at(storage: &Arc<dyn Storage>, prefix: &Path) -> Option<Self> {
-        let found = |prefix: &Path, files| {
-            Some(Self {
-                storage: Arc::clone(storage),
-                prefix: prefix.to_owned(),
-                files,
-            })
-        };
-        if storage.is_file(&with_suffix(prefix, INDEX)) {
-            return found(prefix, Files::Bundle);
-        }
-        if is_table(storage.as_ref(), prefix) && table_shard(file_name(prefix)).is_none() {
-            return found(prefix, Files::Table);
-        }
-        let (base, count) = match table_shard(file_name(prefix)) {
-            Some((base, count)) => (prefix.with_file_name(base), Some(count)),
-            None => (prefix.to_owned(), None),
-        };
-        let names = storage.file_names(parent(&base)).ok()?;
-        let shards = names
-            .iter()
-            .filter_map(|name| table_shard(name))
-            .find(|(name, n)| *name == file_name(&base) && count.is_none_or(|count| *n == count));
-        found(&base, Files::Tables(shards?.1))
-    }
-
-    /// The path that the files share, such as `runs/model.ckpt-400`.
+    /// The path that the files share, such as `runs/model.ckpt-400`. It ends in a slash where the files
+    /// have no base name (`runs/.index`).
     pub fn prefix(&self) -> &Path {
-        &self.prefix
+        self.prefix.path()
     }
 
     /// The folder that the files are in.
     pub fn folder(&self) -> &Path {
-        parent(&self.prefix)
+        self.prefix.directory()
     }
 
     /// What the files are in.
@@ -91,32 +69,31 @@ impl Location {
         }
     }
 
-    /// The last part of the prefix, such as `model.ckpt-400`.
+    /// The last part of the prefix, such as `model.ckpt-400`; the folder's name and a slash where the
+    /// files have no base name.
     pub fn name(&self) -> String {
-        file_name(&self.prefix).to_string_lossy().into_owned()
+        self.prefix.name()
     }
 
     /// The training step, where the name ends in one: 400 in `model.ckpt-400`.
     pub fn step_in_name(&self) -> Option<u64> {
-        step_of(file_name(&self.prefix))
+        self.prefix.step()
     }
 
-    /// True for the files behind the prefix: `PREFIX`, `PREFIX.index`, `PREFIX-00000-of-00002`. The state
-    /// file and other checkpoints, which training goes on writing, are none of them.
+    /// True for the files behind the prefix: `PREFIX`, `PREFIX.index`, `PREFIX-00000-of-00002`. The
+    /// state file and other checkpoints, which training goes on writing, are not.
     pub(super) fn is_part(&self, path: &Path) -> bool {
-        let prefix = self.prefix.as_os_str().as_encoded_bytes();
-        let rest = path.as_os_str().as_encoded_bytes().strip_prefix(prefix);
-        rest.is_some_and(|rest| matches!(rest, [] | [b'.' | b'-', ..]))
+        self.prefix.is_of(path)
     }
 
     /// The index of a bundle, `PREFIX.index`.
     pub fn index_path(&self) -> PathBuf {
-        with_suffix(&self.prefix, INDEX)
+        self.prefix.with(INDEX)
     }
 
     /// The training graph, `PREFIX.meta`, which need not exist.
     pub fn meta_path(&self) -> PathBuf {
-        with_suffix(&self.prefix, META)
+        self.prefix.with(META)
     }
 
     /// A file with values: `PREFIX.data-00000-of-00001` of a bundle, a table of a V1 checkpoint.
@@ -126,15 +103,15 @@ impl Location {
             Files::Table => String::new(),
             Files::Tables(_) => format!("-{shard:05}-of-{shard_count:05}"),
         };
-        with_suffix(&self.prefix, &shard)
+        self.prefix.with(&shard)
     }
 
     /// The tables of a V1 checkpoint as one pattern, as TensorFlow takes them.
     #[cfg(feature = "tensorflow")]
     pub(super) fn table_pattern(&self) -> PathBuf {
         match self.files {
-            Files::Tables(count) => with_suffix(&self.prefix, &format!("-?????-of-{count:05}")),
-            Files::Bundle | Files::Table => self.prefix.clone(),
+            Files::Tables(count) => self.prefix.with(&format!("-?????-of-{count:05}")),
+            Files::Bundle | Files::Table => self.prefix().to_owned(),
         }
     }
 
@@ -150,16 +127,56 @@ impl Location {
 /// Finds the checkpoint at `path`: a prefix, one of its files, a folder, a zip archive, or any of
 /// these in an archive (`archive.zip!/folder/prefix`). `step` picks one of several.
 pub fn locate(path: &Path, step: Option<u64>) -> Result<Location, Error> {
-    refuse_addresses(path)?;
-    match Archive::behind(path)? {
-        Some((archive, path)) => Finder::new(archive).locate(&path, step),
-        None => Finder::new(Disk::default()).locate(path, step),
-    }
+    address::refuse(path, address::Use::Checkpoint)?;
+    let opened = match Archive::behind(path) {
+        Ok(None) => return Finder::new(Disk::default()).locate(path, step),
+        Ok(Some((archive, inside))) => Finder::new(archive).locate(&inside, step),
+        Err(error) => Err(error),
+    };
+    // Some formats, such as PyTorch's, are zip archives.
+    opened.map_err(|error| match error {
+        Error::NotFound { .. } | Error::Archive { .. } | Error::Unsupported { .. } => {
+            format_of(path).unwrap_or(error)
+        }
+        error => error,
+    })
+}
+
+/// What a zip archive without a checkpoint is, if it is another format, whatever its name.
+fn format_of(path: &Path) -> Option<Error> {
+    let start = source::start(&LocalFile::open(path).ok()?).ok()?;
+    let start = Start {
+        bytes: &start,
+        path,
+        in_archive: false,
+    };
+    start.not_plain_zip()
 }
 
 /// Finds checkpoints in one storage.
-struct Finder {
-    storage: Arc<dyn Storage>,
+pub(super) struct Finder {
+    pub(super) storage: Arc<dyn Storage>,
+}
+
+/// The names of a folder's files.
+struct Names {
+    all: HashSet<OsString>,
+    /// By base name and number of tables, how many tables of a V1 checkpoint are there.
+    tables: HashMap<OsString, BTreeMap<usize, usize>>,
+}
+
+impl Names {
+    fn new(all: Vec<OsString>) -> Self {
+        let mut tables: HashMap<OsString, BTreeMap<usize, usize>> = HashMap::new();
+        for (base, count) in all.iter().filter_map(|name| table_shard(name)) {
+            let counts = tables.entry(base.to_owned()).or_default();
+            *counts.entry(count).or_default() += 1;
+        }
+        Self {
+            all: all.into_iter().collect(),
+            tables,
+        }
+    }
 }
 
 impl Finder {
@@ -170,29 +187,116 @@ impl Finder {
     }
 
     fn locate(&self, path: &Path, step: Option<u64>) -> Result<Location, Error> {
-        if self.storage.is_dir(path) {
+        let kind = self.kind(path)?;
+        if kind == Some(Kind::Directory) {
             return self.below(path, step);
         }
-        if path.file_name() == Some(OsStr::new(STATE_FILE)) && self.storage.is_file(path) {
-            let folder = parent(path);
-            return self.in_folder(folder, self.all_in(folder)?, step);
+        if path.file_name() == Some(OsStr::new(STATE_FILE)) && kind.is_some() {
+            return self.in_folder(Prefix::of(path).directory(), step);
         }
-        let prefix = strip_suffix(path);
-        let exact = Location::at(&self.storage, &prefix);
+        let prefix = Prefix::of(path);
+        let exact = self.at(&prefix)?;
         let Some(step) = step else {
             return exact.ok_or_else(|| self.not_found(path));
         };
+        if let Some(location) = exact.filter(|location| location.step_in_name() == Some(step)) {
+            return Ok(location);
+        }
         // `--step 400 model.ckpt` is `model.ckpt-400`.
-        exact
-            .filter(|location| location.step_in_name() == Some(step))
-            .or_else(|| Location::at(&self.storage, &with_suffix(&prefix, &format!("-{step}"))))
-            .ok_or_else(|| self.no_step(path, step, parent(&prefix)))
+        self.at(&prefix.extended(&format!("-{step}")))?
+            .ok_or_else(|| self.no_step(path, step, prefix.directory()))
+    }
+
+    /// Returns what is at a path.
+    pub(super) fn kind(&self, path: &Path) -> Result<Option<Kind>, Error> {
+        let kind = self.storage.kind(path);
+        kind.map_err(|source| Error::reading(path, source))
+    }
+
+    /// The names in a folder; `None` if there is no such folder.
+    pub(super) fn names(&self, folder: &Path) -> Result<Option<Vec<OsString>>, Error> {
+        match self.storage.file_names(folder) {
+            Ok(names) => Ok(Some(names)),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(source) => Err(Error::reading(folder, source)),
+        }
+    }
+
+    /// The checkpoint with a prefix.
+    fn at(&self, prefix: &Prefix) -> Result<Option<Location>, Error> {
+        if let Some(location) = self.single(prefix)? {
+            return Ok(Some(location));
+        }
+        let names = self.names(prefix.directory())?;
+        names.map_or(Ok(None), |names| self.tables(prefix, &Names::new(names)))
+    }
+
+    /// The checkpoint with a prefix, if it is a bundle or a V1 checkpoint in one file.
+    fn single(&self, prefix: &Prefix) -> Result<Option<Location>, Error> {
+        if self.kind(&prefix.with(INDEX))? == Some(Kind::File) {
+            return Ok(Some(self.location(prefix, Files::Bundle)));
+        }
+        let is_table = table_shard(prefix.base()).is_none() && self.is_table(prefix.path())?;
+        Ok(is_table.then(|| self.location(prefix, Files::Table)))
+    }
+
+    /// The checkpoint with a prefix, if it is a V1 checkpoint in several files. Files of another number
+    /// may be left over from an earlier run: the complete set counts.
+    fn tables(&self, prefix: &Prefix, names: &Names) -> Result<Option<Location>, Error> {
+        let (base, stated) = match table_shard(prefix.base()) {
+            Some((base, count)) => (base, Some(count)),
+            None => (prefix.base(), None),
+        };
+        let Some(counts) = names.tables.get(base) else {
+            return Ok(None);
+        };
+        let complete = |(count, found): (&usize, &usize)| (count == found).then_some(*count);
+        let complete: Vec<usize> = counts.iter().filter_map(complete).collect();
+        let picked = match (stated, &complete[..]) {
+            (Some(stated), _) => counts.contains_key(&stated).then_some(stated),
+            (None, [count]) => Some(*count),
+            // The files that are missing are named when the first is opened.
+            (None, []) if counts.len() == 1 => counts.keys().next().copied(),
+            _ => {
+                let names = counts
+                    .keys()
+                    .map(|count| format!("{}-?????-of-{count:05}", base.to_string_lossy()));
+                return Err(Error::Ambiguous {
+                    path: prefix.directory().to_owned(),
+                    names: names.collect(),
+                });
+            }
+        };
+        let base = Prefix::within(prefix.directory(), base);
+        Ok(picked.map(|count| self.location(&base, Files::Tables(count))))
+    }
+
+    fn location(&self, prefix: &Prefix, files: Files) -> Location {
+        Location {
+            storage: Arc::clone(&self.storage),
+            prefix: prefix.clone(),
+            files,
+        }
+    }
+
+    /// True when there is a file that ends as a table does.
+    fn is_table(&self, path: &Path) -> Result<bool, Error> {
+        if self.kind(path)? != Some(Kind::File) {
+            return Ok(false);
+        }
+        let found = self.storage.open(path);
+        let found = found.and_then(|file| sstable::has_magic(&file));
+        found.map_err(|source| Error::reading(path, source))
     }
 
     /// Looks in a folder, and where checkpoints may lie deeper, in those below it.
     fn below(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
+        let folders = self.storage.folders(folder);
+        if let [folder] = &folders[..] {
+            return self.in_folder(folder, step);
+        }
         let mut inhabited = Vec::new();
-        for folder in self.storage.folders(folder) {
+        for folder in folders {
             let found = self.all_in(&folder)?;
             if !found.is_empty() {
                 inhabited.push((folder, found));
@@ -200,8 +304,7 @@ impl Finder {
         }
         if inhabited.len() < 2 {
             let only = inhabited.pop();
-            let (folder, found) = only.unwrap_or_else(|| (folder.to_owned(), Vec::new()));
-            return self.in_folder(&folder, found, step);
+            return self.in_folder(only.as_ref().map_or(folder, |(folder, _)| folder), step);
         }
         let found = inhabited.into_iter().flat_map(|(_, found)| found);
         let is_meant = |at: &Location| step.is_none_or(|_| at.step_in_name() == step);
@@ -211,213 +314,131 @@ impl Finder {
             1 => Ok(found.remove(0)),
             _ => Err(Error::Ambiguous {
                 path: folder.to_owned(),
-                names: listed(&found, |at| at.prefix.display().to_string()),
+                names: listed(&found, |at| at.prefix().display().to_string()),
             }),
         }
     }
 
-    /// Picks one of the checkpoints that were found in a folder.
-    fn in_folder(
-        &self,
-        folder: &Path,
-        mut found: Vec<Location>,
-        step: Option<u64>,
-    ) -> Result<Location, Error> {
-        let ambiguous = |found: &[Location]| Error::Ambiguous {
-            path: folder.to_owned(),
-            names: listed(found, Location::name),
-        };
-        if let Some(step) = step {
-            found.retain(|location| location.step_in_name() == Some(step));
-            return match found.len() {
-                0 => Err(self.no_step(folder, step, folder)),
-                1 => Ok(found.remove(0)),
-                _ => Err(ambiguous(&found)),
-            };
+    /// Picks one of the checkpoints in a folder.
+    fn in_folder(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
+        if step.is_none()
+            && let Some(latest) = self.latest(folder)?
+        {
+            return Ok(latest);
         }
-        let listing = || self.listing(folder);
-        if let Some(latest) = state_file::latest(self.storage.as_ref(), folder, listing)? {
-            let stated = PathBuf::from(&latest);
-            let beside = stated.file_name().map(|name| folder.join(name));
-            // `join` keeps an absolute path as it is; `gs://…` is then simply not found.
-            return Location::at(&self.storage, &folder.join(&stated))
-                .or_else(|| Location::at(&self.storage, &beside?))
-                .ok_or_else(|| Error::NotFound {
-                    path: folder.to_owned(),
-                    found: format!(
-                        "its `{STATE_FILE}` file names {latest}, which is not there; {}",
-                        self.listing(folder)
-                    ),
-                });
-        }
-        match found.len() {
-            0 => Err(self.not_found(folder)),
-            1 => Ok(found.remove(0)),
-            _ => Err(ambiguous(&found)),
+        let mut found = self.all_in(folder)?;
+        found.retain(|location| step.is_none_or(|_| location.step_in_name() == step));
+        match (found.len(), step) {
+            (0, Some(step)) => Err(self.no_step(folder, step, folder)),
+            (0, None) => Err(self.not_found(folder)),
+            (1, _) => Ok(found.remove(0)),
+            _ => Err(Error::Ambiguous {
+                path: folder.to_owned(),
+                names: listed(&found, Location::name),
+            }),
         }
     }
 
+    /// The checkpoint that the state file of a folder names; `None` if there is no state file.
+    fn latest(&self, folder: &Path) -> Result<Option<Location>, Error> {
+        let listing = || self.listing(folder);
+        let Some(text) = state_file::latest(self.storage.as_ref(), folder, listing)? else {
+            return Ok(None);
+        };
+        let stated = Stated::new(&text, folder);
+        for inside in &stated.inside {
+            let prefix = Prefix::within(folder, inside.as_os_str());
+            if let Some(location) = self.at(&prefix)? {
+                return Ok(Some(location));
+            }
+        }
+        for inside in &stated.inside {
+            let prefix = Prefix::within(folder, inside.as_os_str());
+            if self.kind(prefix.path())? != Some(Kind::Directory)
+                && let Some(error) = missing::recognised(self, prefix.path())?
+            {
+                return Err(error);
+            }
+        }
+        let outside = stated.outside.filter(|outside| {
+            // One that cannot be reached may well be there.
+            let found = self.storage.plain_path(outside);
+            found.is_some_and(|path| !matches!(self.at(&Prefix::of(&path)), Ok(None)))
+        });
+        let found = match outside {
+            Some(outside) => format!(
+                "its `{STATE_FILE}` file names {text}, which is outside of the folder and is not \
+                 followed; to take that one, give its path: electra-convert inspect {}",
+                address::quoted(outside.as_os_str())
+            ),
+            None => format!(
+                "its `{STATE_FILE}` file names {text}, which is not there; {}",
+                self.listing(folder)
+            ),
+        };
+        Err(Error::NotFound {
+            path: folder.to_owned(),
+            found,
+        })
+    }
+
     /// The checkpoints in a folder, by step, then by name.
-    fn all_in(&self, folder: &Path) -> Result<Vec<Location>, Error> {
-        let names = self
-            .storage
-            .file_names(folder)
-            .map_err(|source| Error::reading(folder, source))?;
-        let mut prefixes: Vec<OsString> = names
+    pub(super) fn all_in(&self, folder: &Path) -> Result<Vec<Location>, Error> {
+        let names = Names::new(self.names(folder)?.unwrap_or_default());
+        let has = |name: &OsStr| names.all.contains(name);
+        let mut bases: Vec<OsString> = names
+            .all
             .iter()
-            .filter_map(|name| {
-                let path = Path::new(name);
-                match table_shard(name) {
-                    _ if path.extension() == Some(OsStr::new(&INDEX[1..])) => {
-                        path.file_stem().map(OsStr::to_owned)
-                    }
-                    Some((base, _)) => Some(base.to_owned()),
-                    None => may_be_table(name, &names).then(|| name.clone()),
-                }
-            })
+            .filter_map(|name| base_of(name, has))
             .collect();
-        prefixes.sort_by_cached_key(|name| (step_of(name), name.clone()));
-        prefixes.dedup();
-        Ok(prefixes
-            .iter()
-            .filter_map(|name| Location::at(&self.storage, &folder.join(name)))
-            .collect())
+        bases.sort_by_cached_key(|name| (step_of(name), name.clone()));
+        bases.dedup();
+        let mut found = Vec::new();
+        for base in bases {
+            let prefix = Prefix::within(folder, &base);
+            found.extend(match self.single(&prefix)? {
+                Some(location) => Some(location),
+                None => self.tables(&prefix, &names)?,
+            });
+        }
+        Ok(found)
     }
 
     fn no_step(&self, path: &Path, step: u64, folder: &Path) -> Error {
         Error::NotFound {
             path: path.to_owned(),
-            found: format!("there is none of step {step}; {}", self.listing(folder)),
+            found: format!("there is no step {step}; {}", self.listing(folder)),
         }
     }
 
-    /// The error for a path that leads nowhere, with what lies nearest.
+    /// The error for a path that leads nowhere.
     fn not_found(&self, path: &Path) -> Error {
-        let is_dir = |path| self.storage.is_dir(path);
-        let folder = if is_dir(path) { path } else { parent(path) };
-        let mut found = if self.storage.is_file(path) {
-            "the file is no part of a checkpoint, or cut short".to_owned()
-        } else if is_dir(path) {
-            "the folder has no .index file and no V1 checkpoint".to_owned()
-        } else if is_dir(folder) {
-            format!("there is no {}{INDEX}", strip_suffix(path).display())
-        } else {
-            format!("there is no folder {}", folder.display())
-        };
-        if let Some(meant) = self.meant(path) {
-            let _ = write!(found, "; did you mean {}?", meant.display());
-        } else if is_dir(folder) && !is_dir(path) {
-            let _ = write!(found, "; {}", self.listing(folder));
-        }
-        Error::NotFound {
-            path: path.to_owned(),
-            found,
-        }
-    }
-
-    /// The folder whose name is mistyped in a path, if there is one with nearly that name.
-    fn meant(&self, path: &Path) -> Option<PathBuf> {
-        let is_missing = |path: &&Path| !self.storage.is_dir(path) && !self.storage.is_file(path);
-        let missing = path.ancestors().take_while(is_missing).last()?;
-        let name = missing.file_name()?.to_str()?;
-        let names = self.storage.file_names(parent(missing)).ok()?;
-        let near = names.iter().filter_map(|found| {
-            let distance = strsim::damerau_levenshtein(found.to_str()?, name);
-            (distance <= MAX_TYPING_ERRORS).then(|| (distance, missing.with_file_name(found)))
-        });
-        let mut folders: Vec<_> = near.filter(|(_, path)| self.storage.is_dir(path)).collect();
-        folders.sort();
-        folders.into_iter().next().map(|(_, path)| path)
+        missing::explain(self, path).unwrap_or_else(|error| error)
     }
 
     /// The checkpoints of a folder, as the end of an error.
-    fn listing(&self, folder: &Path) -> String {
-        let folders = self.storage.folders(folder);
-        let found = folders.iter().flat_map(|folder| self.all_in(folder));
-        let found: Vec<Location> = found.flatten().collect();
+    pub(super) fn listing(&self, folder: &Path) -> String {
+        let mut found = Vec::new();
+        for folder in self.storage.folders(folder) {
+            match self.all_in(&folder) {
+                Ok(locations) => found.extend(locations),
+                Err(error) => return error.to_string(),
+            }
+        }
         if found.is_empty() {
             return format!("{} holds no checkpoint", folder.display());
         }
         let below = |at: &Location| {
-            let below = at.prefix.strip_prefix(folder).unwrap_or(&at.prefix);
-            below.display().to_string()
+            let below = at.prefix().strip_prefix(folder).unwrap_or(at.prefix());
+            if below.as_os_str().is_empty() {
+                at.prefix().display().to_string()
+            } else {
+                below.display().to_string()
+            }
         };
         let names = listed(&found, below).join(", ");
         format!("{} holds {names}", folder.display())
     }
-}
-
-/// Refuses addresses of places that are not on this disk.
-fn refuse_addresses(path: &Path) -> Result<(), Error> {
-    let text = path.to_string_lossy();
-    let copy = match text.split_once("://") {
-        Some(("gs", _)) => format!("gsutil cp '{text}*' ."),
-        Some(("s3", _)) => "aws s3 cp".to_owned(),
-        Some(("http" | "https", _)) => "curl -O".to_owned(),
-        _ => return Ok(()),
-    };
-    Err(Error::Unsupported {
-        path: path.to_owned(),
-        kind: "not on this disk".into(),
-        advice: format!("copy its files here first ({copy})"),
-    })
-}
-
-const INDEX: &str = ".index";
-const META: &str = ".meta";
-
-/// True when there is a file that ends as a table does.
-fn is_table(storage: &dyn Storage, path: &Path) -> bool {
-    storage.is_file(path)
-        && storage
-            .open(path)
-            .is_ok_and(|file| sstable::has_magic(&file))
-}
-
-/// True when a file may be a V1 checkpoint by its name alone, which is whatever the user chose: the
-/// one that everybody chooses, or one that a training graph lies beside.
-fn may_be_table(name: &OsStr, names: &[OsString]) -> bool {
-    let meta = with_suffix(Path::new(name), META);
-    let path = Path::new(name);
-    strip_suffix(path) == path
-        && (name.to_string_lossy().contains(".ckpt") || names.iter().any(|name| *name == meta))
-}
-
-/// The prefix of a checkpoint's file; any other path unchanged.
-fn strip_suffix(path: &Path) -> PathBuf {
-    let is_data = |extension: &str| {
-        extension
-            .strip_prefix("data-")
-            .and_then(|rest| rest.split_once("-of-"))
-            .is_some_and(|(a, b)| [a, b].iter().all(|s| s.len() >= 5 && is_number(s)))
-    };
-    match path.extension().and_then(OsStr::to_str) {
-        Some(extension) if matches!(extension, "index" | "meta") || is_data(extension) => {
-            path.with_extension("")
-        }
-        _ => path.to_owned(),
-    }
-}
-
-/// Takes the name of a V1 checkpoint's table apart: `model.ckpt-400` and 2 of
-/// `model.ckpt-400-00000-of-00002`, or of `model.ckpt-400-?????-of-00002`, as state files have it.
-fn table_shard(name: &OsStr) -> Option<(&OsStr, usize)> {
-    let (rest, count) = name.to_str()?.rsplit_once("-of-")?;
-    let (base, shard) = rest.rsplit_once('-')?;
-    let is_shard = |text: &str| text == "?????" || (text.len() >= 5 && is_number(text));
-    let is_data = Path::new(base).extension() == Some(OsStr::new("data"));
-    let is_table = is_shard(shard) && is_shard(count) && !base.is_empty() && !is_data;
-    Some((OsStr::new(base), count.parse().ok()?)).filter(|_| is_table)
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// The number behind the last hyphen.
-fn step_of(name: &OsStr) -> Option<u64> {
-    let (_, step) = name.to_str()?.rsplit_once('-')?;
-    is_number(step).then(|| step.parse().ok())?
 }
 
 /// The first few names, and how many more there are.
@@ -427,22 +448,4 @@ fn listed(found: &[Location], name: impl Fn(&Location) -> String) -> Vec<String>
         names.push(format!("and {} more", found.len() - MAX_LISTED));
     }
     names
-}
-
-/// The folder of a path; `.` for a bare name.
-fn parent(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-fn file_name(path: &Path) -> &OsStr {
-    path.file_name().unwrap_or(path.as_os_str())
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut path = path.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
 }

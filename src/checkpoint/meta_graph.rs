@@ -127,7 +127,8 @@ impl MetaGraph {
                 },
                 _ => Error::reading(path, source),
             })?;
-        bytes.map(|bytes| Self::parse(path, bytes)).transpose()
+        let parsed = bytes.map(|bytes| Self::parse(path, bytes)).transpose();
+        parsed.map_err(|error| storage.stand_in(path).unwrap_or(error))
     }
 
     /// Indexes the bytes of a `MetaGraphDef`, which were read from `path`.

@@ -11,21 +11,27 @@
 //! | `PREFIX`, or `PREFIX-00000-of-00002` | V1: `v1` over `sstable` |
 //! | `ARCHIVE.zip` | any of these in an archive: `zip` |
 //! | `PREFIX.meta` | `MetaGraphDef`: `meta_graph`, `functions` over `wire` |
-//! | `checkpoint` | which checkpoint is the latest: `locate` |
+//! | `checkpoint` | which checkpoint is the latest: `state_file` |
+//! | anything else | what it is and what to do: `foreign` |
 //!
 //! Nothing read from a file is trusted: lengths, offsets, counts and shapes are checked before
 //! anything is allocated or read.
 
+pub mod address;
 mod bundle;
 mod crc;
 mod error;
+mod foreign;
 mod functions;
 mod index;
 pub(crate) mod layout;
 mod locate;
 mod meta_graph;
+mod missing;
 mod object_graph;
+mod prefix;
 mod proto;
+pub mod regular;
 mod slice_key;
 pub mod source;
 pub mod sstable;
@@ -37,6 +43,7 @@ mod wire;
 mod zip;
 
 pub use error::Error;
+pub use foreign::refuse_stand_in;
 pub use locate::{Location, locate};
 pub use meta_graph::{Constant, MetaGraph, NodeId, Tensor, Use};
 
@@ -312,7 +319,7 @@ impl Checkpoint {
     /// Checks that none of its files has changed since it was opened, as when training still runs.
     pub fn check_unchanged(&self) -> Result<(), Error> {
         let is_part = |path: &Path| self.location.is_part(path);
-        match self.location.storage().changed(&is_part) {
+        match self.location.storage().changed(&is_part)? {
             Some(path) => Err(Error::Changed { path }),
             None => Ok(()),
         }

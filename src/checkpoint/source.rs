@@ -11,6 +11,9 @@ use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use super::Error;
+use super::foreign::{START_LEN, Start};
+use super::regular::{self, Kind, check_limit, is_absence};
 use crate::threads::lock;
 
 /// Bytes of a known length that can be read at any position, from several threads at once.
@@ -28,15 +31,21 @@ pub trait ReadAt: fmt::Debug + Send + Sync {
     /// # Errors
     /// `UnexpectedEof` when the bytes end before `buf` is full, or whatever the device reports.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// As [`read_exact_at`](Self::read_exact_at), for a few bytes of a file of which no more may be
+    /// wanted: nothing is prepared for further reads.
+    fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(buf, offset)
+    }
 }
 
 /// A place that holds files: the local file system, or an archive on it.
 pub trait Storage: fmt::Debug + Send + Sync {
-    /// True when there is a file at `path`.
-    fn is_file(&self, path: &Path) -> bool;
-
-    /// True when there is a folder at `path`.
-    fn is_dir(&self, path: &Path) -> bool;
+    /// Returns what is at `path`; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// Whatever keeps the answer from being known.
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>>;
 
     /// Names of the files in a folder, in no particular order.
     fn file_names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
@@ -47,13 +56,21 @@ pub trait Storage: fmt::Debug + Send + Sync {
         vec![folder.to_owned()]
     }
 
+    /// Returns the path that `path`, with `..` in it, stands for; `None` if it leads out of this storage.
+    fn plain_path(&self, path: &Path) -> Option<PathBuf> {
+        Some(path.to_owned())
+    }
+
     /// The folder around `folder`, if it is of this storage.
     fn above(&self, folder: &Path) -> Option<PathBuf>;
 
     /// A file that was opened here, is one of those that `is_part` says, and has changed since: it has
     /// other contents, or its name is that of another file. One that is gone was read to the end by
     /// those who have it open. An archive is one file.
-    fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Option<PathBuf>;
+    ///
+    /// # Errors
+    /// Where it cannot be known whether a file has changed.
+    fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error>;
 
     /// In an archive, how many bytes of it were inflated into temporary files so far.
     fn inflated_bytes(&self) -> Option<u64> {
@@ -77,30 +94,40 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// As [`read`](Self::read), of a file that need not be there. One that is there and cannot be read
     /// is an error.
     fn read_if_there(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        if self.kind(path)?.is_none() {
+            return Ok(None);
+        }
         match self.read(path, limit) {
             Err(error) if is_absence(&error) => Ok(None),
             read => read.map(Some),
         }
     }
+
+    /// Returns the first bytes of a file, as many as show what it is.
+    fn start(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.open(path)?;
+        start(file.as_ref())
+    }
+
+    /// Returns what is in place of a checkpoint's own file at `path`, as an error; `None` if the file
+    /// may be what it should be, or cannot be read.
+    fn stand_in(&self, path: &Path) -> Option<Error> {
+        let bytes = self.start(path).ok()?;
+        let start = Start {
+            bytes: &bytes,
+            path,
+            in_archive: self.inflated_bytes().is_some(),
+        };
+        start.instead()
+    }
 }
 
-/// True when an error says that there is no such file.
-fn is_absence(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
-    )
-}
-
-/// The length of a file that is to be held in memory.
-pub(super) fn check_limit(len: u64, limit: u64) -> io::Result<usize> {
-    usize::try_from(len)
-        .ok()
-        .filter(|_| len <= limit)
-        .ok_or_else(|| {
-            let what = format!("its {len} bytes are more than the {limit} allowed");
-            io::Error::new(io::ErrorKind::FileTooLarge, what)
-        })
+/// Returns the first bytes of a file, as many as show what it is.
+pub(crate) fn start(file: &dyn ReadAt) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(file.len()).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len.min(START_LEN)];
+    file.read_once(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 /// The local file system, and what was opened on it.
@@ -110,12 +137,8 @@ pub struct Disk {
 }
 
 impl Storage for Disk {
-    fn is_file(&self, path: &Path) -> bool {
-        path.is_file()
-    }
-
-    fn is_dir(&self, path: &Path) -> bool {
-        path.is_dir()
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        regular::kind(path)
     }
 
     fn file_names(&self, folder: &Path) -> io::Result<Vec<OsString>> {
@@ -125,14 +148,21 @@ impl Storage for Disk {
     }
 
     fn above(&self, folder: &Path) -> Option<PathBuf> {
-        Some(folder.canonicalize().ok()?.parent()?.to_owned())
+        match folder.canonicalize() {
+            Ok(folder) => Some(folder.parent()?.to_owned()),
+            // Opening a file there reports what is wrong.
+            Err(_) => Some(folder.join("..")),
+        }
     }
 
-    fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
+    fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error> {
         let opened = lock(&self.opened);
-        let mut parts = opened.iter().filter(|(path, _)| is_part(path));
-        let changed = parts.find(|(path, stamp)| stamp.is_outdated(path))?;
-        Some(changed.0.clone())
+        for (path, stamp) in opened.iter().filter(|(path, _)| is_part(path)) {
+            if stamp.is_outdated(path)? {
+                return Ok(Some(path.clone()));
+            }
+        }
+        Ok(None)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
@@ -163,8 +193,12 @@ impl Stamp {
     }
 
     /// True when there is another file at `path` now, or the same with other contents.
-    pub(super) fn is_outdated(&self, path: &Path) -> bool {
-        fs::metadata(path).is_ok_and(|now| Self::of(&now) != *self)
+    pub(super) fn is_outdated(&self, path: &Path) -> Result<bool, Error> {
+        match fs::metadata(path) {
+            Ok(now) => Ok(Self::of(&now) != *self),
+            Err(error) if is_absence(&error) => Ok(false),
+            Err(source) => Err(Error::reading(path, source)),
+        }
     }
 }
 
@@ -176,17 +210,14 @@ pub struct LocalFile {
 }
 
 impl LocalFile {
-    /// Opens `path`, which must not be a folder.
+    /// Opens `path`, which must be a regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Self::new(File::open(path)?)
+        Self::new(regular::open(path)?)
     }
 
     /// An open file.
     pub(super) fn new(file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
         Ok(Self {
             file,
             stamp: Stamp::of(&metadata),
@@ -231,5 +262,9 @@ impl<R: ReadAt + ?Sized> ReadAt for Arc<R> {
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_exact_at(buf, offset)
+    }
+
+    fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).read_once(buf, offset)
     }
 }

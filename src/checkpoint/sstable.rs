@@ -8,6 +8,8 @@
 //! handle claims, and unwraps and asserts on varints, restart points and block lengths, so that a
 //! damaged index is a panic. Only a scan in order is needed here, a small part of that crate.
 
+use std::io;
+
 use super::crc;
 use super::source::ReadAt;
 
@@ -117,11 +119,13 @@ pub(super) struct BlockHandle {
 }
 
 /// True when the file ends in the magic number of a table.
-pub(super) fn has_magic(source: &impl ReadAt) -> bool {
+pub(super) fn has_magic(source: &impl ReadAt) -> io::Result<bool> {
     let mut magic = [0; size_of::<u64>()];
-    let start = source.len().checked_sub(magic.len() as u64);
-    start.is_some_and(|start| source.read_exact_at(&mut magic, start).is_ok())
-        && u64::from_le_bytes(magic) == MAGIC
+    let Some(start) = source.len().checked_sub(magic.len() as u64) else {
+        return Ok(false);
+    };
+    source.read_exact_at(&mut magic, start)?;
+    Ok(u64::from_le_bytes(magic) == MAGIC)
 }
 
 /// An open table.

@@ -64,10 +64,16 @@ impl Tables {
         let mut parts: BTreeMap<String, Parts> = BTreeMap::new();
         for shard in 0..count {
             let path = location.data_path(shard, count);
-            if !location.storage().is_file(&path) {
+            let storage = location.storage();
+            let kind = storage.kind(&path);
+            if kind
+                .map_err(|source| Error::reading(&path, source))?
+                .is_none()
+            {
                 return Err(Error::TableMissing { path, count });
             }
-            let file = TableFile::open(location, path)?;
+            let file = TableFile::open(location, path.clone())
+                .map_err(|error| storage.stand_in(&path).unwrap_or(error))?;
             for meta in file.list()? {
                 add(&mut parts, meta, shard, &file)?;
             }

@@ -20,7 +20,8 @@ use std::{env, fmt};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::Error;
-use super::source::{LocalFile, ReadAt, Storage, check_limit};
+use super::regular::{self, Kind, check_limit};
+use super::source::{self, LocalFile, ReadAt, Storage};
 use crate::threads::lock;
 
 /// What follows the name of an archive in the path of a file in it.
@@ -31,6 +32,10 @@ const MAGIC: &[u8] = b"PK\x03\x04";
 const MAX_RATIO: u64 = 200;
 /// Members up to this size, in bytes, may grow by any ratio.
 const ANY_RATIO_LEN: u64 = 1 << 20;
+/// The bits of a mode that say what a file is, and two of their values (`sys/stat.h`).
+const FILE_TYPE: u32 = 0o170_000;
+const REGULAR: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
 /// Bytes inflated at a time.
 const CHUNK_LEN: usize = 1 << 20;
 
@@ -53,14 +58,21 @@ struct Member {
     compressed_len: u64,
     method: CompressionMethod,
     encrypted: bool,
+    /// What it is, if it is not a regular file.
+    special: Option<&'static str>,
     inflated: Mutex<Option<Arc<LocalFile>>>,
 }
 
 impl Archive {
     /// The archive that `path` leads to or into, with the path in it; `None` when it does not.
     pub(super) fn behind(path: &Path) -> Result<Option<(Self, PathBuf)>, Error> {
-        if path.is_file() {
-            if !is_zip(path) {
+        let kind = |path: &Path| {
+            let kind = regular::kind(path);
+            kind.map_err(|source| Error::reading(path, source))
+        };
+        let kind_here = kind(path)?;
+        if kind_here == Some(Kind::File) {
+            if !is_zip(path).map_err(|source| Error::reading(path, source))? {
                 return Ok(None);
             }
             let archive = Self::open(path)?;
@@ -69,15 +81,17 @@ impl Archive {
         }
         // Without a slash at its end.
         let path = path.components().as_path();
-        let around = path.ancestors().find_map(|ancestor| {
-            let name = ancestor.as_os_str().as_bytes().strip_suffix(&[MARK])?;
-            let archive = Path::new(OsStr::from_bytes(name));
-            archive.is_file().then_some(archive)
-        });
-        match around {
-            Some(archive) => Ok(Some((Self::open(archive)?, path.to_owned()))),
-            None => Ok(None),
+        for ancestor in path.ancestors() {
+            let name = ancestor.as_os_str().as_bytes().strip_suffix(&[MARK]);
+            let archive = name.map(|name| Path::new(OsStr::from_bytes(name)));
+            if let Some(archive) = archive
+                && kind_here.is_none()
+                && kind(archive)? == Some(Kind::File)
+            {
+                return Ok(Some((Self::open(archive)?, path.to_owned())));
+            }
         }
+        Ok(None)
     }
 
     fn open(path: &Path) -> Result<Self, Error> {
@@ -86,7 +100,7 @@ impl Archive {
             path: path.to_owned(),
             what,
         };
-        let file = File::open(path).map_err(io_error)?;
+        let file = regular::open(path).map_err(io_error)?;
         let again = file.try_clone().map_err(io_error)?;
         let file = LocalFile::new(file).map_err(io_error)?;
         let zip = ZipArchive::new(again).map_err(|error| damaged(error.to_string()))?;
@@ -106,6 +120,10 @@ impl Archive {
                     "the name {name:?} in it leads elsewhere; unpack it by hand if you trust it"
                 ))
             })?;
+            // macOS packs what it knows of each file into files beside it.
+            if inside.starts_with("__MACOSX") {
+                continue;
+            }
             if let Some(folder) = inside.parent() {
                 folders.extend(folder.ancestors().map(Path::to_owned));
             }
@@ -119,9 +137,18 @@ impl Archive {
                 compressed_len: entry.compressed_size(),
                 method: entry.compression(),
                 encrypted: entry.encrypted(),
+                special: special(entry.unix_mode()),
                 inflated: Mutex::default(),
             };
-            members.insert(inside, Arc::new(member));
+            if members.insert(inside, Arc::new(member)).is_some() {
+                return Err(damaged(format!("the file {name:?} is in it twice")));
+            }
+        }
+        if let Some(path) = members.keys().find(|path| folders.contains(*path)) {
+            return Err(damaged(format!(
+                "{:?} is in it as a file and as a directory",
+                path.display().to_string()
+            )));
         }
         let mut root = path.as_os_str().to_owned();
         root.push(OsStr::from_bytes(&[MARK]));
@@ -145,15 +172,21 @@ impl Archive {
 }
 
 /// True when the file is an archive, by its name or by its first bytes.
-fn is_zip(path: &Path) -> bool {
+fn is_zip(path: &Path) -> io::Result<bool> {
     let by_name = path
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"));
-    let mut start = [0; MAGIC.len()];
-    by_name
-        || File::open(path)
-            .and_then(|mut file| file.read_exact(&mut start))
-            .is_ok_and(|()| start == MAGIC)
+    let start = source::start(&LocalFile::open(path)?)?;
+    Ok(by_name || start.starts_with(MAGIC))
+}
+
+/// What a member is by the mode that the archive has of it, if it is not a regular file.
+fn special(mode: Option<u32>) -> Option<&'static str> {
+    match mode? & FILE_TYPE {
+        0 | REGULAR => None,
+        LINK => Some("a symbolic link"),
+        _ => Some("a special file"),
+    }
 }
 
 /// The path below the root that a name stands for; `None` when it leads out of the archive, or could
@@ -177,6 +210,11 @@ impl Member {
     /// Refuses what cannot be read, and what is no honest file.
     fn check(&self) -> io::Result<()> {
         let unsupported = |what: String| Err(io::Error::new(io::ErrorKind::Unsupported, what));
+        if let Some(what) = self.special {
+            return unsupported(format!(
+                "it is {what} in the archive, which is not followed; unpack the archive if you trust it"
+            ));
+        }
         if self.encrypted {
             return unsupported("it is encrypted; unpack the archive first".into());
         }
@@ -203,18 +241,20 @@ impl Member {
 }
 
 impl Storage for Archive {
-    fn is_file(&self, path: &Path) -> bool {
-        path.strip_prefix(&self.root)
-            .is_ok_and(|inside| self.members.contains_key(inside))
-    }
-
-    fn is_dir(&self, path: &Path) -> bool {
-        path.strip_prefix(&self.root)
-            .is_ok_and(|inside| self.folders.contains(inside))
+    /// A link counts as a file, so that whoever needs it learns why it cannot be opened.
+    fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+        let Ok(inside) = path.strip_prefix(&self.root) else {
+            return Ok(None);
+        };
+        Ok(if self.members.contains_key(inside) {
+            Some(Kind::File)
+        } else {
+            self.folders.contains(inside).then_some(Kind::Directory)
+        })
     }
 
     fn file_names(&self, folder: &Path) -> io::Result<Vec<OsString>> {
-        if !self.is_dir(folder) {
+        if self.kind(folder)? != Some(Kind::Directory) {
             return Err(io::ErrorKind::NotFound.into());
         }
         let folder = folder.strip_prefix(&self.root).expect("a folder in it");
@@ -234,14 +274,27 @@ impl Storage for Archive {
             .collect()
     }
 
+    fn plain_path(&self, path: &Path) -> Option<PathBuf> {
+        let mut plain = PathBuf::new();
+        for component in path.strip_prefix(&self.root).ok()?.components() {
+            match component {
+                Component::Normal(part) => plain.push(part),
+                Component::ParentDir if plain.pop() => {}
+                Component::CurDir => {}
+                _ => return None,
+            }
+        }
+        Some(self.root.join(plain))
+    }
+
     fn above(&self, folder: &Path) -> Option<PathBuf> {
         let above = folder.parent()?;
         above.starts_with(&self.root).then(|| above.to_owned())
     }
 
-    fn changed(&self, _: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
-        let outdated = self.file.stamp().is_outdated(&self.path);
-        outdated.then(|| self.path.clone())
+    fn changed(&self, _: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error> {
+        let outdated = self.file.stamp().is_outdated(&self.path)?;
+        Ok(outdated.then(|| self.path.clone()))
     }
 
     fn inflated_bytes(&self) -> Option<u64> {
@@ -404,6 +457,20 @@ impl ReadAt for Deflated {
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.inflated()?.read_exact_at(buf, offset)
+    }
+
+    /// Inflates as far as the bytes reach, and keeps nothing.
+    fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if let Some(file) = &*lock(&self.member.inflated) {
+            return file.read_exact_at(buf, offset);
+        }
+        let mut zip = lock(&self.zip);
+        let mut data = zip.by_index(self.member.index).map_err(zip_error)?;
+        let skipped = io::copy(&mut data.by_ref().take(offset), &mut io::sink());
+        if skipped.map_err(inflating)? < offset {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        data.read_exact(buf).map_err(inflating)
     }
 }
 

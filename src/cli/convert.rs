@@ -2,7 +2,6 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Instant;
@@ -11,11 +10,13 @@ use anyhow::Context as _;
 use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
+use electra_convert::checkpoint::address::Use;
 use electra_convert::checkpoint::{Checkpoint, ReadBy, locate};
 use electra_convert::convert::Error as ConvertError;
 use electra_convert::electra::TaskKind;
 use electra_convert::electra::infer::{ConfigFile, Stated};
-use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
+use electra_convert::model::MAX_CONFIG_LEN;
+use electra_convert::tokenizer::{self, TokenizerSetup, Vocabulary};
 use electra_convert::{
     Error, Export, Model, Plan, PlanOptions, Request, Source, TextRequest, convert,
 };
@@ -23,7 +24,8 @@ use serde_json::json;
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
 use super::checks;
-use super::exit::{Usage, option_file};
+use super::exit::Usage;
+use super::input;
 use super::progress::{Bar, Signals};
 use super::report;
 use super::text::{self, HEADING, WARNING, columns, count};
@@ -45,6 +47,8 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
 }
 
 fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()> {
+    let out = args.out.clone().expect("clap requires it");
+    input::refuse_address("OUT", &out, Use::Output)?;
     let source = open(&args.source)?;
     let options = PlanOptions {
         stated: stated(&args.stated)?,
@@ -68,7 +72,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
     };
     let request = Request {
         models: model.models(),
-        out: args.out.clone().expect("clap requires it"),
+        out,
         options,
         force: args.force,
         verify: !args.no_verify,
@@ -124,7 +128,7 @@ pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<Source> {
         Err(error) => anyhow::Error::from(error),
     };
     Err(match meant_command(path) {
-        Some(command) if !path.exists() => error.context(format!(
+        Some(command) if matches!(path.try_exists(), Ok(false)) => error.context(format!(
             "there is no command {}, did you mean {command}?",
             path.display()
         )),
@@ -147,10 +151,13 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<Stated> {
         .config
         .as_ref()
         .map(|path| {
-            let usage = |what: String| Usage(format!("--config {}: {what}", path.display()));
-            let text = fs::read(path).map_err(|error| option_file("--config", path, error))?;
-            let values = serde_json::from_slice(&text)
-                .map_err(|error| usage(format!("not a JSON object: {error}")))?;
+            let text = input::read("--config", path, MAX_CONFIG_LEN)?;
+            let values = serde_json::from_slice(&text).map_err(|error| {
+                Usage(format!(
+                    "--config {}: not a JSON object: {error}",
+                    path.display()
+                ))
+            })?;
             anyhow::Ok(ConfigFile {
                 path: path.clone(),
                 values,
@@ -174,22 +181,16 @@ const MAX_TEXT_LEN: u64 = 1 << 20;
 
 /// Reads the file of `--text`.
 pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
-    let usage = |what: String| Usage(format!("--text {}: {what}", path.display()));
-    let unreadable = |error| option_file("--text", path, error);
-    let len = fs::metadata(path).map_err(unreadable)?.len();
-    if len > MAX_TEXT_LEN {
-        return Err(usage(format!("{len} bytes; a few kilobytes are enough")).into());
-    }
-    fs::read_to_string(path).map_err(unreadable)
+    input::read_text("--text", path, MAX_TEXT_LEN)
 }
 
 /// Finds and reads the vocabulary; warns where there is none.
 fn tokenizer(args: &ConvertArgs, source: &Source) -> anyhow::Result<Option<TokenizerSetup>> {
     let vocabulary = match &args.vocab {
         Some(path) if path.as_os_str() == "none" => return Ok(None),
-        Some(path) if path.is_file() => Vocabulary::read(path).map_err(Error::from)?,
         Some(path) => {
-            return Err(Usage(format!("--vocab {}: there is no such file", path.display())).into());
+            let bytes = input::read("--vocab", path, tokenizer::MAX_LEN)?;
+            Vocabulary::parse(path, &bytes).map_err(Error::from)?
         }
         None => {
             let Some(vocabulary) = source.vocabulary()? else {

@@ -6,6 +6,7 @@ mod args;
 mod checks;
 mod convert;
 mod exit;
+mod input;
 mod inspect;
 mod probe;
 mod progress;

@@ -1,32 +1,38 @@
 //! `electra-convert probe DIR TEXT`.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
 use anstyle::{Ansi256Color, Color, Style};
 use anyhow::Context as _;
+use electra_convert::checkpoint::address::Use;
+use electra_convert::checkpoint::regular;
 use electra_convert::probe::detect::{Suspect, THRESHOLD, detect, game};
 use electra_convert::probe::fill::{Candidate, Filled, fill};
 use electra_convert::probe::{Error as ProbeError, Probe, Tokens};
 use electra_convert::verify::{Error as VerifyError, check_files};
 use electra_convert::{Error, convert::CONFIG_FILE};
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::args::ProbeArgs;
-use super::exit::{Usage, option_file};
+use super::exit::Usage;
+use super::input;
 use super::report;
 use super::text::{self, HEADING, bar, columns, printable};
 
 /// From hardly to surely replaced: green, yellow, red.
 const SCALE: [u8; 6] = [34, 70, 142, 178, 208, 196];
+/// The most text read, in bytes.
+const MAX_TEXT_LEN: u64 = 16 << 20;
 /// Width of a line of words with numbers under them.
 const LINE_WIDTH: usize = 76;
 
 /// Asks the model in a folder, or plays the game of the paper with two.
 pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
-    let (second, words) = second_folder(&args.words);
+    input::refuse_address("DIR", &args.folder, Use::Input)?;
+    let (second, words) = second_folder(&args.words)?;
     let texts = texts(args, words)?;
     if texts.is_empty() {
         return Err(Usage("there is no text: give some behind DIR".to_owned()).into());
@@ -83,12 +89,17 @@ fn wrap(error: ProbeError) -> Error {
 }
 
 /// A folder in front of the text is the second model.
-fn second_folder(words: &[OsString]) -> (Option<&Path>, &[OsString]) {
-    match words.split_first() {
-        Some((first, rest)) if Path::new(first).join(CONFIG_FILE).is_file() => {
-            (Some(Path::new(first)), rest)
-        }
-        _ => (None, words),
+fn second_folder(words: &[OsString]) -> anyhow::Result<(Option<&Path>, &[OsString])> {
+    let Some((first, rest)) = words.split_first() else {
+        return Ok((None, words));
+    };
+    let config = Path::new(first).join(CONFIG_FILE);
+    match regular::kind(&config) {
+        Ok(Some(_)) => Ok((Some(Path::new(first)), rest)),
+        Ok(None) => Ok((None, words)),
+        // A text is no name of a folder.
+        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok((None, words)),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", config.display())),
     }
 }
 
@@ -102,8 +113,7 @@ fn texts(args: &ProbeArgs, words: &[OsString]) -> anyhow::Result<Vec<String>> {
         return Ok(vec![words.join(" ")]);
     }
     if let Some(path) = &args.file {
-        let text = fs::read_to_string(path).map_err(|error| option_file("--file", path, error))?;
-        return Ok(lines(text));
+        return Ok(lines(input::read_text("--file", path, MAX_TEXT_LEN)?));
     }
     if io::stdin().is_terminal() {
         let usage = "give a text, such as: electra-convert probe DIR 'The [MASK] sat on the mat.'";
@@ -111,8 +121,13 @@ fn texts(args: &ProbeArgs, words: &[OsString]) -> anyhow::Result<Vec<String>> {
     }
     let mut text = String::new();
     io::stdin()
+        .take(MAX_TEXT_LEN + 1)
         .read_to_string(&mut text)
         .context("cannot read standard input")?;
+    if text.len() as u64 > MAX_TEXT_LEN {
+        let most = text::bytes(MAX_TEXT_LEN);
+        return Err(Usage(format!("the text on standard input is longer than {most}")).into());
+    }
     Ok(lines(text))
 }
 
@@ -262,14 +277,15 @@ fn numbered(suspects: &[Suspect]) -> String {
     for suspect in suspects {
         let piece = printable(&suspect.piece).into_owned();
         let number = format!("{:.0}%", suspect.probability * 100.0);
-        let cell = piece.chars().count().max(number.len()) + 1;
+        let cell = piece.width().max(number.len()) + 1;
         if width > 0 && width + cell > LINE_WIDTH {
             out.push_str(&format!("{}\n{}\n\n", words.trim_end(), numbers.trim_end()));
             words.clear();
             numbers.clear();
             width = 0;
         }
-        words.push_str(&format!("{piece:<cell$}"));
+        words.push_str(&piece);
+        words.push_str(&" ".repeat(cell - piece.width()));
         numbers.push_str(&format!("{number:<cell$}"));
         width += cell;
     }

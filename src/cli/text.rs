@@ -1,11 +1,11 @@
 //! Text for people: styles, columns, and names that may come from a hostile file.
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
+pub(crate) use electra_convert::checkpoint::address::quoted as shell_quoted;
+use unicode_width::UnicodeWidthStr as _;
 
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
@@ -33,35 +33,26 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// An argument as one types it into a shell.
-pub(crate) fn shell_quoted(argument: &OsStr) -> String {
-    let text = argument.to_string_lossy();
-    let is_plain = |c: char| c.is_alphanumeric() || "-_./:,+@%".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.into_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 /// Rows of cells in columns two spaces apart, indented by two. The first `left` columns are flush
-/// left, the others right.
+/// left, the others right. Letters such as Chinese ones take two cells of a terminal.
 pub(crate) fn columns<const N: usize>(left: usize, rows: &[[String; N]]) -> String {
     let rows: Vec<[Cow<'_, str>; N]> = rows
         .iter()
         .map(|row| row.each_ref().map(|cell| printable(cell)))
         .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max();
     let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
     let mut text = String::new();
     for row in &rows {
         let mut line = String::new();
         for (column, (cell, width)) in std::iter::zip(row, widths).enumerate() {
-            let _ = if column < left {
-                write!(line, "  {cell:<width$}")
+            let space = " ".repeat(width - cell.width());
+            let cells = if column < left {
+                [cell.as_ref(), &space]
             } else {
-                write!(line, "  {cell:>width$}")
+                [&space, cell.as_ref()]
             };
+            line.extend(["  "].into_iter().chain(cells));
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -124,13 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn quotes_only_what_a_shell_would_take_apart() {
+    fn wide_letters_take_two_cells() {
+        let row = |a: &str, b: &str| [a.to_owned(), b.to_owned()];
+        let rows = [row("漢字", "1"), row("ab", "23"), row("e\u{301}", "한")];
         assert_eq!(
-            shell_quoted("runs/model.ckpt-400".as_ref()),
-            "runs/model.ckpt-400"
+            columns(1, &rows),
+            "  漢字   1\n  ab    23\n  e\u{301}     한\n"
         );
-        assert_eq!(shell_quoted("my runs".as_ref()), "'my runs'");
-        assert_eq!(shell_quoted("it's".as_ref()), r"'it'\''s'");
-        assert_eq!(shell_quoted("".as_ref()), "''");
     }
 }

@@ -1,6 +1,7 @@
 //! `electra-convert verify DIR`.
 
 use anyhow::Context as _;
+use electra_convert::checkpoint::address::Use;
 use electra_convert::convert::{CONFIG_FILE, WEIGHTS_FILE};
 use electra_convert::model::{WeightsFile, read_config};
 use electra_convert::probe::text_check::Text;
@@ -12,11 +13,22 @@ use super::args::VerifyArgs;
 use super::checks;
 use super::convert::read_text;
 use super::exit::{Exit, Failed, Usage};
+use super::input;
 use super::progress::Bar;
 use super::report;
 
 /// Runs all checks on a folder; a failed one is an error.
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
+    let paths = [
+        ("DIR", Some(&args.folder)),
+        ("--golden", args.golden.as_ref()),
+        ("--generator", args.generator.as_ref()),
+    ];
+    for (argument, path) in paths {
+        path.map_or(Ok(()), |path| {
+            input::refuse_address(argument, path, Use::Input)
+        })?;
+    }
     check_files(&args.folder).map_err(Error::from)?;
     if let Some(folder) = &args.generator {
         check_files(folder).map_err(|error| Usage(format!("--generator: {error}")))?;

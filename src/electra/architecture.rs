@@ -8,7 +8,7 @@ use super::{Error, Inventory, Role, Setup};
 /// What shows an architecture.
 struct Row {
     architecture: &'static str,
-    /// A part of the names that no ELECTRA has.
+    /// A part of the names that no ELECTRA has; without a slash in front, the beginning.
     mark: &'static str,
     /// True if its variables beside those of an ELECTRA belong to the same model.
     extends_electra: bool,
@@ -47,7 +47,9 @@ const TABLE: &[Row] = &[
 /// Fails if the variables are those of another architecture. `setup` is what they were taken for.
 pub fn check(inventory: &Inventory, setup: Result<Setup, Error>) -> Result<Setup, Error> {
     for row in TABLE {
-        let is_mark = |name: &str| name.contains(row.mark);
+        let is_mark = |name: &str| {
+            name.starts_with(row.mark) || row.mark.starts_with('/') && name.contains(row.mark)
+        };
         let names: Vec<String> = inventory
             .items()
             .iter()

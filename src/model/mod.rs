@@ -38,7 +38,7 @@ pub use heads::{
     SequenceClassificationHead, SpanLogits, TokenClassificationHead,
 };
 pub(crate) use weights::WatchedWeights;
-pub use weights::{LoadError, WeightsFile, read_config};
+pub use weights::{LoadError, MAX_CONFIG_LEN, WeightsFile, read_config};
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;

@@ -17,7 +17,8 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
-use crate::checkpoint::source::{LocalFile, ReadAt};
+use crate::checkpoint::source::{self, LocalFile, ReadAt};
+use crate::checkpoint::{refuse_stand_in, regular};
 use crate::electra::ElectraConfig;
 use crate::progress::Watch;
 
@@ -57,7 +58,7 @@ pub enum LoadError {
 }
 
 /// The largest config.json read, in bytes.
-const MAX_CONFIG_LEN: u64 = 16 << 20;
+pub const MAX_CONFIG_LEN: u64 = 16 << 20;
 
 /// Reads a config.json.
 pub fn read_config(path: &Path) -> std::result::Result<ElectraConfig, LoadError> {
@@ -69,11 +70,11 @@ pub fn read_config(path: &Path) -> std::result::Result<ElectraConfig, LoadError>
         path: path.to_owned(),
         what,
     };
-    let len = std::fs::metadata(path).map_err(io_error)?.len();
-    if len > MAX_CONFIG_LEN {
-        return Err(bad(format!("{len} bytes is too long for a configuration")));
-    }
-    let text = std::fs::read(path).map_err(io_error)?;
+    let text = regular::read(path, MAX_CONFIG_LEN).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => bad(error.to_string()),
+        _ => io_error(error),
+    })?;
+    refuse_stand_in(path, &text).map_err(|error| bad(error.to_string()))?;
     serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))
 }
 
@@ -102,6 +103,8 @@ impl WeightsFile {
             what,
         };
         let file = LocalFile::open(path).map_err(io_error)?;
+        let start = source::start(&file).map_err(io_error)?;
+        refuse_stand_in(path, &start).map_err(|error| bad(error.to_string()))?;
         if file.len() < LEN_BYTES {
             return Err(bad(format!("{} bytes hold no header", file.len())));
         }

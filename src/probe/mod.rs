@@ -11,11 +11,13 @@ pub mod fill;
 mod statistics;
 pub mod text_check;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use tokenizers::Tokenizer;
 
+use crate::checkpoint::regular;
 use crate::convert::{CONFIG_FILE, WEIGHTS_FILE};
 use crate::electra::{ElectraConfig, Head};
 use crate::model::{
@@ -23,6 +25,9 @@ use crate::model::{
 };
 use crate::progress::{Stopped, Watch};
 use crate::tokenizer::{MASK, TOKENIZER_FILE};
+
+/// The largest tokenizer.json read, in bytes: a vocabulary of the largest size and as much again.
+const MAX_TOKENIZER_LEN: u64 = 256 << 20;
 
 /// A converted folder, ready to be asked.
 #[derive(Debug)]
@@ -64,15 +69,19 @@ impl Probe {
     pub(crate) fn load_watched(folder: &Path, watch: &Watch<'_>) -> Result<Self, Error> {
         let config = read_config(&folder.join(CONFIG_FILE))?;
         let path = folder.join(TOKENIZER_FILE);
-        if !path.is_file() {
-            return Err(Error::NoTokenizer { path });
-        }
         let bad_tokenizer = |what: String| Error::Tokenizer {
             path: path.clone(),
             what,
         };
+        let bytes = match regular::read(&path, MAX_TOKENIZER_LEN) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Error::NoTokenizer { path });
+            }
+            Err(error) => return Err(bad_tokenizer(error.to_string())),
+        };
         let tokenizer =
-            Tokenizer::from_file(&path).map_err(|error| bad_tokenizer(error.to_string()))?;
+            Tokenizer::from_bytes(&bytes).map_err(|error| bad_tokenizer(error.to_string()))?;
         let mask_id = tokenizer
             .token_to_id(MASK)
             .ok_or_else(|| bad_tokenizer(format!("it has no {MASK}")))?;

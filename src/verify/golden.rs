@@ -18,6 +18,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::forward::deviation;
 use super::{Error, Failure, Golden, any_head};
+use crate::checkpoint::regular;
 use crate::electra::{ElectraConfig, Head};
 use crate::model::{Attend, Batch, ElectraModel, LoadError, WeightsFile};
 use crate::progress::Watch;
@@ -63,7 +64,8 @@ pub(super) fn check(
             bad(format!("is not a sound safetensors file: {what}"))
         }
     })?;
-    let reference = candle_core::safetensors::load(golden.path, &Device::Cpu)
+    let bytes = regular::read(golden.path, u64::MAX).map_err(|error| bad(error.to_string()))?;
+    let reference = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)
         .map_err(|error| bad(error.to_string()))?;
     let inputs = Inputs::new(&reference, config).map_err(&bad)?;
 

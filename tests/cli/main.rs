@@ -13,6 +13,7 @@ mod inspect;
 mod locate;
 mod model;
 mod objects;
+mod paths;
 mod probe;
 mod publish;
 mod races;

@@ -244,3 +244,140 @@ fn a_temporary_file_that_cannot_be_made_is_named() {
     .unwrap();
     crate::support::Run::from(run).fails(1, &["fmt_zip.zip!/", "/nowhere/to/be/found"]);
 }
+
+#[test]
+fn links_and_names_twice_in_an_archive_are_refused_where_they_matter() {
+    let bundle = discriminator(SMALL);
+    let parts = |index: &str| {
+        [
+            (index.to_owned(), bundle.index()),
+            ("m.data-00000-of-00001".to_owned(), bundle.data.clone()),
+        ]
+    };
+    let mut twice = parts("m.index").to_vec();
+    twice.push(("./m.index".into(), bundle.index()));
+    run!["inspect", write(&archive(&twice, DEFLATED)).1].fails(3, &["m.index", "twice"]);
+    let mut both = parts("m.index").to_vec();
+    both.push(("m.index/x".into(), vec![]));
+    run!["inspect", write(&archive(&both, DEFLATED)).1].fails(3, &["m.index", "directory"]);
+
+    let with_link = |link: &str, files: &[(String, Vec<u8>)]| {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default();
+        for (name, bytes) in files {
+            zip.start_file(name.as_str(), options).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.add_symlink(link, "/etc/passwd", options).unwrap();
+        write(&zip.finish().unwrap().into_inner())
+    };
+    let convert = |link: &str, files: &[(String, Vec<u8>)]| {
+        let (folder, path) = with_link(link, files);
+        let out = folder.path().join("out");
+        (run!["--model", "discriminator", path, out], out.exists())
+    };
+    let all = parts("m.index");
+    for (link, files) in [
+        ("vocab.txt", &all[..]),
+        ("m.meta", &all[..]),
+        ("m.data-00000-of-00001", &all[..1]),
+        ("m.index", &all[1..]),
+    ] {
+        let (run, exists) = convert(link, files);
+        run.fails(3, &[link, "a symbolic link"]);
+        assert!(!exists);
+    }
+    convert("README", &all).0.ok();
+}
+
+#[test]
+fn other_formats_in_an_archive_are_named() {
+    for (name, bytes, words) in [
+        (
+            "a/tf_model.h5",
+            &b"\x89HDF\r\n\x1a\n"[..],
+            ["a/tf_model.h5", "HDF5"],
+        ),
+        (
+            "a/e.tar.gz",
+            b"\x1f\x8b\x08\0",
+            ["after unpacking the archive", "tar xzf e.tar.gz"],
+        ),
+        (
+            "a/m.index",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            ["m.index", "Git LFS"],
+        ),
+        ("archive/data.pkl", b"\x80\x02", ["electra.zip", "PyTorch"]),
+        ("m.data-00000-of-00001", b"x", ["m.index", "missing"]),
+        ("1/saved_model.pb", b"\n", ["electra.zip!/1", "SavedModel"]),
+    ] {
+        for method in [STORED, DEFLATED] {
+            let files = [
+                (name.to_owned(), bytes.to_vec()),
+                ("z/config.json".into(), b"{}".to_vec()),
+            ];
+            run!["inspect", write(&archive(&files, method)).1].fails(3, &words);
+        }
+    }
+}
+
+#[test]
+fn what_macos_packs_beside_a_checkpoint_is_no_checkpoint() {
+    let mut all = files("fmt_weights_only", "run/");
+    for suffix in ["index", "data-00000-of-00001"] {
+        let name = format!("__MACOSX/run/._electra_tiny.{suffix}");
+        all.push((name, b"\0\x05\x16\x07".to_vec()));
+        all.push((
+            format!("run/._electra_tiny.{suffix}"),
+            b"\0\x05\x16\x07".to_vec(),
+        ));
+    }
+    let (_folder, path) = write(&archive(&all, DEFLATED));
+    let found = run!["inspect", path, "--json"].ok().json();
+    assert_eq!(found["checkpoint"]["name"], "electra_tiny");
+}
+
+#[test]
+fn a_checkpoint_without_a_base_name_and_state_files_in_an_archive() {
+    let mut all = files("fmt_weights_only", "run/");
+    for (name, bytes) in &mut all {
+        *name = name.replace("electra_tiny", "");
+        if name.ends_with("/checkpoint") {
+            *bytes = b"model_checkpoint_path: \".\"\n".to_vec();
+        }
+    }
+    let (_folder, path) = write(&archive(&all, DEFLATED));
+    for inside in ["", "!/run", "!/run/.index", "!/run/.data-00000-of-00001"] {
+        let from = format!("{}{inside}", path.display());
+        let found = run!["inspect", from, "--json"].ok().json();
+        assert_eq!(found["checkpoint"]["name"], "run/", "{inside}");
+    }
+    let mut two = files("fmt_weights_only", "a/");
+    two.extend(files("fmt_weights_only", "b/"));
+    let state = b"model_checkpoint_path: \"../b/electra_tiny\"\n".to_vec();
+    two.retain(|(name, _)| name != "a/checkpoint");
+    two.push(("a/checkpoint".into(), state));
+    let (_folder, path) = write(&archive(&two, DEFLATED));
+    let inside = format!("{}!/a", path.display());
+    let found = run!["inspect", inside, "--json"].ok().json();
+    assert!(
+        found["checkpoint"]["prefix"]
+            .as_str()
+            .unwrap()
+            .ends_with("!/a/electra_tiny")
+    );
+    two.retain(|(name, _)| name == "a/checkpoint" || !name.starts_with("a/"));
+    let (_folder, path) = write(&archive(&two, DEFLATED));
+    let inside = format!("{}!/a", path.display());
+    run!["inspect", inside].fails(3, &["../b/electra_tiny", "outside of the folder"]);
+}
+
+#[test]
+fn looking_at_an_archive_inflates_no_data() {
+    let (_folder, path) = write(&archive(&files("tiny_default", "run/"), DEFLATED));
+    let found = run!["inspect", path, "--json"].ok().json();
+    assert_eq!(found["checkpoint"]["step"], 400);
+    let index = fs::metadata(fixture("tiny_default").join("model.ckpt-400.index")).unwrap();
+    assert!(found["checkpoint"]["inflated_bytes"].as_u64().unwrap() <= index.len());
+}

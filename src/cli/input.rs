@@ -1,0 +1,44 @@
+//! The files and directories that arguments name, besides the checkpoint.
+//!
+//! Files are read whole, up to a limit. A wrong path, or a file that is something else, is wrong usage;
+//! a file that is there and cannot be read is an I/O error.
+
+use std::io;
+use std::path::Path;
+
+use anyhow::Context as _;
+use electra_convert::checkpoint::address::{self, Use};
+use electra_convert::checkpoint::{refuse_stand_in, regular};
+
+use super::exit::Usage;
+
+/// Reads the file of an option, of at most `limit` bytes.
+pub(crate) fn read(option: &str, path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
+    let usage = |what: String| Usage(format!("{option} {}: {what}", path.display()));
+    refuse_address(option, path, Use::Input)?;
+    let bytes = regular::read(path, limit).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Err(usage("there is no such file".into()).into())
+        }
+        io::ErrorKind::IsADirectory
+        | io::ErrorKind::Unsupported
+        | io::ErrorKind::FileTooLarge
+        | io::ErrorKind::InvalidFilename => Err(usage(error.to_string()).into()),
+        _ => Err(error).with_context(|| format!("cannot read {option} {}", path.display())),
+    })?;
+    refuse_stand_in(path, &bytes).map_err(|error| Usage(format!("{option}: {error}")))?;
+    Ok(bytes)
+}
+
+/// Reads the file of an option as text.
+pub(crate) fn read_text(option: &str, path: &Path, limit: u64) -> anyhow::Result<String> {
+    let bytes = read(option, path, limit)?;
+    let not_text = |_| Usage(format!("{option} {}: it is not UTF-8 text", path.display()));
+    Ok(String::from_utf8(bytes).map_err(not_text)?)
+}
+
+/// Fails if an argument is an address in place of a path.
+pub(crate) fn refuse_address(argument: &str, path: &Path, given_as: Use) -> anyhow::Result<()> {
+    let refused = address::refuse(path, given_as);
+    Ok(refused.map_err(|error| Usage(format!("{argument}: {error}")))?)
+}
