@@ -41,17 +41,6 @@ const MEANINGS: &[(Exit, &str)] = &[
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
-/// The error for a file that was given by an option and cannot be read: a wrong path or kind of file
-/// is wrong usage.
-pub(crate) fn option_file(option: &str, path: &Path, error: io::Error) -> anyhow::Error {
-    let what = format!("{option} {}", path.display());
-    if is_wrong_path(&error) || error.kind() == ErrorKind::InvalidData {
-        Usage(format!("{what}: {error}")).into()
-    } else {
-        anyhow::Error::from(error).context(what)
-    }
-}
-
 /// True when there is no file at a path.
 fn is_wrong_path(error: &io::Error) -> bool {
     matches!(
