@@ -1,7 +1,6 @@
 //! Exit codes: which there are, and which error gets which.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
 
 use electra_convert::model::LoadError;
 use electra_convert::{Error, checkpoint, convert, electra, probe, tokenizer, verify};

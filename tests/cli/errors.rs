@@ -382,14 +382,14 @@ fn other_architectures_are_named_before_their_shapes() {
             bundle.add_floats(&format!("{attention}/{name}/kernel"), &[64, 32]);
         }
     };
-    let mut convbert = discriminator(SMALL);
-    half(&mut convbert);
-    convbert.add_floats(
+    let mut with_convolution = discriminator(SMALL);
+    half(&mut with_convolution);
+    with_convolution.add_floats(
         &format!("{attention}/conv_attn_key/depthwise_kernel"),
         &[9, 64, 1],
     );
-    convbert.add_floats(&format!("{attention}/conv_attn_point/kernel"), &[64, 32]);
-    convert(&convbert, &[]).fails(4, &["ConvBERT", "conv_attn_key/depthwise_kernel"]);
+    with_convolution.add_floats(&format!("{attention}/conv_attn_point/kernel"), &[64, 32]);
+    convert(&with_convolution, &[]).fails(4, &["ConvBERT", "conv_attn_key/depthwise_kernel"]);
 
     // One that nobody knows.
     let mut other = discriminator(SMALL);
