@@ -86,8 +86,10 @@ pub fn convert(
         tensor.check_present(source.checkpoint())?;
     }
     let watch = &Watch::new(progress);
-    make_ready(source.checkpoint(), &plans, watch)?;
-    let step = source.step()?;
+    let ready = make_ready(source.checkpoint(), &plans, watch).and_then(|()| source.step());
+    // Checked first: this error explains a checksum mismatch.
+    source.checkpoint().check_unchanged()?;
+    let step = ready?;
     // Before there is anything that a signal must not leave behind.
     watch.begin(Phase::Converting, 0);
     watch.check()?;
