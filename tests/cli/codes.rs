@@ -25,7 +25,11 @@ const CASES: &[(&str, i32, &[&str])] = &[
     ),
     ("--model discriminator notes.txt out", 3, &["notes.txt"]),
     ("--model discriminator empty out", 3, &["empty"]),
-    ("--model generator uniform out", 4, &["uniformly"]),
+    (
+        "--model generator uniform out",
+        4,
+        &["--model discriminator"],
+    ),
     (
         "--model discriminator T notes.txt",
         2,
