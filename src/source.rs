@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::checkpoint::{self, Checkpoint, MetaGraph};
 use crate::convert::{Plan, PlanOptions, TASK_KEY, TargetDtype, WEIGHTS_KEY, Weights};
-use crate::electra::architecture;
 use crate::electra::infer::Stated;
 use crate::electra::{self, ElectraConfig, Head, Inventory, Model, Rename, Role, Setup, TaskKind};
 use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
@@ -56,7 +55,7 @@ impl Source {
             Err(electra::Error::OnlyAverages) => Setup::of(&self.inventory.averaged()?, graph),
             setup => setup,
         };
-        Ok(architecture::check(&self.inventory, setup)?)
+        Ok(setup?)
     }
 
     /// Where a vocabulary may lie: beside the checkpoint, and in the folder above, where the original

@@ -8,6 +8,7 @@
 //! A question about a path has three answers: there, not there, or an error where that cannot be known
 //! (no permission, a loop of links, a failing disk).
 
+use std::fmt;
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
@@ -46,15 +47,23 @@ impl Kind {
 
     /// Fails unless this is a regular file.
     pub(super) fn check(self) -> io::Result<()> {
-        let (kind, what) = match self {
+        let kind = match self {
             Self::File => return Ok(()),
-            Self::Directory => (io::ErrorKind::IsADirectory, "a directory"),
-            Self::Other(what) => (io::ErrorKind::Unsupported, what),
+            Self::Directory => io::ErrorKind::IsADirectory,
+            Self::Other(_) => io::ErrorKind::Unsupported,
         };
-        Err(io::Error::new(
-            kind,
-            format!("it is {what}, not a regular file"),
-        ))
+        let what = format!("it is {self}, not a regular file");
+        Err(io::Error::new(kind, what))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File => "a regular file",
+            Self::Directory => "a directory",
+            Self::Other(what) => what,
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `electra-convert verify DIR`.
 
 use anyhow::Context as _;
-use electra_convert::checkpoint::address::Use;
+use electra_convert::checkpoint::address::{self, Use};
 use electra_convert::convert::{CONFIG_FILE, WEIGHTS_FILE};
 use electra_convert::model::{WeightsFile, read_config};
 use electra_convert::probe::text_check::Text;
@@ -28,6 +28,9 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         path.map_or(Ok(()), |path| {
             input::refuse_address(argument, path, Use::Input)
         })?;
+    }
+    if let Some(path) = &args.source {
+        address::refuse(path, Use::Checkpoint).map_err(Error::from)?;
     }
     check_files(&args.folder).map_err(Error::from)?;
     if let Some(folder) = &args.generator {

@@ -3,7 +3,8 @@
 //! A ConvBERT has every name of an ELECTRA and more, with other shapes; others have none of them. The
 //! error names the architecture instead of the shapes that contradict each other.
 
-use super::{Error, Inventory, Role, Setup};
+use super::Error;
+use super::role::{Inventory, Role};
 
 /// What shows an architecture.
 struct Row {
@@ -44,8 +45,9 @@ const TABLE: &[Row] = &[
     },
 ];
 
-/// Fails if the variables are those of another architecture. `setup` is what they were taken for.
-pub fn check(inventory: &Inventory, setup: Result<Setup, Error>) -> Result<Setup, Error> {
+/// Fails if the variables are those of another architecture. `is_unknown` is true where they are not
+/// recognised as those of an ELECTRA.
+pub(super) fn refuse_other(inventory: &Inventory, is_unknown: bool) -> Result<(), Error> {
     for row in TABLE {
         let is_mark = |name: &str| {
             name.starts_with(row.mark) || row.mark.starts_with('/') && name.contains(row.mark)
@@ -56,7 +58,7 @@ pub fn check(inventory: &Inventory, setup: Result<Setup, Error>) -> Result<Setup
             .filter(|item| item.role == Role::Unknown && is_mark(&item.name))
             .map(|item| item.name.clone())
             .collect();
-        if !names.is_empty() && (row.extends_electra || setup.is_err()) {
+        if !names.is_empty() && (row.extends_electra || is_unknown) {
             return Err(Error::OtherArchitecture {
                 architecture: row.architecture,
                 names,
@@ -64,5 +66,5 @@ pub fn check(inventory: &Inventory, setup: Result<Setup, Error>) -> Result<Setup
             });
         }
     }
-    setup
+    Ok(())
 }

@@ -13,7 +13,7 @@
 //! | which tensors does each Hugging Face class expect? | [`head`] |
 //! | what does config.json look like? | [`config`] |
 
-pub mod architecture;
+mod architecture;
 pub mod claim;
 pub mod config;
 mod error;

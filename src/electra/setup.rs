@@ -10,6 +10,7 @@
 use std::fmt;
 
 use super::Error;
+use super::architecture;
 use super::head::Head;
 use super::names::{ELECTRA, GENERATOR, Scopes};
 use super::role::{Inventory, Role};
@@ -184,6 +185,12 @@ impl Setup {
     /// Finds out what a checkpoint holds by which roles occur in it; the training graph is asked only
     /// where the roles leave open whether there was a generator.
     pub fn of(inventory: &Inventory, graph: Option<&MetaGraph>) -> Result<Self, Error> {
+        let setup = Self::recognise(inventory, graph);
+        architecture::refuse_other(inventory, setup.is_err())?;
+        setup
+    }
+
+    fn recognise(inventory: &Inventory, graph: Option<&MetaGraph>) -> Result<Self, Error> {
         let is_open = !inventory.has(GeneratorHead) && !inventory.has(ElectricGenerator);
         let in_graph = match graph {
             Some(graph) if is_open => GraphGenerator::read(graph, inventory),

@@ -44,6 +44,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::checkpoint::Checkpoint;
+use crate::checkpoint::regular::{self, Kind};
 use crate::convert::{self, AlignedBytes, CONFIG_FILE, Plan, WEIGHTS_FILE};
 use crate::electra::head::{DECODER_WEIGHT, WORD_EMBEDDINGS};
 use crate::electra::{ElectraConfig, Head};
@@ -239,31 +240,25 @@ pub fn check_files(folder: &Path) -> Result<(), Error> {
         let path = path.to_owned();
         |source| Error::Load(LoadError::Io { path, source })
     };
-    match std::fs::metadata(folder) {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => {
-            return Err(Error::NoFolder {
-                path: folder.to_owned(),
-                what: "is a file",
-            });
-        }
-        Err(error) if is_absence(&error) => {
-            return Err(Error::NoFolder {
-                path: folder.to_owned(),
-                what: "does not exist",
-            });
-        }
-        Err(error) => return Err(io_error(folder)(error)),
+    let kind = |path: &Path| regular::kind(path).map_err(io_error(path));
+    let no_folder = |what| Error::NoFolder {
+        path: folder.to_owned(),
+        what,
+    };
+    match kind(folder)? {
+        Some(Kind::Directory) => {}
+        Some(Kind::File | Kind::Other(_)) => return Err(no_folder("is a file")),
+        None => return Err(no_folder("does not exist")),
     }
     for file in [CONFIG_FILE, WEIGHTS_FILE] {
         let path = folder.join(file);
-        match std::fs::metadata(&path) {
-            Ok(found) if found.is_file() => {}
-            Ok(_) => {
-                let what = "it is not a file".to_owned();
+        match kind(&path)? {
+            Some(Kind::File) => {}
+            Some(other) => {
+                let what = format!("it is {other}, not a regular file");
                 return Err(Error::Incomplete { path, what });
             }
-            Err(error) if is_absence(&error) => {
+            None => {
                 // A conversion was killed while it published.
                 let what = if folder.join(convert::HIDDEN).is_dir() {
                     "a conversion into this folder is running or was killed: convert again, which \
@@ -274,15 +269,9 @@ pub fn check_files(folder: &Path) -> Result<(), Error> {
                 let what = format!("it is missing; {what}");
                 return Err(Error::Incomplete { path, what });
             }
-            Err(error) => return Err(io_error(&path)(error)),
         }
     }
     Ok(())
-}
-
-fn is_absence(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{NotADirectory, NotFound};
-    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// Every tensor is read for its own checks and for the forward pass, and once more for each comparison.

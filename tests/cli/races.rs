@@ -143,6 +143,8 @@ fn conversions_that_all_fail_leave_nothing() {
             let run = end(child);
             assert!(matches!(run.code, Some(1 | 3 | 4)), "{}", run.stderr);
         }
-        assert!(listing(folder.path()).is_empty(), "{:?}", listing(&out));
+        // A conversion that fails does not know whether a directory that it found was created by
+        // another one: OUT may stay, empty.
+        assert!(listing(&out).is_empty(), "{:?}", listing(&out));
     }
 }
