@@ -259,8 +259,9 @@ class Checker:
         self.measure(f"{framework.name}: random {cls}", output["deviation"], HEAD_TOLERANCE)
 
     def check_tokenizer(self, out):
-        lower = json.loads((out / "tokenizer_config.json").read_text())["do_lower_case"]
-        reference = BertTokenizer(str(out / "vocab.txt"), do_lower_case=lower)
+        config = json.loads((out / "tokenizer_config.json").read_text())
+        settings = {key: config[key] for key in ("do_lower_case", "strip_accents")}
+        reference = BertTokenizer(str(out / "vocab.txt"), **settings)
         for fast in (True, False):
             ours = AutoTokenizer.from_pretrained(out, use_fast=fast)
             for line in LINES:

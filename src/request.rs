@@ -65,8 +65,15 @@ impl Request {
         Contents::new(folders, files, checkpoint.to_owned())
     }
 
-    /// One plan for each model.
+    /// Returns one plan for each model.
+    ///
+    /// # Errors
+    /// Those of [`Source::plan`], and [`tokenizer::Error::Needed`] for a measurement on text without
+    /// a tokenizer.
     pub fn plan(&self, source: &Source) -> Result<Vec<Plan>, Error> {
+        if self.text.is_some() && self.options.tokenizer.is_none() {
+            return Err(tokenizer::Error::Needed { what: "--text" }.into());
+        }
         self.models
             .iter()
             .map(|&model| {

@@ -1,5 +1,7 @@
 //! An open checkpoint, understood as far as its index goes.
 
+use std::env;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
@@ -8,6 +10,9 @@ use crate::convert::{Plan, PlanOptions, TASK_KEY, TargetDtype, WEIGHTS_KEY, Weig
 use crate::electra::infer::Stated;
 use crate::electra::{self, ElectraConfig, Head, Inventory, Model, Rename, Role, Setup, TaskKind};
 use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
+
+/// How many directories above the checkpoint may hold its vocabulary.
+const VOCABULARY_LEVELS: usize = 2;
 
 /// An open checkpoint whose variables have their roles.
 #[derive(Debug)]
@@ -58,19 +63,35 @@ impl Source {
         Ok(setup?)
     }
 
-    /// Where a vocabulary may lie: beside the checkpoint, and in the folder above, where the original
-    /// code keeps it.
+    /// Returns the paths where a vocabulary is looked for: beside the checkpoint, then in the directory
+    /// above and the one above that, because the original code keeps `vocab.txt` beside
+    /// `models/NAME/`. Paths below the working directory are relative to it.
     pub fn vocabulary_places(&self) -> Vec<PathBuf> {
         let location = self.checkpoint.location();
-        let folder = location.folder();
-        [Some(folder.to_owned()), location.storage().above(folder)]
-            .into_iter()
-            .flatten()
-            .map(|folder| folder.join(VOCAB_FILE))
+        let beside = location.folder();
+        let current = env::current_dir().ok();
+        let plain = |path: PathBuf| match &current {
+            Some(current) => path
+                .strip_prefix(current)
+                .map(Path::to_owned)
+                .unwrap_or(path),
+            None => path,
+        };
+        let start = if beside.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            beside
+        };
+        let above = |folder: &PathBuf| location.storage().above(folder);
+        let directories = iter::successors(above(&start.to_owned()), above);
+        let directories = directories.take(VOCABULARY_LEVELS).map(plain);
+        iter::once(beside.to_owned())
+            .chain(directories)
+            .map(|directory| directory.join(VOCAB_FILE))
             .collect()
     }
 
-    /// The vocabulary in the first of these places that has one.
+    /// Reads the vocabulary in the first of these places that has one.
     pub fn vocabulary(&self) -> Result<Option<Vocabulary>, Error> {
         let storage = self.checkpoint.location().storage();
         for path in self.vocabulary_places() {

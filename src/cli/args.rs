@@ -163,13 +163,14 @@ pub(crate) struct ConvertArgs {
     /// How many threads convert and verify [default: as many as there are cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Take this vocabulary, or `none` to go without [default: vocab.txt beside CKPT or above]
+    /// Vocabulary, or `none` to leave the tokenizer out [default: vocab.txt beside CKPT or up to two
+    /// directories above]
     #[arg(long, value_name = "FILE", help_heading = "Tokenizer")]
     pub(crate) vocab: Option<PathBuf>,
-    /// Whether text is lower-cased [default: unless the vocabulary has cased words]
+    /// Whether text is lower-cased [default: by the tokens of the vocabulary]
     #[arg(long, value_name = "BOOL", help_heading = "Tokenizer")]
     pub(crate) do_lower_case: Option<bool>,
-    /// Whether accents are taken off [default: as text is lower-cased]
+    /// Whether accents are stripped [default: by the tokens of the vocabulary]
     #[arg(long, value_name = "BOOL", help_heading = "Tokenizer")]
     pub(crate) strip_accents: Option<bool>,
     /// Export a generator although transformers computes its head with another activation

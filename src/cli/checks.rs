@@ -1,7 +1,7 @@
 //! What verification found, as JSON and as text.
 
 use electra_convert::probe::text_check::{TextCheck, Verdict};
-use electra_convert::verify::{HeadReport, Report};
+use electra_convert::verify::{HeadReport, Report, TokenizerReport};
 use serde_json::{Value, json};
 
 use super::text::{FAINT, WARNING, columns, count, heading, printable};
@@ -62,6 +62,14 @@ pub(crate) fn json(report: &Report) -> Value {
             "unchecked": report.bits.unchecked,
         },
         "constant": report.constant,
+        "tokenizer": report.tokenizer.as_ref().map(|tokenizer| json!({
+            "tokens": tokenizer.tokens,
+            "rows": tokenizer.rows,
+            "do_lower_case": tokenizer.do_lower_case,
+            "strip_accents": tokenizer.strip_accents,
+            "missing": tokenizer.missing,
+            "notes": tokenizer.notes,
+        })),
         "task": report.task.as_ref().map(|task| json!({
             "name": task.task,
             "deviation": task.deviation,
@@ -118,6 +126,7 @@ pub(crate) fn text(report: &Report, verbose: bool) -> String {
             printable(&names)
         ));
     }
+    out.push_str(&tokenizer_text(report.tokenizer.as_ref()));
     if let Some(golden) = &report.golden {
         out.push_str(&heading(&format!(
             "Deviation from the reference (allowed {:.1e})",
@@ -151,6 +160,32 @@ pub(crate) fn text(report: &Report, verbose: bool) -> String {
         }
     }
     out
+}
+
+/// The tokenizer on one line, and what follows from missing files.
+fn tokenizer_text(tokenizer: Option<&TokenizerReport>) -> String {
+    let Some(tokenizer) = tokenizer else {
+        return "  no tokenizer files\n".to_owned();
+    };
+    let mut text = format!(
+        "  tokenizer: {} for {}, {}, accents {}\n",
+        count(tokenizer.tokens, "token"),
+        count(tokenizer.rows, "row"),
+        if tokenizer.do_lower_case {
+            "lower-cased"
+        } else {
+            "cased"
+        },
+        if tokenizer.strip_accents {
+            "stripped"
+        } else {
+            "kept"
+        },
+    );
+    for note in &tokenizer.notes {
+        text.push_str(&format!("    {note}\n"));
+    }
+    text
 }
 
 fn head_row(report: &HeadReport) -> [String; 5] {

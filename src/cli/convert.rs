@@ -83,9 +83,14 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
     let start = Instant::now();
     let plans = request.plan(&source)?;
     if !args.output.quiet {
-        text::warn(
-            idle_renames(&source).chain(plans.iter().flat_map(|plan| plan.warnings.clone())),
-        );
+        // Both models of a checkpoint share what concerns the vocabulary.
+        let mut warnings: Vec<String> = idle_renames(&source).collect();
+        for warning in plans.iter().flat_map(|plan| &plan.warnings) {
+            if !warnings.contains(warning) {
+                warnings.push(warning.clone());
+            }
+        }
+        text::warn(warnings);
     }
     if args.dry_run {
         return report_plans(args, &source, source.step()?, &plans);
@@ -190,26 +195,23 @@ fn tokenizer(args: &ConvertArgs, source: &Source) -> anyhow::Result<Option<Token
         Some(path) if path.as_os_str() == "none" => return Ok(None),
         Some(path) => {
             let bytes = input::read("--vocab", path, tokenizer::MAX_LEN)?;
-            Vocabulary::parse(path, &bytes).map_err(Error::from)?
+            Some(Vocabulary::parse(path, &bytes).map_err(Error::from)?)
         }
-        None => {
-            let Some(vocabulary) = source.vocabulary()? else {
-                if !args.output.quiet {
-                    let places: Vec<String> = source
-                        .vocabulary_places()
-                        .iter()
-                        .map(|path| path.display().to_string())
-                        .collect();
-                    text::warn([format!(
-                        "no vocabulary found, so that no tokenizer is written (looked for {}); \
-                         give --vocab FILE",
-                        places.join(" and ")
-                    )]);
-                }
-                return Ok(None);
-            };
-            vocabulary
+        None => source.vocabulary()?,
+    };
+    let Some(vocabulary) = vocabulary else {
+        if !args.output.quiet {
+            let places: Vec<String> = source
+                .vocabulary_places()
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            text::warn([format!(
+                "no vocabulary found, so no tokenizer is written (looked for {}); give --vocab FILE",
+                places.join(", ")
+            )]);
         }
+        return Ok(None);
     };
     let setup = TokenizerSetup::new(vocabulary, args.do_lower_case, args.strip_accents);
     Ok(Some(setup))

@@ -116,6 +116,7 @@ impl Exit {
                 Self::of_checkpoint(error)
             }
             Error::Tokenizer(tokenizer::Error::Io { .. }) => Self::Failure,
+            Error::Tokenizer(tokenizer::Error::Needed { .. }) => Self::Usage,
             Error::Electra(_) | Error::Tokenizer(_) | Error::Overflow { .. } => Self::Model,
             Error::Exists { .. }
             | Error::FolderInTheWay { .. }

@@ -10,6 +10,7 @@ use electra_convert::convert::Weights;
 use electra_convert::electra::claim::Source as ValueSource;
 use electra_convert::electra::infer::Inferred;
 use electra_convert::electra::{Recipe, TaskHead};
+use electra_convert::tokenizer::{TokenizerSetup, Tokens};
 use electra_convert::{Export, Plan, Source};
 use serde_json::{Map, Value, json};
 
@@ -160,12 +161,7 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
             "kind": task.kind.key(),
             "labels": task.labels,
         })),
-        "tokenizer": plan.tokenizer.as_ref().map(|tokenizer| json!({
-            "vocabulary": tokenizer.vocabulary.path().to_string_lossy(),
-            "do_lower_case": tokenizer.do_lower_case,
-            "decided_by": tokenizer.decided_by,
-            "strip_accents": tokenizer.strip_accents,
-        })),
+        "tokenizer": plan.tokenizer.as_ref().map(tokenizer_json),
         "warnings": plan.warnings,
     })
 }
@@ -213,7 +209,7 @@ pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose
     }
     let task = plan.task.as_ref();
     rows.extend(task.map(|task| ["task".into(), task_line(task, plan)]));
-    rows.push(["tokenizer".into(), tokenizer_line(plan)]);
+    rows.extend(tokenizer_rows(plan));
     out.push_str(&columns(2, &rows));
     if verbose {
         out.push_str(&heading("Tensors"));
@@ -263,18 +259,59 @@ pub(crate) fn task_line(task: &TaskHead, plan: &Plan) -> String {
     line
 }
 
-/// Which vocabulary, and whether it lower-cases.
-fn tokenizer_line(plan: &Plan) -> String {
+/// The vocabulary, the settings, what decided on them, and what is odd about the file.
+fn tokenizer_rows(plan: &Plan) -> Vec<[String; 2]> {
     let Some(tokenizer) = &plan.tokenizer else {
-        return "none, without a vocabulary".into();
+        return vec![["tokenizer".into(), "none, without a vocabulary".into()]];
     };
+    let settings = &tokenizer.settings;
     let path = tokenizer.vocabulary.path().display();
-    let case = if tokenizer.do_lower_case {
+    let case = if settings.do_lower_case {
         "lower-cased"
     } else {
         "cased"
     };
-    format!("{path}, {case} ({})", tokenizer.decided_by)
+    let accents = if settings.strips_accents() {
+        "stripped"
+    } else {
+        "kept"
+    };
+    let mut lines = vec![
+        format!("{path}, {case}, accents {accents}"),
+        settings.do_lower_case_from.clone(),
+        settings.strip_accents_from.clone(),
+    ];
+    lines.extend(tokenizer.vocabulary.notes());
+    let labels = std::iter::once("tokenizer").chain(std::iter::repeat(""));
+    labels
+        .zip(lines)
+        .map(|(label, line)| [label.to_owned(), line])
+        .collect()
+}
+
+/// The tokenizer, as JSON.
+fn tokenizer_json(tokenizer: &TokenizerSetup) -> Value {
+    let settings = &tokenizer.settings;
+    let evidence = &settings.evidence;
+    let counted = |tokens: &Tokens| json!({ "tokens": tokens.count, "examples": tokens.examples });
+    json!({
+        "vocabulary": tokenizer.vocabulary.path().to_string_lossy(),
+        "tokens": tokenizer.vocabulary.len(),
+        "rows": tokenizer.vocabulary.rows(),
+        "notes": tokenizer.vocabulary.notes(),
+        "do_lower_case": settings.do_lower_case,
+        "decided_by": settings.do_lower_case_from,
+        "strip_accents": settings.strip_accents,
+        "accents_decided_by": settings.strip_accents_from,
+        "evidence": {
+            "tokens": evidence.tokens,
+            "with_case": evidence.with_case,
+            "lost_by_lower_casing": counted(&evidence.lost_by_lower_casing),
+            "lost_by_stripping": counted(&evidence.lost_by_stripping),
+            "only_by_stripping": counted(&evidence.only_by_stripping),
+            "split_words": counted(&evidence.split_words),
+        },
+    })
 }
 
 fn tensor_row(tensor: &electra_convert::convert::PlannedTensor) -> [String; 4] {

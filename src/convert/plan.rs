@@ -211,8 +211,11 @@ impl Plan {
         let head = task.as_ref().map_or(head, TaskHead::head);
         let mut inferred = infer(inventory, model, (head, scopes), graph, &options.stated)
             .map_err(|error| unknown_first(inventory, options, error))?;
-        if let Some(tokenizer) = &options.tokenizer {
-            tokenizer.check_size(inferred.config.vocab_size)?;
+        let tokenizer = options.tokenizer.as_ref();
+        let tokenizer = tokenizer
+            .map(|tokenizer| tokenizer.fitted(inferred.config.vocab_size))
+            .transpose()?;
+        if let Some(tokenizer) = &tokenizer {
             take_padding(tokenizer, &mut inferred)?;
         }
 
@@ -236,6 +239,7 @@ impl Plan {
         }
         warnings.extend(narrowing(&tensors, options.dtype));
         warnings.extend(task.as_ref().and_then(|task| task.warning.clone()));
+        warnings.extend(tokenizer.iter().flat_map(TokenizerSetup::warnings));
 
         let mut plan = Self {
             model,
@@ -244,7 +248,7 @@ impl Plan {
             tensors,
             left_out,
             warnings,
-            tokenizer: options.tokenizer.clone(),
+            tokenizer,
             inexact,
             task,
             weights: options.weights,

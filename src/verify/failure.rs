@@ -74,6 +74,13 @@ pub enum Failure {
         /// By the checkpoint.
         expected: String,
     },
+    /// A tokenizer file that contradicts the weights or another file.
+    Tokenizer {
+        /// The file.
+        file: &'static str,
+        /// What it says, and what is expected.
+        what: String,
+    },
     /// A NaN or an infinity.
     NotFinite {
         /// Name of the tensor.
@@ -185,6 +192,7 @@ impl fmt::Display for Failure {
                 f,
                 "{CONFIG_FILE} says {key} {found}, by the checkpoint it is {expected}"
             ),
+            Self::Tokenizer { file, what } => write!(f, "{file} {what}"),
             Self::NotFinite {
                 tensor,
                 index,

@@ -7,6 +7,7 @@
 //! | values | are all numbers finite, and is no tensor constant? | `values` |
 //! | forward | does each class compute something finite that padding and order do not change? | `forward` |
 //! | task | does the head of a fine-tuned model compute what the checkpoint's own does? | `task_head` |
+//! | tokenizer | do the tokenizer files agree with the weights and with each other? (where there are some) | `tokenizer` |
 //! | text | does another head count explain text clearly better? (where there is some) | [`text_check`] |
 //! | golden | does it compute what a reference computed? (where there is one) | `golden` |
 //!
@@ -31,6 +32,7 @@ mod forward;
 mod golden;
 mod structure;
 mod task_head;
+mod tokenizer;
 mod values;
 
 pub use bits::BitsReport;
@@ -39,6 +41,7 @@ pub use forward::HeadOutput;
 pub use golden::{Deviation, GoldenReport};
 pub use structure::Structure;
 pub use task_head::TaskReport;
+pub use tokenizer::TokenizerReport;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -110,6 +113,8 @@ pub struct Report {
     pub bits: BitsReport,
     /// Tensors whose elements are all the same.
     pub constant: Vec<String>,
+    /// The tokenizer files; `None` if there are none.
+    pub tokenizer: Option<TokenizerReport>,
     /// The comparison of a fine-tuned head with the checkpoint's own.
     pub task: Option<TaskReport>,
     /// The comparison with reference outputs, where there are some.
@@ -180,6 +185,13 @@ pub(crate) fn watched(
     let structures = structure::check(&weights, &config, own, &mut failures);
     let (bits, constant) = check_tensors(&weights, original, watch, &mut failures)?;
     check_tied_decoder(&weights, &mut failures)?;
+    let rows = weights
+        .info(WORD_EMBEDDINGS)
+        .and_then(|info| info.shape.first())
+        .map_or(config.vocab_size, |&rows| rows);
+    let before = failures.len();
+    let tokenizer = tokenizer::check(folder, &config, rows, &mut failures)?;
+    let is_tokenizer_right = failures.len() == before;
 
     // A model that cannot be loaded, or computes NaN by its weights, has nothing more to tell.
     let runs = failures.iter().all(|failure| !failure.stops_forward());
@@ -207,6 +219,7 @@ pub(crate) fn watched(
         watch.end()?;
         text_report = references
             .text
+            .filter(|_| is_tokenizer_right)
             .map(|text| check_text(folder, text, watch, &mut failures))
             .transpose()?;
     }
@@ -226,6 +239,7 @@ pub(crate) fn watched(
         heads,
         bits,
         constant,
+        tokenizer,
         task: task_report,
         golden: golden_report,
         text: text_report,

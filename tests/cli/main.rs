@@ -28,5 +28,6 @@ mod tokenizer;
 mod v1;
 mod v1_writer;
 mod verify;
+mod vocabulary;
 mod worlds;
 mod zip;

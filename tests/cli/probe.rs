@@ -325,6 +325,8 @@ fn text_that_cannot_be_measured_is_refused() {
         fixture("trained"),
         folder,
     ];
-    no_tokenizer.fails(2, &["tokenizer.json is missing"]);
+    let run = no_tokenizer.fails(2, &["--text needs a tokenizer", "--vocab FILE"]);
+    assert!(!run.stderr.contains(".tmp"), "{}", run.stderr);
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
     assert!(!folder.exists());
 }

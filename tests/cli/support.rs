@@ -80,6 +80,17 @@ impl Run {
         self
     }
 
+    /// Fails unless standard output has `words`.
+    #[track_caller]
+    pub(crate) fn prints(self, words: &str) -> Self {
+        assert!(
+            self.stdout.contains(words),
+            "no {words:?} in:\n{}",
+            self.stdout
+        );
+        self
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))

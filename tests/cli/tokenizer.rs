@@ -5,7 +5,7 @@ use std::fs;
 use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
 use serde_json::Value;
 
-use crate::support::{EXPORTED, copy_of, fixture, listing, read_json, run, temp};
+use crate::support::{EXPORTED, Run, command, copy_of, fixture, listing, read_json, run, temp};
 
 #[test]
 fn ids_are_those_of_the_original_tokenizer() {
@@ -14,8 +14,10 @@ fn ids_are_those_of_the_original_tokenizer() {
     assert!(cases.len() >= 200);
     for (name, lower) in [("lower", true), ("cased", false)] {
         let vocabulary = Vocabulary::read(&fixture(&format!("tokenizer/{name}.txt"))).unwrap();
-        let setup = TokenizerSetup::new(vocabulary, None, None);
-        assert_eq!(setup.do_lower_case, lower);
+        // The vocabularies hold every character of the text, accents too; the ids are those of the
+        // original code's defaults.
+        let setup = TokenizerSetup::new(vocabulary, None, Some(lower));
+        assert_eq!(setup.settings.do_lower_case, lower);
         let tokenizer = setup.tokenizer().unwrap();
         for case in cases {
             let text = case["text"].as_str().unwrap();
@@ -31,9 +33,12 @@ fn files_are_those_that_transformers_saves() {
     for name in ["tokenizer_lower", "tokenizer_cased"] {
         let facts = fixture("facts").join(name);
         let vocabulary = Vocabulary::read(&facts.join("vocab.txt")).unwrap();
-        let files = TokenizerSetup::new(vocabulary, None, None)
-            .files(128)
-            .unwrap();
+        let mut setup = TokenizerSetup::new(vocabulary, None, None);
+        // The cased vocabulary has accents, so it is known that they are kept; transformers was not
+        // given the setting.
+        assert_ne!(setup.settings.strip_accents, Some(true));
+        setup.settings.strip_accents = None;
+        let files = setup.files(128).unwrap();
         let written = |name: &str| &files.iter().find(|(file, _)| *file == name).unwrap().1;
         let read = |name: &str| fs::read_to_string(facts.join(name)).unwrap();
         assert_eq!(*written("vocab.txt"), read("vocab.txt"));
@@ -64,7 +69,8 @@ fn a_vocabulary_beside_the_checkpoint_or_above_is_taken() {
     let out = temp();
     let run = run!["--model", "both", fixture("tiny_default"), out.path()].ok();
     assert!(
-        run.stdout.contains("vocab.txt, lower-cased (no token"),
+        run.stdout
+            .contains("vocab.txt, lower-cased, accents stripped"),
         "{}",
         run.stdout
     );
@@ -74,17 +80,65 @@ fn a_vocabulary_beside_the_checkpoint_or_above_is_taken() {
     let config = read_json(&out.path().join("generator/tokenizer_config.json"));
     assert_eq!(config["model_max_length"], 128);
 
-    // data_dir/vocab.txt and data_dir/models/NAME/, as the original code lays it out, one up.
+    // data_dir/vocab.txt and data_dir/models/NAME/, as the original code lays it out.
     let folder = copy_of("fmt_weights_only");
-    let below = folder.path().join("model");
-    fs::create_dir(&below).unwrap();
+    for (below, is_found) in [("a", true), ("a/b", true), ("a/b/c", false)] {
+        let checkpoint = folder.path().join(below);
+        fs::create_dir(&checkpoint).unwrap();
+        for suffix in ["index", "data-00000-of-00001"] {
+            let name = format!("electra_tiny.{suffix}");
+            fs::copy(folder.path().join(&name), checkpoint.join(&name)).unwrap();
+        }
+        let out = folder.path().join("out").join(below.replace('/', "-"));
+        run!["--model", "generator", checkpoint, out].ok();
+        assert_eq!(out.join("tokenizer.json").exists(), is_found, "{below}");
+    }
+}
+
+/// The paths in messages are those that one would type.
+#[test]
+fn a_vocabulary_above_the_working_directory_is_found() {
+    let folder = copy_of("fmt_weights_only");
+    let below = folder.path().join("models/tiny");
+    fs::create_dir_all(&below).unwrap();
     for suffix in ["index", "data-00000-of-00001"] {
         let name = format!("electra_tiny.{suffix}");
         fs::rename(folder.path().join(&name), below.join(&name)).unwrap();
     }
-    let out = folder.path().join("out");
-    run!["--model", "generator", below, out].ok();
-    assert!(out.join("tokenizer.json").exists());
+    let out = temp();
+    for (directory, checkpoint, vocabulary) in [
+        (below.as_path(), "electra_tiny", "/vocab.txt, lower-cased"),
+        (
+            folder.path(),
+            "models/tiny",
+            "tokenizer   vocab.txt, lower-cased",
+        ),
+    ] {
+        let run = command(&[
+            &"--model",
+            &"generator",
+            &"--force",
+            &checkpoint,
+            &out.path(),
+        ])
+        .current_dir(directory)
+        .output();
+        let run = Run::from(run.unwrap()).ok();
+        assert!(run.stdout.contains(vocabulary), "{}", run.stdout);
+    }
+    fs::remove_file(folder.path().join("vocab.txt")).unwrap();
+    let run = command(&[
+        &"--model",
+        &"generator",
+        &"--force",
+        &"models/tiny",
+        &out.path(),
+    ])
+    .current_dir(folder.path())
+    .output();
+    let run = Run::from(run.unwrap()).ok();
+    let places = "(looked for models/tiny/vocab.txt, models/vocab.txt, vocab.txt)";
+    assert!(run.stderr.contains(places), "{}", run.stderr);
 }
 
 #[test]
@@ -135,7 +189,7 @@ fn options_decide_over_the_vocabulary() {
     ]
     .ok();
     assert!(
-        run.stdout.contains("cased (--do-lower-case)"),
+        run.stdout.contains("cased, accents stripped"),
         "{}",
         run.stdout
     );
@@ -164,10 +218,28 @@ fn a_vocabulary_that_does_not_fit_is_refused_before_anything_is_written() {
         ]
     };
     let sound = fs::read(fixture("tiny_default").join("vocab.txt")).unwrap();
-    with(&[&sound[..], b"one-more\n"].concat())
-        .fails(4, &["1201 tokens", "1200 rows", "--vocab none"]);
+    with(&[&sound[..], b"one-more\n"].concat()).fails(
+        4,
+        &[
+            "1201 tokens",
+            "1200 rows",
+            "\"one-more\" in line 1201",
+            "--vocab none",
+        ],
+    );
+    // An empty line in the middle moves the last token beyond the rows.
+    let text = String::from_utf8(sound.clone()).unwrap();
+    with(text.replacen("\na\n", "\n\na\n", 1).as_bytes())
+        .fails(4, &["1201 tokens", "1200 rows", "1 line without a token"]);
+    with(&[&sound[..], b"\none-more\n\n"].concat()).fails(
+        4,
+        &[
+            "line 1202",
+            "1 line without a token",
+            "1 line dropped at the end",
+        ],
+    );
     with(b"[PAD]\na\n").fails(4, &["lacks [UNK]"]);
-    with(b"a\nb\na\n").fails(4, &["\"a\" twice", "lines 1 and 3"]);
     with(b"a\n\xff\n").fails(4, &["line 2", "UTF-8"]);
     assert!(!out.exists());
     run![
@@ -179,14 +251,14 @@ fn a_vocabulary_that_does_not_fit_is_refused_before_anything_is_written() {
         out
     ]
     .fails(2, &["nowhere"]);
-    // The last line may end without a newline, and lines in \r\n.
-    let crlf = String::from_utf8(sound)
-        .unwrap()
-        .trim_end()
-        .replace('\n', "\r\n");
-    with(crlf.as_bytes()).ok();
-    let written = fs::read(out.join("vocab.txt")).unwrap();
-    assert!(written == fs::read(fixture("tiny_default").join("vocab.txt")).unwrap());
+    for (vocab, words) in [
+        ("gs://bucket/vocab.txt", "URL"),
+        ("/dev/zero", "not a regular file"),
+        ("/", "not a regular file"),
+    ] {
+        let checkpoint = fixture("tiny_default");
+        run!["--model", "generator", "--vocab", vocab, checkpoint, out].fails(2, &[vocab, words]);
+    }
 }
 
 #[test]

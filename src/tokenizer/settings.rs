@@ -1,0 +1,178 @@
+//! Decides from the vocabulary how text is normalised: lower-cased or not, accents stripped or not.
+//!
+//! A setting is possible if the tokens can be produced under it: normalising a token gives the token
+//! itself. Without lower-casing and without stripping every token can be produced, so the question is
+//! what each of the two would lose ([`Evidence`]):
+//!
+//! - nothing or a few odd tokens: the original code's default (lower-case, strip accents);
+//! - a whole class of tokens (words, an alphabet): the setting is not the one of training;
+//! - anything between: the likelier value, and a warning that names the tokens and the option.
+//!
+//! A vocabulary of decomposed Hangul is the reverse case: text is composed, so its tokens can be
+//! produced *only* if accents are stripped, because stripping decomposes.
+
+use super::evidence::{Evidence, Tokens, Verdict};
+use super::{Vocabulary, grouped};
+
+/// How text is normalised, and what decided.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Lower-case all text.
+    pub do_lower_case: bool,
+    /// What decided on lower-casing.
+    pub do_lower_case_from: String,
+    /// Strip accents; `None` as in the original code, which strips them where it lower-cases.
+    pub strip_accents: Option<bool>,
+    /// What decided on accents.
+    pub strip_accents_from: String,
+    /// What the vocabulary shows.
+    pub evidence: Evidence,
+    /// Where the evidence is thin, or contradicts an option.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Decides by the options, else by the vocabulary, else as the original code does.
+    pub fn new(
+        vocabulary: &Vocabulary,
+        do_lower_case: Option<bool>,
+        strip_accents: Option<bool>,
+    ) -> Self {
+        let mut settings = Self {
+            do_lower_case: true,
+            do_lower_case_from: String::new(),
+            strip_accents: None,
+            strip_accents_from: String::new(),
+            evidence: Evidence::of(vocabulary),
+            warnings: Vec::new(),
+        };
+        settings.decide_case(do_lower_case);
+        settings.decide_accents(strip_accents);
+        settings.warn_of_unmatched_tokens(vocabulary);
+        settings
+    }
+
+    /// True if accents are stripped.
+    pub fn strips_accents(&self) -> bool {
+        self.strip_accents.unwrap_or(self.do_lower_case)
+    }
+
+    fn decide_case(&mut self, stated: Option<bool>) {
+        const OPTION: &str = "--do-lower-case";
+        let evidence = &self.evidence;
+        let lost = &evidence.lost_by_lower_casing;
+        let found = change("lower-casing", lost, evidence.with_case, "tokens with case");
+        let verdict = evidence.case();
+        if let Some(stated) = stated {
+            if stated && verdict == Verdict::Yes {
+                self.warnings.push(format!("{OPTION} true, but {found}"));
+            }
+            self.do_lower_case = stated;
+            self.do_lower_case_from = OPTION.to_owned();
+            return;
+        }
+        self.do_lower_case = matches!(verdict, Verdict::No | Verdict::Unclear(false));
+        if matches!(verdict, Verdict::Unclear(_)) {
+            let value = self.do_lower_case;
+            self.warnings.push(format!(
+                "it is not certain that text is {}: {found}; {OPTION} {} decides otherwise",
+                if value { "lower-cased" } else { "cased" },
+                !value
+            ));
+        }
+        self.do_lower_case_from = found;
+    }
+
+    fn decide_accents(&mut self, stated: Option<bool>) {
+        const OPTION: &str = "--strip-accents";
+        let evidence = &self.evidence;
+        let lost = &evidence.lost_by_stripping;
+        let mut found = change("stripping accents", lost, evidence.tokens, "tokens");
+        let only = &evidence.only_by_stripping;
+        let needed = evidence.needs_stripping();
+        if needed {
+            found.push_str(&format!(
+                " and produces {} decomposed ones ({})",
+                grouped(only.count),
+                only.listed()
+            ));
+        }
+        let verdict = evidence.accents();
+        let keeps = verdict == Verdict::Yes;
+        if let Some(stated) = stated {
+            if stated && keeps && !needed {
+                self.warnings.push(format!("{OPTION} true, but {found}"));
+            }
+            self.strip_accents = Some(stated);
+            self.strip_accents_from = OPTION.to_owned();
+            return;
+        }
+        let follows = self.do_lower_case;
+        self.strip_accents = match (verdict, needed) {
+            // The original code strips accents only where it lower-cases.
+            _ if !follows => keeps.then_some(false),
+            (Verdict::Yes | Verdict::Unclear(_), true) => Some(only.count > lost.count),
+            (Verdict::No, true) => Some(true),
+            (Verdict::Yes | Verdict::Unclear(true), false) => Some(false),
+            (Verdict::No | Verdict::Unclear(false), false) => None,
+        };
+        if !follows && self.strip_accents.is_none() && !needed {
+            "the original code strips accents only where it lower-cases"
+                .clone_into(&mut self.strip_accents_from);
+            return;
+        }
+        let strips = self.strip_accents.unwrap_or(follows);
+        let is_unclear = match verdict {
+            Verdict::Unclear(_) => follows,
+            Verdict::Yes => follows && needed,
+            Verdict::No => false,
+        };
+        if is_unclear || (needed && !follows) {
+            self.warnings.push(format!(
+                "it is not certain that accents are {}: {found}; {OPTION} {} decides otherwise",
+                if strips { "stripped" } else { "kept" },
+                !strips
+            ));
+        }
+        self.strip_accents_from = found;
+    }
+
+    /// Warns of many tokens that ordinary text does not give under any setting.
+    fn warn_of_unmatched_tokens(&mut self, vocabulary: &Vocabulary) {
+        let decomposed = &self.evidence.decomposed;
+        if self.evidence.has_many_decomposed() && !self.strips_accents() {
+            self.warnings.push(format!(
+                "{} of {} tokens have decomposed accents ({}): they match only text in which accents \
+                 are decomposed too (Unicode NFD), and no tokenizer decomposes it",
+                grouped(decomposed.count),
+                grouped(vocabulary.len()),
+                decomposed.listed()
+            ));
+        }
+        let split = &self.evidence.split_words;
+        if self.evidence.has_many_split_words() {
+            self.warnings.push(format!(
+                "{} of {} tokens are words with Chinese characters ({}): the original code's tokenizer \
+                 splits them and never produces such a token; if the model was trained with another \
+                 tokenizer (as MeCab), the files written here are not that tokenizer (--vocab none \
+                 leaves them out)",
+                grouped(split.count),
+                grouped(vocabulary.len()),
+                split.listed()
+            ));
+        }
+    }
+}
+
+/// `lower-casing would change 26 of 11,568 tokens ("A", …)`.
+fn change(what: &str, lost: &Tokens, total: usize, noun: &str) -> String {
+    let total = grouped(total);
+    match lost.count {
+        0 => format!("{what} changes none of {total} {noun}"),
+        n => format!(
+            "{what} changes {} of {total} {noun} ({})",
+            grouped(n),
+            lost.listed()
+        ),
+    }
+}
