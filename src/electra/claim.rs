@@ -63,6 +63,7 @@ impl Source {
     }
 }
 
+/// The alternate form (`{:#}`) has the whole path of a training graph.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,6 +72,9 @@ impl fmt::Display for Source {
             Self::Names(name) => write!(f, "the name {name}"),
             Self::Option(option) => f.write_str(option),
             Self::ConfigFile(path) | Self::Vocabulary(path) => write!(f, "{}", path.display()),
+            Self::Graph { path, node } if f.alternate() => {
+                write!(f, "{node} in {}", path.display())
+            }
             Self::Graph { path, node } => write!(
                 f,
                 "{node} in {}",
@@ -112,9 +116,9 @@ pub fn agree<T: PartialEq + fmt::Display>(
         Some(other) => Err(Error::Contradiction {
             key,
             first: first.value.to_string().into(),
-            first_source: first.source.to_string().into(),
+            first_source: format!("{:#}", first.source).into(),
             second: other.value.to_string().into(),
-            second_source: other.source.to_string().into(),
+            second_source: format!("{:#}", other.source).into(),
         }),
     }
 }

@@ -315,7 +315,7 @@ fn head_count(
             return Err(Error::Impossible {
                 key: "head size",
                 value: size.value.to_string(),
-                origin: size.source.to_string(),
+                origin: format!("{:#}", size.source),
                 why: format!("it does not divide the hidden size {hidden_size}"),
             });
         }
@@ -494,7 +494,7 @@ fn impossible<T: std::fmt::Display>(key: &'static str, claim: &Claim<T>, why: &s
     Error::Impossible {
         key,
         value: claim.value.to_string(),
-        origin: claim.source.to_string(),
+        origin: format!("{:#}", claim.source),
         why: why.to_owned(),
     }
 }

@@ -68,7 +68,7 @@ impl Settings {
                 self.warnings.push(format!("{OPTION} true, but {found}"));
             }
             self.do_lower_case = stated;
-            self.do_lower_case_from = OPTION.to_owned();
+            OPTION.clone_into(&mut self.do_lower_case_from);
             return;
         }
         self.do_lower_case = matches!(verdict, Verdict::No | Verdict::Unclear(false));
@@ -104,7 +104,7 @@ impl Settings {
                 self.warnings.push(format!("{OPTION} true, but {found}"));
             }
             self.strip_accents = Some(stated);
-            self.strip_accents_from = OPTION.to_owned();
+            OPTION.clone_into(&mut self.strip_accents_from);
             return;
         }
         let follows = self.do_lower_case;

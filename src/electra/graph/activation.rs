@@ -31,7 +31,7 @@ pub(super) fn read(
     let ends: Vec<Tensor> = view
         .products(next)
         .iter()
-        .map(|product| product.features)
+        .filter_map(|product| product.features)
         .collect();
     between(view, dense, &ends)
 }

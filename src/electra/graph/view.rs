@@ -69,8 +69,8 @@ pub(in crate::electra) struct View<'a> {
 pub(super) struct Product {
     /// The node that multiplies.
     pub(super) node: NodeId,
-    /// What is multiplied by the variable.
-    pub(super) features: Tensor,
+    /// What is multiplied by the variable; `None` where the graph is cut there.
+    pub(super) features: Option<Tensor>,
 }
 
 impl<'a> View<'a> {
@@ -242,13 +242,10 @@ impl<'a> View<'a> {
         for read in self.reads(kernel) {
             for next in self.graph.consumers(read.node) {
                 let is_kernel = next.operand == 1 && next.output == read.output;
-                if is_kernel
-                    && self.multiplies_untransposed(next.node)
-                    && let Some(features) = self.graph.input(next.node, 0)
-                {
+                if is_kernel && self.multiplies_untransposed(next.node) {
                     found.push(Product {
                         node: next.node,
-                        features,
+                        features: self.graph.input(next.node, 0),
                     });
                 }
             }

@@ -96,6 +96,9 @@ pub(in crate::electra) fn read(
         .collect();
     let mut found: Option<Wiring> = None;
     for product in view.products(&format!("{dense}/kernel")) {
+        let Some(features) = product.features else {
+            continue;
+        };
         let mut trace = Trace {
             view,
             outputs: &outputs,
@@ -104,7 +107,7 @@ pub(in crate::electra) fn read(
             reads: Reads::Every,
             scale: 1.0,
         };
-        let wiring = trace.follow(product.features).map_err(|node| {
+        let wiring = trace.follow(features).map_err(|node| {
             let op = view.graph().op(node);
             NotUnderstood {
                 subject: format!("what {dense} reads"),
