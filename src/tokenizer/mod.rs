@@ -183,7 +183,7 @@ pub(crate) fn listed<'a>(tokens: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 5;
     let mut quoted: Vec<String> = tokens.take(SHOWN + 1).map(|t| format!("{t:?}")).collect();
     if quoted.len() > SHOWN {
-        quoted[SHOWN] = "…".to_owned();
+        "…".clone_into(&mut quoted[SHOWN]);
     }
     quoted.join(", ")
 }

@@ -74,7 +74,7 @@ impl Vocabulary {
         let has_mark = bytes_without_mark.is_some();
         let bytes = bytes_without_mark.unwrap_or(bytes);
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let lines = bytes.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let lines = bytes.split(|&byte| byte == b'\n').count();
         if lines > MAX_LINES {
             return Err(Error::TooManyLines { path, lines });
         }
@@ -240,9 +240,8 @@ impl Vocabulary {
             let token = self.tokens[0].trim_start_matches(BYTE_ORDER_MARK);
             warnings.push(format!(
                 "{path} starts with a byte order mark, which the original code takes as part of the \
-                 first token: {token:?} becomes {} in text; remove the mark if it was added after \
-                 training",
-                UNK
+                 first token: {token:?} becomes {UNK} in text; remove the mark if it was added after \
+                 training"
             ));
         }
         let len = self.tokens.len();

@@ -114,7 +114,7 @@ pub(super) fn check(
         rows,
         do_lower_case,
         strip_accents,
-        notes: notes.map(|note| note.to_owned()).collect(),
+        notes: notes.map(ToOwned::to_owned).collect(),
         missing,
     }))
 }
@@ -160,7 +160,7 @@ impl Files<'_> {
                 io::ErrorKind::IsADirectory
                 | io::ErrorKind::Unsupported
                 | io::ErrorKind::FileTooLarge => {
-                    self.fail(file, format!("cannot be used: {error}"))
+                    self.fail(file, format!("cannot be used: {error}"));
                 }
                 _ => {
                     return Err(Error::Load(LoadError::Io {

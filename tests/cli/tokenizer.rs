@@ -252,9 +252,9 @@ fn a_vocabulary_that_does_not_fit_is_refused_before_anything_is_written() {
     ]
     .fails(2, &["nowhere"]);
     for (vocab, words) in [
-        ("gs://bucket/vocab.txt", "URL"),
-        ("/dev/zero", "not a regular file"),
-        ("/", "not a regular file"),
+        ("gs://bucket/vocab.txt", "an address"),
+        ("/dev/zero", "a device"),
+        ("/", "a directory"),
     ] {
         let checkpoint = fixture("tiny_default");
         run!["--model", "generator", "--vocab", vocab, checkpoint, out].fails(2, &[vocab, words]);
