@@ -141,11 +141,8 @@ impl Source {
                 labels: labels.map(|labels| labels.values().cloned().collect()),
                 ..Stated::default()
             },
-            dtype: match config.dtype.as_deref().or(config.torch_dtype.as_deref()) {
-                Some("float16") => TargetDtype::F16,
-                Some("bfloat16") => TargetDtype::Bf16,
-                _ => TargetDtype::Keep,
-            },
+            // Whoever compares takes the element types from the file (Plan::adopt_dtypes).
+            dtype: TargetDtype::Keep,
             allow_unknown: true,
             allow_inexact: true,
             weights: match note(WEIGHTS_KEY) {

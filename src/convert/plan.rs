@@ -274,6 +274,20 @@ impl Plan {
         self.tensors.iter().map(PlannedTensor::bytes).sum()
     }
 
+    /// Takes the element type of each tensor from a file, to compare with it: how a tensor was written
+    /// was the user's choice. Computed tensors have one type only.
+    pub fn adopt_dtypes(&mut self, dtype_of: impl Fn(&str) -> Option<Dtype>) {
+        for tensor in self
+            .tensors
+            .iter_mut()
+            .filter(|tensor| !tensor.recipe.is_computed())
+        {
+            if let Some(dtype @ (Dtype::F32 | Dtype::F16 | Dtype::BF16)) = dtype_of(&tensor.name) {
+                tensor.cast.to = dtype;
+            }
+        }
+    }
+
     /// The element type for config.json: the one that all tensors have, or float32 where they
     /// differ, which holds every value of the others.
     pub fn dtype_name(&self) -> &'static str {

@@ -17,6 +17,7 @@ pub(crate) struct Entry {
 
 pub(crate) const FLOAT32: u64 = 1;
 pub(crate) const FLOAT64: u64 = 2;
+pub(crate) const FLOAT16: u64 = 19;
 pub(crate) const INT32: u64 = 3;
 
 /// A checkpoint in the making.

@@ -8,6 +8,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::bundle_writer::{FLOAT16, SMALL, discriminator};
 use crate::support::{
     Run, Tensor, copy_of, fixture, read_json, read_weights, run, temp, transposed,
 };
@@ -564,4 +565,61 @@ fn a_configuration_that_claims_too_much_is_no_reason_to_ask_for_memory() {
         let shown = run!["verify", folder.path()].ok();
         assert!(shown.stdout.contains("not run"), "{}", shown.stdout);
     }
+}
+
+/// What was written in another element type than the checkpoint's is compared in its own.
+#[test]
+fn widened_and_rounded_exports_are_compared_with_their_source() {
+    for (name, model) in [
+        ("fmt_f16", "discriminator"),
+        ("fmt_bf16", "generator"),
+        ("fmt_v1", "discriminator"),
+        ("tiny_default", "generator"),
+        ("ft_squad_plain", "finetuned"),
+    ] {
+        for dtype in ["keep", "f32", "f16", "bf16"] {
+            let folder = temp();
+            let (out, source) = (folder.path().join("out"), fixture(name));
+            let heads = if model == "generator" { "1" } else { "2" };
+            let options = ["--num-attention-heads", heads, "--dtype", dtype];
+            run![
+                "-q", "--model", model, options[0], options[1], options[2], options[3], source, out
+            ]
+            .ok();
+            let run = run!["verify", out, "--source", source, "--json"];
+            assert_eq!(run.code, Some(0), "{name} {dtype}: {}", run.stdout);
+        }
+    }
+    // Half-precision variables, in a V1 checkpoint and in a head of two layers.
+    let folder = temp();
+    let mut bundle = discriminator(SMALL);
+    for layer in ["dense", "dense_1"] {
+        for part in ["kernel", "bias"] {
+            bundle.remove(&format!("discriminator_predictions/{layer}/{part}"));
+        }
+        let half = |len: usize| vec![0x3c; len * 2];
+        let scope = format!("task_specific/squad/{layer}");
+        bundle.add(
+            &format!("{scope}/kernel"),
+            FLOAT16,
+            &[SMALL.hidden, 1],
+            &half(64),
+        );
+        bundle.add(&format!("{scope}/bias"), FLOAT16, &[1], &half(1));
+    }
+    let (source, out) = (folder.path().join("m"), folder.path().join("out"));
+    bundle.write(&source);
+    run![
+        "-q",
+        "--model",
+        "finetuned",
+        "--dtype",
+        "f32",
+        "--vocab",
+        "none",
+        source,
+        out
+    ]
+    .ok();
+    run!["verify", out, "--source", source].ok();
 }
