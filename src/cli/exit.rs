@@ -115,9 +115,8 @@ impl Exit {
             Error::Checkpoint(error) | Error::Electra(electra::Error::Graph(error)) => {
                 Self::of_checkpoint(error)
             }
-            Error::Tokenizer(tokenizer::Error::Io { .. }) => Self::Failure,
-            Error::Tokenizer(tokenizer::Error::Needed { .. }) => Self::Usage,
-            Error::Electra(_) | Error::Tokenizer(_) | Error::Overflow { .. } => Self::Model,
+            Error::Tokenizer(error) => Self::of_tokenizer(error),
+            Error::Electra(_) | Error::Overflow { .. } => Self::Model,
             Error::Exists { .. }
             | Error::FolderInTheWay { .. }
             | Error::NotAFolder { .. }
@@ -125,6 +124,14 @@ impl Exit {
             | Error::Foreign { .. }
             | Error::BesideCheckpoint { .. } => Self::Usage,
             _ => Self::Failure,
+        }
+    }
+
+    fn of_tokenizer(error: &tokenizer::Error) -> Self {
+        match error {
+            tokenizer::Error::Io { .. } => Self::Failure,
+            tokenizer::Error::Needed { .. } => Self::Usage,
+            _ => Self::Model,
         }
     }
 
