@@ -8,7 +8,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::error::Fault;
 use super::index::read_index;
+use super::limits::Limits;
 use super::object_graph::{self, GRAPH_KEY};
 use super::source::{self, ReadAt};
 use super::{Error, Extent, Location, Piece, Reader, Variable, refuse_stand_in, swap_bytes};
@@ -39,8 +41,9 @@ impl Bundle {
         let file = storage
             .open(&path)
             .map_err(|source| Error::reading(&path, source))?;
-        let (shard_count, variables) =
-            read_index(file, &path).map_err(|error| storage.stand_in(&path).unwrap_or(error))?;
+        let limits = location.limits();
+        let (shard_count, variables) = read_index(file, &path, limits)
+            .map_err(|error| storage.stand_in(&path).unwrap_or(error))?;
 
         let mut shards = BTreeMap::new();
         for shard in variables.iter().flat_map(|v| &v.pieces).map(|p| p.shard) {
@@ -61,13 +64,13 @@ impl Bundle {
             shard_count,
         };
         if object_graph::is_object_based(&bundle.variables) {
-            bundle.name_by_objects(&path)?;
+            bundle.name_by_objects(&path, limits)?;
         }
         Ok(bundle)
     }
 
     /// Gives the variables of an object-based checkpoint the names that its graph records.
-    fn name_by_objects(&mut self, index: &Path) -> Result<(), Error> {
+    fn name_by_objects(&mut self, index: &Path, limits: &Limits) -> Result<(), Error> {
         let Some(graph) = self.variables.iter().find(|v| v.key == GRAPH_KEY) else {
             return Err(Error::Index {
                 path: index.to_owned(),
@@ -76,23 +79,21 @@ impl Bundle {
                 ),
             });
         };
-        let error = |what: String| Error::Entry {
-            path: index.to_owned(),
-            variable: GRAPH_KEY.to_owned(),
-            what,
-        };
+        let error = |fault: Fault| fault.at(index, GRAPH_KEY);
         let [piece] = &graph.pieces[..] else {
             return Err(error("is partitioned".into()));
         };
         if piece.len > object_graph::MAX_LEN {
             let most = object_graph::MAX_LEN;
-            return Err(error(format!("has {} bytes, more than {most}", piece.len)));
+            let what = format!("has {} bytes, more than {most}", piece.len);
+            return Err(error(what.into()));
         }
         self.check_present(graph, 0)?;
         let mut bytes = vec![0; usize::try_from(piece.len).expect("bounded by MAX_LEN")];
         self.bytes(graph, piece)?.read(&mut bytes, 0)?;
         let text = object_graph::string(&bytes, extent(piece).crc32c).map_err(error)?;
-        object_graph::name(&mut self.variables, text).map_err(error)
+        let mut budget = limits.budget(piece.len);
+        object_graph::name(&mut self.variables, text, &mut budget).map_err(error)
     }
 
     /// A piece as the bytes in the file.

@@ -3,9 +3,66 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::limits::TooDense;
+use super::message::Malformed;
 use super::sstable;
 
+/// What is wrong with the entry of a variable, before it is known which variable of which file it is.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Completes the sentence "the entry of variable … ".
+    Entry(String),
+    /// The file would take too much memory.
+    TooDense(TooDense),
+}
+
+impl Fault {
+    /// The error about a variable of a file.
+    pub(super) fn at(self, path: &Path, variable: &str) -> Error {
+        match self {
+            Self::Entry(what) => Error::Entry {
+                path: path.to_owned(),
+                variable: variable.to_owned(),
+                what,
+            },
+            Self::TooDense(error) => Error::too_dense(path, error),
+        }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(what: String) -> Self {
+        Self::Entry(what)
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(what: &str) -> Self {
+        Self::Entry(what.to_owned())
+    }
+}
+
+impl From<Malformed> for Fault {
+    fn from(error: Malformed) -> Self {
+        Self::Entry(format!("is malformed: {error}"))
+    }
+}
+
+impl From<TooDense> for Fault {
+    fn from(error: TooDense) -> Self {
+        Self::TooDense(error)
+    }
+}
+
 impl Error {
+    /// A file that would take too much memory.
+    pub(super) fn too_dense(path: &Path, source: TooDense) -> Self {
+        Self::TooDense {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// A file that cannot be read.
     pub(crate) fn reading(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
@@ -27,6 +84,7 @@ impl Error {
             sstable::Error::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
                 Self::reading(path, source)
             }
+            sstable::Error::TooDense(source) => Self::too_dense(path, source),
             source => Self::Table {
                 path: path.to_owned(),
                 source,
@@ -110,6 +168,25 @@ pub enum Error {
         path: PathBuf,
         /// What was found, and what was expected.
         what: String,
+    },
+    /// A file that describes more than [`Limits`](super::Limits) allow for its length.
+    #[error(
+        "{} is damaged or was made to exhaust memory: copy it again from where it was trained",
+        path.display()
+    )]
+    TooDense {
+        /// The file.
+        path: PathBuf,
+        /// What was allowed.
+        source: TooDense,
+    },
+    /// A variable that is not one of this checkpoint's.
+    #[error("{} has no variable {variable} with this description", path.display())]
+    Foreign {
+        /// The prefix of the checkpoint.
+        path: PathBuf,
+        /// Name of the variable.
+        variable: String,
     },
     /// The entry of one variable makes no sense.
     #[error("{}: the entry of variable {variable} {what}", path.display())]

@@ -20,7 +20,7 @@ use super::regular::{Kind, is_absence};
 use super::source::{self, Disk, LocalFile, Storage};
 use super::state_file::{self, STATE_FILE, Stated};
 use super::zip::Archive;
-use super::{Error, Format, sstable};
+use super::{Error, Format, Limits, sstable};
 
 /// How many names an error lists.
 pub(super) const MAX_LISTED: usize = 8;
@@ -31,6 +31,7 @@ pub struct Location {
     storage: Arc<dyn Storage>,
     prefix: Prefix,
     files: Files,
+    limits: Limits,
 }
 
 /// How the files behind a prefix are named.
@@ -54,6 +55,11 @@ impl Location {
     /// The folder that the files are in.
     pub fn folder(&self) -> &Path {
         self.prefix.directory()
+    }
+
+    /// How much memory reading the files may take.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// What the files are in.
@@ -127,10 +133,15 @@ impl Location {
 /// Finds the checkpoint at `path`: a prefix, one of its files, a folder, a zip archive, or any of
 /// these in an archive (`archive.zip!/folder/prefix`). `step` picks one of several.
 pub fn locate(path: &Path, step: Option<u64>) -> Result<Location, Error> {
+    locate_within(path, step, &Limits::default())
+}
+
+/// As [`locate`], with limits for reading an archive and, later, the checkpoint.
+pub fn locate_within(path: &Path, step: Option<u64>, limits: &Limits) -> Result<Location, Error> {
     address::refuse(path, address::Use::Checkpoint)?;
-    let opened = match Archive::behind(path) {
-        Ok(None) => return Finder::new(Disk::default()).locate(path, step),
-        Ok(Some((archive, inside))) => Finder::new(archive).locate(&inside, step),
+    let opened = match Archive::behind(path, limits) {
+        Ok(None) => return Finder::new(Disk::default(), limits).locate(path, step),
+        Ok(Some((archive, inside))) => Finder::new(archive, limits).locate(&inside, step),
         Err(error) => Err(error),
     };
     // Some formats, such as PyTorch's, are zip archives.
@@ -156,6 +167,7 @@ fn format_of(path: &Path) -> Option<Error> {
 /// Finds checkpoints in one storage.
 pub(super) struct Finder {
     pub(super) storage: Arc<dyn Storage>,
+    limits: Limits,
 }
 
 /// The names of a folder's files.
@@ -180,9 +192,10 @@ impl Names {
 }
 
 impl Finder {
-    fn new(storage: impl Storage + 'static) -> Self {
+    fn new(storage: impl Storage + 'static, limits: &Limits) -> Self {
         Self {
             storage: Arc::new(storage),
+            limits: *limits,
         }
     }
 
@@ -276,6 +289,7 @@ impl Finder {
             storage: Arc::clone(&self.storage),
             prefix: prefix.clone(),
             files,
+            limits: self.limits,
         }
     }
 

@@ -15,7 +15,8 @@
 //! | anything else | what it is and what to do: `foreign` |
 //!
 //! Nothing read from a file is trusted: lengths, offsets, counts and shapes are checked before
-//! anything is allocated or read.
+//! anything is allocated or read. What a file may take in memory is in proportion to its length, see
+//! [`Limits`].
 
 pub mod address;
 mod bundle;
@@ -25,7 +26,9 @@ mod foreign;
 mod functions;
 mod index;
 pub(crate) mod layout;
+mod limits;
 mod locate;
+mod message;
 mod meta_graph;
 mod missing;
 mod object_graph;
@@ -44,7 +47,8 @@ mod zip;
 
 pub use error::Error;
 pub use foreign::refuse_stand_in;
-pub use locate::{Location, locate};
+pub use limits::{Limits, TooDense};
+pub use locate::{Location, locate, locate_within};
 pub use meta_graph::{Constant, MetaGraph, NodeId, Tensor, Use};
 
 use std::fmt;
@@ -122,7 +126,7 @@ impl fmt::Display for DType {
 }
 
 /// A variable as the checkpoint's index describes it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     /// Its key in the checkpoint: the name, but for object-based checkpoints.
     pub key: String,
@@ -138,7 +142,7 @@ pub struct Variable {
 }
 
 /// A variable, or a slice of it, in one file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Index of the shard, the first number in `.data-00000-of-00001`.
     pub shard: usize,
@@ -151,7 +155,7 @@ pub struct Piece {
 }
 
 /// A run of bytes in a data file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
     /// The first byte.
     pub offset: u64,
@@ -159,6 +163,13 @@ pub struct Extent {
     pub crc32c: u32,
     /// True when the bytes of each element are in the order of a big-endian machine.
     pub big_endian: bool,
+}
+
+/// The place of the variable of this name in a list that is sorted by name.
+fn position(variables: &[Variable], name: &str) -> Option<usize> {
+    variables
+        .binary_search_by(|variable| variable.name.as_str().cmp(name))
+        .ok()
 }
 
 /// Turns the bytes of each element of `size` bytes around.
@@ -179,12 +190,14 @@ impl Variable {
 
     /// Number of elements; 1 for a scalar.
     pub fn elements(&self) -> usize {
-        self.shape.iter().product()
+        let sizes = self.shape.iter();
+        sizes.fold(1, |product, &size| product.saturating_mul(size))
     }
 
     /// Number of bytes in the checkpoint.
     pub fn bytes(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.len).sum()
+        let lengths = self.pieces.iter().map(|piece| piece.len);
+        lengths.fold(0, u64::saturating_add)
     }
 }
 
@@ -313,6 +326,7 @@ impl Checkpoint {
 
     /// Checks that the data file of `variable` is there and long enough, without reading it.
     pub fn check_present(&self, variable: &Variable) -> Result<(), Error> {
+        self.check_own(variable)?;
         (0..variable.pieces.len()).try_for_each(|piece| self.reader.check_present(variable, piece))
     }
 
@@ -325,18 +339,35 @@ impl Checkpoint {
         }
     }
 
+    /// Checks that a variable is one of this checkpoint's, unchanged: its pieces are trusted from here on.
+    fn check_own(&self, variable: &Variable) -> Result<(), Error> {
+        let variables = self.variables();
+        match position(variables, &variable.name) {
+            Some(at) if variables[at] == *variable => Ok(()),
+            _ => Err(Error::Foreign {
+                path: self.location.prefix().to_owned(),
+                variable: variable.name.clone(),
+            }),
+        }
+    }
+
     /// The variable as a run of bytes that can be read in parts; `None` where it is none: in slices,
     /// in another byte order, in V1.
     pub(crate) fn contiguous<'a>(&'a self, variable: &'a Variable) -> Option<Contiguous<'a>> {
+        self.check_own(variable).ok()?;
         self.reader.contiguous(variable)
     }
 
     /// Reads all of `variable` into `buf`, little-endian and row-major, and checks the CRC-32C of
     /// everything that it reads.
     ///
+    /// # Errors
+    /// [`Error::Foreign`] for a variable that is not one of [`variables`](Self::variables).
+    ///
     /// # Panics
     /// If `buf` is not [`Variable::bytes`] long.
     pub fn read(&self, variable: &Variable, buf: &mut [u8]) -> Result<(), Error> {
+        self.check_own(variable)?;
         assert_eq!(buf.len() as u64, variable.bytes(), "size of the buffer");
         self.reader.read(variable, buf)
     }

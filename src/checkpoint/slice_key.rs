@@ -4,13 +4,18 @@
 //! Source: `EncodeTensorNameSlice` in `tensorflow/core/util/saved_tensor_slice_util.cc`,
 //! `tensorflow/core/lib/strings/ordered_code.cc`.
 
-use super::proto::TensorSlice;
-
 /// First byte of a slice's key; no variable name starts with it.
 pub(super) const SLICE_KEY_TAG: u8 = 0;
 
-/// The key of a slice of the variable `name`.
-pub(super) fn slice_key(name: &str, slice: &TensorSlice) -> Vec<u8> {
+/// One axis of a slice as a file states it; without a length it is the whole axis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct AxisExtent {
+    pub(super) start: i64,
+    pub(super) length: Option<i64>,
+}
+
+/// The key of a slice of the variable `name`, given the [`code`] of its extents.
+pub(super) fn slice_key(name: &str, code: &[u8]) -> Vec<u8> {
     let mut key = vec![SLICE_KEY_TAG];
     for byte in name.bytes() {
         key.push(byte);
@@ -21,13 +26,20 @@ pub(super) fn slice_key(name: &str, slice: &TensorSlice) -> Vec<u8> {
         }
     }
     key.extend([0x00, 0x01]);
-    push_number(&mut key, slice.extent.len() as u64);
-    for extent in &slice.extent {
-        // A whole axis is written as start 0 and length -1.
-        push_signed(&mut key, extent.length.map_or(0, |_| extent.start));
-        push_signed(&mut key, extent.length.unwrap_or(-1));
-    }
+    key.extend(code);
     key
+}
+
+/// The end of a slice's key: the number of axes and the extent of each.
+pub(super) fn code(extents: &[AxisExtent]) -> Vec<u8> {
+    let mut code = Vec::new();
+    push_number(&mut code, extents.len() as u64);
+    for extent in extents {
+        // A whole axis is written as start 0 and length -1.
+        push_signed(&mut code, extent.length.map_or(0, |_| extent.start));
+        push_signed(&mut code, extent.length.unwrap_or(-1));
+    }
+    code
 }
 
 /// A length byte, then the big-endian bytes without leading zeros.
@@ -56,7 +68,6 @@ fn push_signed(key: &mut Vec<u8>, value: i64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::proto::Extent;
     use super::*;
 
     #[test]
@@ -88,20 +99,15 @@ mod tests {
 
     #[test]
     fn slice_keys_escape_names() {
-        let slice = TensorSlice {
-            extent: vec![
-                Extent {
-                    start: 400,
-                    length: Some(300),
-                },
-                Extent {
-                    start: 0,
-                    length: None,
-                },
-            ],
-        };
+        let code = code(&[
+            AxisExtent {
+                start: 400,
+                length: Some(300),
+            },
+            AxisExtent::default(),
+        ]);
         assert_eq!(
-            slice_key("a\0b", &slice),
+            slice_key("a\0b", &code),
             [
                 &[0, b'a', 0, 0xff, b'b', 0, 1][..],
                 &[1, 2],

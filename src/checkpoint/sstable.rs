@@ -2,6 +2,8 @@
 //!
 //! A table is a run of blocks, an index block that lists them, and a 48-byte footer that points to
 //! the index block. Every block ends in a compression type and a masked CRC-32C, both checked here.
+//! Blocks must not overlap and keys must ascend, so that scanning a table takes time and memory in
+//! proportion to its length; an uncompressed block may take what [`Limits`] allow.
 //! Format: `doc/table_format.md` in LevelDB, `tensorflow/core/lib/io/format.cc`.
 //!
 //! Why not the crate `sstable` (0.11): it trusts the file. It allocates whatever size a block
@@ -9,8 +11,10 @@
 //! damaged index is a panic. Only a scan in order is needed here, a small part of that crate.
 
 use std::io;
+use std::ops::Range;
 
 use super::crc;
+use super::limits::{Limits, TooDense};
 use super::source::ReadAt;
 
 /// Two padded block handles and the magic number.
@@ -22,7 +26,7 @@ const TRAILER_LEN: usize = 5;
 const RESTART_LEN: usize = 4;
 
 /// The largest block accepted of an index, in bytes. TensorFlow cuts blocks at 256 KiB.
-const MAX_BLOCK_LEN: u64 = 64 << 20;
+pub(super) const MAX_BLOCK_LEN: u64 = 64 << 20;
 /// The longest key accepted, in bytes. Keys share prefixes, so that a small file can hold a great
 /// many long ones.
 const MAX_KEY_LEN: usize = 8 << 10;
@@ -69,11 +73,14 @@ pub enum Error {
     BlockTooLong {
         /// Start of the block.
         offset: u64,
-        /// Its length, uncompressed.
+        /// Its length in the file.
         len: u64,
         /// The longest one allowed.
         limit: u64,
     },
+    /// A block that takes more memory than allowed.
+    #[error(transparent)]
+    TooDense(#[from] TooDense),
     /// A block whose bytes changed since they were written.
     #[error(
         "the checksum of the block at {offset} does not match: \
@@ -118,6 +125,13 @@ pub(super) struct BlockHandle {
     len: u64,
 }
 
+impl BlockHandle {
+    /// The most bytes that the block can have when it is inflated.
+    pub(super) fn longest(self) -> u64 {
+        self.len.saturating_mul(MAX_SNAPPY_RATIO as u64)
+    }
+}
+
 /// True when the file ends in the magic number of a table.
 pub(super) fn has_magic(source: &impl ReadAt) -> io::Result<bool> {
     let mut magic = [0; size_of::<u64>()];
@@ -128,11 +142,18 @@ pub(super) fn has_magic(source: &impl ReadAt) -> io::Result<bool> {
     Ok(u64::from_le_bytes(magic) == MAGIC)
 }
 
+/// The most bytes that a block may take in the file, and in memory.
+#[derive(Clone, Copy, Debug)]
+struct Caps {
+    stored: u64,
+    memory: TooDense,
+}
+
 /// An open table.
 #[derive(Debug)]
 pub struct Table<R> {
     source: R,
-    max_block_len: u64,
+    caps: Caps,
     /// The index block, inflated, with its place.
     index: (Vec<u8>, u64),
     blocks: Vec<BlockHandle>,
@@ -141,12 +162,19 @@ pub struct Table<R> {
 impl<R: ReadAt> Table<R> {
     /// Reads the footer and the index block.
     pub fn open(source: R) -> Result<Self, Error> {
-        Self::with_blocks_of(MAX_BLOCK_LEN, source)
+        Self::within(&Limits::default(), MAX_BLOCK_LEN, source)
     }
 
-    /// Opens a table whose blocks take up to `max_block_len` bytes.
-    pub(super) fn with_blocks_of(max_block_len: u64, source: R) -> Result<Self, Error> {
+    /// Opens a table whose blocks take up to `max_block_len` bytes in the file.
+    pub(super) fn within(limits: &Limits, max_block_len: u64, source: R) -> Result<Self, Error> {
         let file_len = source.len();
+        let caps = |stored| Caps {
+            stored,
+            memory: TooDense {
+                allowed: limits.memory_for(file_len),
+                len: file_len,
+            },
+        };
         let footer_offset = file_len
             .checked_sub(FOOTER_LEN as u64)
             .ok_or(Error::TooShort { found: file_len })?;
@@ -168,7 +196,7 @@ impl<R: ReadAt> Table<R> {
             return Err(bad_footer);
         };
 
-        let block = read_block(&source, index, MAX_BLOCK_LEN)?;
+        let block = read_block(&source, index, caps(MAX_BLOCK_LEN))?;
         let mut blocks = Vec::new();
         let mut end = 0;
         scan_block(&block, index.offset, &mut Vec::new(), &mut |_, value| {
@@ -185,7 +213,7 @@ impl<R: ReadAt> Table<R> {
         })?;
         Ok(Self {
             source,
-            max_block_len,
+            caps: caps(max_block_len),
             index: (block, index.offset),
             blocks,
         })
@@ -205,46 +233,70 @@ impl<R: ReadAt> Table<R> {
         Ok(())
     }
 
-    /// The one block that `key` can be in. The index block has a key for each block that is no
-    /// smaller than any in it, and smaller than any in the next.
-    pub(super) fn block_of(&self, key: &[u8]) -> Result<Option<BlockHandle>, Error> {
+    /// Length of the file in bytes.
+    pub(super) fn file_len(&self) -> u64 {
+        self.caps.memory.len
+    }
+
+    /// The block that each of these keys can be in; the keys ascend. The index block has a key for each
+    /// block that is no smaller than any in it, and smaller than any in the next.
+    pub(super) fn blocks_of(
+        &self,
+        keys: impl Iterator<Item = Vec<u8>>,
+    ) -> Result<Vec<Option<BlockHandle>>, Error> {
         let (index, offset) = &self.index;
-        let mut found = None;
+        let mut keys = keys.peekable();
+        let mut found = Vec::new();
         scan_block(index, *offset, &mut Vec::new(), &mut |last, value| {
-            if found.is_none() && last >= key {
-                found = Some(index_entry(value, *offset)?);
+            let handle = index_entry(value, *offset)?;
+            while keys.next_if(|key| &key[..] <= last).is_some() {
+                found.push(Some(handle));
             }
             Ok::<(), Error>(())
         })?;
+        found.extend(keys.map(|_| None));
         Ok(found)
     }
 
+    /// Reads a block, checks its CRC-32C, inflates it, and notes where its values are.
+    pub(super) fn load_block(&self, handle: BlockHandle) -> Result<Block, Error> {
+        let bytes = self.read_block(handle)?;
+        let mut left = self.caps.memory.allowed;
+        let mut entries = Vec::new();
+        scan_entries(&bytes, handle.offset, &mut Vec::new(), |key, value| {
+            let takes = key.len() + 2 * size_of::<(Vec<u8>, Range<usize>)>();
+            left = (left.checked_sub(takes as u64)).ok_or(self.caps.memory)?;
+            entries.push((key.to_vec(), value));
+            Ok::<(), Error>(())
+        })?;
+        Ok(Block { bytes, entries })
+    }
+
     /// Reads a block, checks its CRC-32C and inflates it.
-    pub(super) fn read_block(&self, handle: BlockHandle) -> Result<Vec<u8>, Error> {
-        read_block(&self.source, handle, self.max_block_len)
+    fn read_block(&self, handle: BlockHandle) -> Result<Vec<u8>, Error> {
+        read_block(&self.source, handle, self.caps)
     }
 }
 
-/// The value of `key` in the block at `handle`.
-pub(super) fn value_in<'a>(
-    block: &'a [u8],
-    handle: BlockHandle,
-    key: &[u8],
-) -> Result<Option<&'a [u8]>, Error> {
-    let mut found = None;
-    scan_block(block, handle.offset, &mut Vec::new(), &mut |k, value| {
-        if k == key {
-            found = Some(value);
-        }
-        Ok::<(), Error>(())
-    })?;
-    Ok(found)
+/// A block in memory, to look keys up in.
+pub(super) struct Block {
+    bytes: Vec<u8>,
+    /// Keys in ascending order, with the places of their values.
+    entries: Vec<(Vec<u8>, Range<usize>)>,
+}
+
+impl Block {
+    /// The value of a key.
+    pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
+        let found = self.entries.binary_search_by(|(at, _)| at[..].cmp(key));
+        Some(&self.bytes[self.entries[found.ok()?].1.clone()])
+    }
 }
 
 fn index_entry(mut value: &[u8], offset: u64) -> Result<BlockHandle, Error> {
     take_handle(&mut value).ok_or(Error::Malformed {
         offset,
-        what: "an index entry is no block handle",
+        what: "an index entry is not a block handle",
     })
 }
 
@@ -264,8 +316,8 @@ fn check_bounds(handle: BlockHandle, file_len: u64, limit: u64) -> Result<u64, E
         })
 }
 
-fn read_block(source: &impl ReadAt, handle: BlockHandle, limit: u64) -> Result<Vec<u8>, Error> {
-    check_bounds(handle, source.len(), limit)?;
+fn read_block(source: &impl ReadAt, handle: BlockHandle, caps: Caps) -> Result<Vec<u8>, Error> {
+    check_bounds(handle, source.len(), caps.stored)?;
     let BlockHandle { offset, len } = handle;
     let len = usize::try_from(len).expect("bounded by the limit");
 
@@ -284,32 +336,41 @@ fn read_block(source: &impl ReadAt, handle: BlockHandle, limit: u64) -> Result<V
     block.truncate(len);
     match compression {
         0 => Ok(block),
-        1 => inflate(&block, offset, limit),
+        1 => inflate(&block, offset, caps.memory),
         found => Err(Error::Compression { offset, found }),
     }
 }
 
-fn inflate(block: &[u8], offset: u64, limit: u64) -> Result<Vec<u8>, Error> {
+fn inflate(block: &[u8], offset: u64, memory: TooDense) -> Result<Vec<u8>, Error> {
     let claimed = snap::raw::decompress_len(block).map_err(|_| Error::Snappy { offset })?;
     if claimed > block.len().saturating_mul(MAX_SNAPPY_RATIO) {
         return Err(Error::Snappy { offset });
     }
-    let len = claimed as u64;
-    if len > limit {
-        return Err(Error::BlockTooLong { offset, len, limit });
+    if claimed as u64 > memory.allowed {
+        return Err(memory.into());
     }
     snap::raw::Decoder::new()
         .decompress_vec(block)
         .map_err(|_| Error::Snappy { offset })
 }
 
-/// Calls `visit` with each entry of a block. `key` is the last key before the block, and the last
-/// key of the block on return: keys must ascend throughout a table.
-fn scan_block<'a, E: From<Error>>(
-    block: &'a [u8],
+/// Calls `visit` with the key and the value of each entry of a block, see [`scan_entries`].
+fn scan_block<E: From<Error>>(
+    block: &[u8],
     offset: u64,
     key: &mut Vec<u8>,
-    visit: &mut impl FnMut(&[u8], &'a [u8]) -> Result<(), E>,
+    visit: &mut impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    scan_entries(block, offset, key, |key, value| visit(key, &block[value]))
+}
+
+/// Calls `visit` with the key of each entry of a block and the place of its value. `key` is the last
+/// key before the block, and the last key of the block on return: keys must ascend throughout a table.
+fn scan_entries<E: From<Error>>(
+    block: &[u8],
+    offset: u64,
+    key: &mut Vec<u8>,
+    mut visit: impl FnMut(&[u8], Range<usize>) -> Result<(), E>,
 ) -> Result<(), E> {
     let malformed = |what| Error::Malformed { offset, what };
 
@@ -335,7 +396,7 @@ fn scan_block<'a, E: From<Error>>(
             take_len(&mut rest),
         );
         let (Some(shared), Some(unshared), Some(value_len)) = header else {
-            return Err(malformed("an entry's lengths are no varints").into());
+            return Err(malformed("the lengths of an entry are malformed").into());
         };
         let (Some(suffix), Some(value)) = (take(&mut rest, unshared), take(&mut rest, value_len))
         else {
@@ -354,7 +415,8 @@ fn scan_block<'a, E: From<Error>>(
         key.truncate(shared);
         key.extend_from_slice(suffix);
         previous_len = key.len();
-        visit(key, value)?;
+        let end = entries_end - rest.len();
+        visit(key, end - value.len()..end)?;
     }
     Ok(())
 }

@@ -1,12 +1,10 @@
-//! Protobuf's wire format, field by field, without copying or allocating.
-//!
-//! For messages that are too large to decode as a whole, such as a training graph. Source:
-//! <https://protobuf.dev/programming-guides/encoding/>.
+//! Places of the fields of protobuf messages, for messages that are kept as bytes, such as a training
+//! graph: [`super::message`] with ranges in the place of slices.
 
 use std::fmt;
 use std::ops::Range;
 
-use prost::encoding::{WireType, decode_key, decode_varint};
+use super::message::{self, take_field};
 
 /// A field of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +24,15 @@ pub(super) enum Malformed {
     Truncated,
     /// A string that is not UTF-8.
     NotText,
+}
+
+impl From<message::Malformed> for Malformed {
+    fn from(error: message::Malformed) -> Self {
+        match error {
+            message::Malformed::CutShort => Self::Truncated,
+            error => Self::Encoding(error.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for Malformed {
@@ -81,27 +88,12 @@ pub(super) fn last(
 
 /// Reads the field at the start of `rest`, whose last byte is before `end`.
 fn next(rest: &mut &[u8], end: usize) -> Result<Field, Malformed> {
-    let encoding = |error: prost::DecodeError| Malformed::Encoding(error.to_string());
-    let (tag, wire_type) = decode_key(rest).map_err(encoding)?;
-    let len = match wire_type {
-        WireType::Varint => {
-            decode_varint(rest).map_err(encoding)?;
-            return Ok(Field { tag, range: None });
-        }
-        WireType::ThirtyTwoBit => 4,
-        WireType::SixtyFourBit => 8,
-        WireType::LengthDelimited => {
-            let len = decode_varint(rest).map_err(encoding)?;
-            usize::try_from(len).map_err(|_| Malformed::Truncated)?
-        }
-        WireType::StartGroup | WireType::EndGroup => {
-            return Err(Malformed::Encoding("it has a group".to_owned()));
-        }
-    };
-    let start = end - rest.len();
-    *rest = rest.get(len..).ok_or(Malformed::Truncated)?;
-    let range = (wire_type == WireType::LengthDelimited).then_some(start..start + len);
-    Ok(Field { tag, range })
+    let field = take_field(rest)?;
+    let end = end - rest.len();
+    Ok(Field {
+        tag: field.number,
+        range: field.bytes().ok().map(|bytes| end - bytes.len()..end),
+    })
 }
 
 /// A range as it is kept: no file that is indexed has 2^32 bytes.

@@ -11,7 +11,7 @@ use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
 use electra_convert::checkpoint::address::Use;
-use electra_convert::checkpoint::{Checkpoint, ReadBy, locate};
+use electra_convert::checkpoint::{Checkpoint, Limits, ReadBy, locate};
 use electra_convert::convert::Error as ConvertError;
 use electra_convert::electra::TaskKind;
 use electra_convert::electra::infer::{ConfigFile, Stated};
@@ -157,6 +157,8 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<Stated> {
         .as_ref()
         .map(|path| {
             let text = input::read("--config", path, MAX_CONFIG_LEN)?;
+            (Limits::default().check_json(&text))
+                .map_err(|error| Usage(format!("--config {}: {error}", path.display())))?;
             let values = serde_json::from_slice(&text).map_err(|error| {
                 Usage(format!(
                     "--config {}: not a JSON object: {error}",

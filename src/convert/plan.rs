@@ -110,17 +110,19 @@ pub struct PlannedTensor {
 impl PlannedTensor {
     /// Number of elements.
     pub fn elements(&self) -> usize {
-        self.shape.iter().product()
+        let sizes = self.shape.iter();
+        sizes.fold(1, |product, &size| product.saturating_mul(size))
     }
 
     /// Number of bytes in the written file.
     pub fn bytes(&self) -> usize {
-        self.elements() * self.cast.to_size()
+        self.elements().saturating_mul(self.cast.to_size())
     }
 
     /// Number of bytes to be read from the checkpoint.
     pub fn source_bytes(&self) -> u64 {
-        self.variables.iter().map(Variable::bytes).sum()
+        let lengths = self.variables.iter().map(Variable::bytes);
+        lengths.fold(0, u64::saturating_add)
     }
 
     /// Rows and columns of a tensor that is a matrix.
@@ -266,12 +268,14 @@ impl Plan {
 
     /// Number of exported weights.
     pub fn parameters(&self) -> usize {
-        self.tensors.iter().map(PlannedTensor::elements).sum()
+        let counts = self.tensors.iter().map(PlannedTensor::elements);
+        counts.fold(0, usize::saturating_add)
     }
 
     /// Number of bytes that the tensors take.
     pub fn bytes(&self) -> usize {
-        self.tensors.iter().map(PlannedTensor::bytes).sum()
+        let lengths = self.tensors.iter().map(PlannedTensor::bytes);
+        lengths.fold(0, usize::saturating_add)
     }
 
     /// Takes the element type of each tensor from a file, to compare with it: how a tensor was written
@@ -419,7 +423,7 @@ fn left_out(inventory: &Inventory, tensors: &[PlannedTensor]) -> Vec<LeftOut> {
             bytes: 0,
         });
         group.names.push(item.variable.name.clone());
-        group.bytes += item.variable.bytes();
+        group.bytes = group.bytes.saturating_add(item.variable.bytes());
     }
     by_role.into_values().collect()
 }

@@ -55,11 +55,13 @@ impl<'a> Layout<'a> {
 
         let mut json = Map::new();
         json.insert("__metadata__".into(), to_value(&metadata));
-        let mut end = 0;
+        let mut end: usize = 0;
         let mut offsets = Vec::with_capacity(ordered.len());
         for tensor in &ordered {
             let start = end;
-            end += tensor.bytes();
+            end = start
+                .checked_add(tensor.bytes())
+                .ok_or_else(|| Error::Header(format!("{} ends beyond any file", tensor.name)))?;
             offsets.push(start as u64);
             let info = TensorInfo {
                 dtype: tensor.cast.to,
@@ -160,7 +162,9 @@ pub(crate) fn convert_tensor(
 }
 
 fn read_bytes(variable: &Variable, checkpoint: &Checkpoint) -> Result<AlignedBytes, Error> {
-    let len = usize::try_from(variable.bytes()).expect("checked when opened");
+    // Before as many bytes are allocated as the checkpoint claims.
+    checkpoint.check_present(variable)?;
+    let len = usize::try_from(variable.bytes()).expect("the platform has 64 bits");
     let offset = checkpoint
         .contiguous(variable)
         .map_or(0, |run| run.offset());

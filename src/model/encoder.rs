@@ -31,10 +31,12 @@ impl Encoder {
         Ok(Self { layers })
     }
 
-    pub(super) fn set_attention_heads(&mut self, heads: usize) {
+    pub(super) fn set_attention_heads(&mut self, heads: usize) -> Result<()> {
         for layer in &mut self.layers {
+            check_heads(heads, layer.attention.query.weight().dim(0)?)?;
             layer.attention.heads = heads;
         }
+        Ok(())
     }
 
     /// `embedded` is `[batch, sequence, hidden]`, `attention_mask` `[batch, sequence]`.
@@ -143,6 +145,13 @@ impl Layer {
     }
 }
 
+fn check_heads(heads: usize, hidden: usize) -> Result<()> {
+    if heads == 0 || !hidden.is_multiple_of(heads) {
+        candle_core::bail!("{heads} attention heads do not divide the hidden size {hidden}");
+    }
+    Ok(())
+}
+
 /// `ElectraAttention`: multi-head self-attention with its output projection.
 #[derive(Clone, Debug)]
 struct Attention {
@@ -158,9 +167,7 @@ impl Attention {
     fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
         let hidden = config.hidden_size;
         let heads = config.num_attention_heads;
-        if heads == 0 || !hidden.is_multiple_of(heads) {
-            candle_core::bail!("{heads} attention heads do not divide the hidden size {hidden}");
-        }
+        check_heads(heads, hidden)?;
         let (projections, output) = (vb.pp("self"), vb.pp("output"));
         Ok(Self {
             query: linear(hidden, hidden, projections.pp("query"))?,

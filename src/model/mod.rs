@@ -131,13 +131,14 @@ impl ElectraModel {
             .forward_checked(embedded, batch.attention_mask, attend, all_layers, check)
     }
 
-    /// The same weights, taken as another number of attention heads, which must divide the hidden
-    /// size.
-    #[must_use]
-    pub fn with_attention_heads(&self, heads: usize) -> Self {
+    /// Returns the same weights with another number of attention heads.
+    ///
+    /// # Errors
+    /// If `heads` is zero or does not divide the hidden size.
+    pub fn with_attention_heads(&self, heads: usize) -> Result<Self> {
         let mut model = self.clone();
-        model.encoder.set_attention_heads(heads);
-        model
+        model.encoder.set_attention_heads(heads)?;
+        Ok(model)
     }
 
     /// The word embeddings, `[vocabulary, embedding]`, which a decoder may be tied to.

@@ -3,7 +3,8 @@
 //! candle's own ways to read safetensors map the file, which kills the process when the file
 //! shrinks, or hold the whole file beside the weights. Here a weight is read at its place into the
 //! buffer that becomes the tensor, so that it exists once. float16 and bfloat16 are widened on the
-//! way. The header is checked by the `safetensors` crate before anything else is read.
+//! way. The header is checked by the `safetensors` crate before anything else is read; what it would
+//! take in memory is estimated first, because a value of two bytes decodes to dozens.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,7 +19,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
 use crate::checkpoint::source::{self, LocalFile, ReadAt};
-use crate::checkpoint::{refuse_stand_in, regular};
+use crate::checkpoint::{Limits, refuse_stand_in, regular};
 use crate::electra::ElectraConfig;
 use crate::progress::Watch;
 
@@ -75,6 +76,9 @@ pub fn read_config(path: &Path) -> std::result::Result<ElectraConfig, LoadError>
         _ => io_error(error),
     })?;
     refuse_stand_in(path, &text).map_err(|error| bad(error.to_string()))?;
+    Limits::default()
+        .check_json(&text)
+        .map_err(|error| bad(error.to_string()))?;
     serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))
 }
 
@@ -120,6 +124,9 @@ impl WeightsFile {
         let mut header = vec![0; usize::try_from(len).expect("bounded by MAX_HEADER_LEN")];
         file.read_exact_at(&mut header, LEN_BYTES)
             .map_err(io_error)?;
+        Limits::default()
+            .check_json(&header)
+            .map_err(|error| bad(error.to_string()))?;
         let metadata: Metadata =
             serde_json::from_slice(&header).map_err(|error| bad(error.to_string()))?;
         let data_start = LEN_BYTES + len;

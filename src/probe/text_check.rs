@@ -280,7 +280,7 @@ fn measure(
     tasks: &[Task],
     watch: &Watch<'_>,
 ) -> Result<Measured, Error> {
-    let model = probe.model.with_attention_heads(heads);
+    let model = probe.model.with_attention_heads(heads)?;
     let mut sequences = Vec::with_capacity(tasks.len());
     let mut right = 0_usize;
     let mut judged = Vec::new();

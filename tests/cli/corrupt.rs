@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use electra_convert::checkpoint::sstable::{self, Table};
-use electra_convert::{Model, Plan, PlanOptions, Source};
+use electra_convert::{Model, Plan, PlanOptions, Source, checkpoint};
 use proptest::prelude::*;
+use tempfile::TempDir;
 
 use crate::bundle_writer::{
     Bundle, Compression, Entry, FLOAT32, Field, SMALL, block, discriminator, mask, message,
@@ -162,7 +163,7 @@ fn entries_that_contradict_themselves_are_refused() {
         (entry(|e| e.shape = vec![-1, 4]), "axis of size -1"),
         (entry(|e| e.shape = vec![1 << 40, 1 << 40]), "too large"),
         (entry(|e| e.shape = vec![i64::MAX, 2, 0]), "too large"),
-        (entry(|e| e.shape = vec![1; 300]), "no usable shape"),
+        (entry(|e| e.shape = vec![1; 300]), "more than 254 axes"),
         (entry(|e| e.shard = 1), "data file 1, of 1"),
         (entry(|e| e.shard = u64::MAX), "data file -1"),
         (entry(|e| e.offset = u64::MAX), "outside"),
@@ -178,6 +179,7 @@ fn a_claim_of_terabytes_is_refused_by_the_length_of_the_file() {
     let huge = bundle.entry("electra/embeddings/word_embeddings");
     huge.shape = vec![1 << 40, 8];
     huge.size = 1 << 45;
+    huge.offset = 1 << 20;
     let folder = temp();
     bundle.write(&folder.path().join("m"));
     run![
@@ -211,6 +213,56 @@ fn headers_are_checked() {
     inspect(&bundle.index_with_header(b"\xff\xff")).fails(3, &["header"]);
     inspect(&table(&[(b"v".to_vec(), Vec::new())], 9, Compression::None)).fails(3, &["header"]);
     inspect(&Bundle::default().index()).fails(3, &["no variables"]);
+}
+
+#[test]
+fn a_variable_of_another_checkpoint_is_an_error() {
+    let folders = ["fmt_sharded", "fmt_partitioned", "fmt_v1", "tiny_noproj"].map(copy_of);
+    let open = |folder: &TempDir| {
+        let location = checkpoint::locate(folder.path(), None).unwrap();
+        checkpoint::Checkpoint::open(location).unwrap()
+    };
+    let checkpoints = folders.each_ref().map(open);
+    for (at, own) in checkpoints.iter().enumerate() {
+        for (other_at, other) in checkpoints.iter().enumerate() {
+            let mut foreign = 0;
+            for variable in other.variables() {
+                let mut bytes = vec![0; usize::try_from(variable.bytes()).unwrap()];
+                match own.read(variable, &mut bytes) {
+                    Ok(()) => assert!(own.variables().contains(variable)),
+                    Err(checkpoint::Error::Foreign { .. }) => foreign += 1,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            assert_eq!(foreign == 0, at == other_at, "{:?}", other.location());
+        }
+        // One of its own that was changed.
+        let mut bent = own.variables()[0].clone();
+        bent.pieces[0].shard = 7;
+        let error = own.check_present(&bent).unwrap_err();
+        assert!(error.to_string().contains(&bent.name), "{error}");
+        bent.pieces.clear();
+        assert!(own.read(&bent, &mut []).is_err());
+    }
+}
+
+#[test]
+fn axes_of_size_zero_are_an_error_of_the_model_or_hold_nothing() {
+    let sound = discriminator(SMALL);
+    for at in 0..sound.entries.len() {
+        for axis in 0..sound.entries[at].shape.len() {
+            let mut bundle = sound.clone();
+            bundle.entries[at].shape[axis] = 0;
+            bundle.entries[at].size = 0;
+            let folder = temp();
+            bundle.write(&folder.path().join("model.ckpt-400"));
+            let error = export(folder.path()).unwrap_err();
+            assert!(
+                matches!(error, electra_convert::Error::Convert(_)),
+                "{error}"
+            );
+        }
+    }
 }
 
 #[test]

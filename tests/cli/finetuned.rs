@@ -361,6 +361,14 @@ fn odd_heads_are_told_apart() {
     export(&other, &[])
         .1
         .fails(4, &["no Hugging Face class", "chunk/crf/kernel"]);
+    for layers in [
+        &["chunk/dense"][..],
+        &["sst/dense"],
+        &["squad/dense", "squad/dense_1"],
+    ] {
+        let run = export(&fine_tuned(layers, 0), &[]).1;
+        run.fails(4, &["dense/bias", "[0]", "a number for each label"]);
+    }
     let named = fine_tuned(&["chunk/logits"], 3);
     export(&named, &[])
         .1

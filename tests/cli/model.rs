@@ -206,6 +206,13 @@ fn wrong_shapes_and_head_counts_are_errors() {
     let error = ElectraModel::load(weights.var_builder(), &config).unwrap_err();
     assert!(error.to_string().contains("5 attention heads"), "{error}");
     config.num_attention_heads = 2;
+    let model = ElectraModel::load(weights.var_builder(), &config).unwrap();
+    for heads in [0, 3, 1 << 40] {
+        let error = model.with_attention_heads(heads).unwrap_err();
+        let words = format!("{heads} attention heads do not divide");
+        assert!(error.to_string().contains(&words), "{error}");
+    }
+    model.with_attention_heads(1).unwrap();
     config.intermediate_size = 100;
     let error = ElectraModel::load(weights.var_builder(), &config).unwrap_err();
     assert!(

@@ -224,7 +224,7 @@ fn graphs_that_contradict_themselves_are_refused() {
         add_string(&mut bad, GRAPH, text);
         export(&bad, &[])
             .1
-            .fails(3, &["m.index", GRAPH, "no object graph"]);
+            .fails(3, &["m.index", GRAPH, "is malformed"]);
     }
     let mut huge = objects(keras);
     huge.entry(GRAPH).size = 1 << 40;

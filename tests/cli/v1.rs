@@ -155,7 +155,7 @@ fn tables_that_contradict_themselves_are_refused() {
     let cases: [(Bend, &str); 9] = [
         (|t, _, _| t.min_consumer = 2, "version 2"),
         (|t, _, _| t.list.clear(), "lists no variables"),
-        (|t, v, _| t.list.push(listed(v)), "overlaps"),
+        (|t, v, _| t.list.push(listed(v)), "overlap"),
         (
             |t, v, _| {
                 let mut other = v.clone();
@@ -188,7 +188,7 @@ fn tables_that_contradict_themselves_are_refused() {
         ),
         (
             |t, v, at| t.slices[at].1 = saved(&v.name, values(FLOAT32, &vec![0; 200_000])),
-            "for 8 elements",
+            "has 50000 elements",
         ),
     ];
     let bundle = discriminator(SMALL);
