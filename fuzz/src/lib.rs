@@ -7,13 +7,24 @@
 #[path = "../../tests/cli/bundle_writer.rs"]
 pub mod bundle_writer;
 
+use std::alloc::System;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use cap::Cap;
 use electra_convert::{Model, PlanOptions, Source};
 use tempfile::TempDir;
+
+use bundle_writer::{Field, message};
+
+/// What an input may make the program hold, in bytes: several times the 32 MiB that every file may
+/// take. An input that makes it ask for more ends the process.
+const MEMORY: usize = 256 << 20;
+
+#[global_allocator]
+static ALLOCATOR: Cap<System> = Cap::new(System, MEMORY);
 
 /// The prefix of the checkpoint that the targets write.
 pub const PREFIX: &str = "model.ckpt-400";
@@ -92,4 +103,40 @@ pub fn table(pairs: &Pairs) -> Vec<u8> {
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     bundle_writer::table(&pairs, 16, bundle_writer::Compression::None)
+}
+
+/// A training graph with the constants that say how many attention heads there are.
+pub fn training_graph() -> Vec<u8> {
+    let text = |text: &str| Field::Bytes(text.as_bytes().to_vec());
+    let constant = |name: &str, dtype: u64, values: (u32, Field)| {
+        let tensor = message(&[(1, Field::Varint(dtype)), values]);
+        let value = message(&[(8, Field::Bytes(tensor))]);
+        let attribute = message(&[(1, text("value")), (2, Field::Bytes(value))]);
+        message(&[
+            (1, text(name)),
+            (2, text("Const")),
+            (5, Field::Bytes(attribute)),
+        ])
+    };
+    let layer = "electra/encoder/layer_0/attention/self";
+    let nodes = [
+        message(&[(1, text(&format!("{layer}/Mul"))), (2, text("Mul"))]),
+        constant(
+            &format!("{layer}/Mul/y"),
+            1,
+            (5, Field::Fixed32(0.25_f32.to_bits())),
+        ),
+        constant(
+            &format!("{layer}/Reshape/shape/2"),
+            3,
+            (7, Field::Varint(2)),
+        ),
+        constant(
+            &format!("{layer}/Reshape/shape"),
+            3,
+            (4, Field::Bytes(vec![2, 0, 0, 0])),
+        ),
+    ];
+    let nodes: Vec<(u32, Field)> = nodes.map(|node| (1, Field::Bytes(node))).into();
+    message(&[(2, Field::Bytes(message(&nodes)))])
 }

@@ -1,4 +1,5 @@
-//! Writes what fuzzing starts from, out of the fixtures of the tests: `cargo run --bin seeds`.
+//! Writes the committed corpus that fuzzing starts from, out of the fixtures of the tests: `cargo run
+//! --bin seeds`.
 
 use std::fs;
 use std::io::{Cursor, Write as _};
@@ -78,7 +79,7 @@ fn main() {
     put(
         "meta_graph",
         "tiny",
-        &read("tiny_default/model.ckpt-400.meta"),
+        &electra_convert_fuzz::training_graph(),
     );
     put("state_file", "tiny", &read("tiny_default/checkpoint"));
     put(
