@@ -14,8 +14,9 @@ use super::{
 const MAX_WORD_LEN: usize = 100;
 
 impl TokenizerSetup {
-    /// Returns the files with their contents, in the order of [`FILES`](super::FILES). `max_len` is the number of
-    /// positions of the model.
+    /// Returns the files with their contents, in the order of [`FILES`](super::FILES).
+    ///
+    /// `max_len` is the number of positions of the model.
     pub fn files(&self, max_len: usize) -> Result<[(&'static str, String); 4], Error> {
         let special: Map<String, Value> = SPECIAL
             .iter()
