@@ -31,8 +31,6 @@ struct Oddities {
     empty: Vec<usize>,
     /// Numbers of the lines whose token is repeated later, with the token.
     repeated: Vec<(usize, String)>,
-    /// Number of empty lines at the end that have no row and were dropped.
-    dropped: usize,
 }
 
 /// What became of a byte order mark.
@@ -190,24 +188,24 @@ impl Vocabulary {
         name
     }
 
-    /// Checks that each token has one of the `rows` of the word embeddings. Empty lines at the end
-    /// that have none are dropped: no text produces them.
+    /// Checks that each line has one of the `rows` of the word embeddings. An empty line takes an id
+    /// too, as in the original loader.
     pub(super) fn fit(&mut self, rows: usize) -> Result<(), Error> {
-        while self.tokens.len() > rows && self.tokens.last().is_some_and(String::is_empty) {
-            self.tokens.pop();
-            self.oddities.empty.pop();
-            self.oddities.dropped += 1;
-        }
         self.rows = Some(rows);
         if self.tokens.len() <= rows {
             return Ok(());
         }
-        let surplus = self.tokens.iter().zip(1_usize..).skip(rows);
-        let surplus = surplus.filter(|(token, _)| !token.is_empty());
-        let first = surplus.map(|(token, line)| {
-            format!("the first token without a row is {token:?} in line {line}")
-        });
-        let mut seen: Vec<String> = first.take(1).collect();
+        let mut surplus = self.tokens.iter().zip(1_usize..).skip(rows);
+        let first = match surplus.find(|(token, _)| !token.is_empty()) {
+            Some((token, line)) => {
+                format!("the first token without a row is {token:?} in line {line}")
+            }
+            None => format!(
+                "line {} and all after it are empty: remove them if they were added after training",
+                rows + 1
+            ),
+        };
+        let mut seen = vec![first];
         seen.extend(self.oddities.notes());
         Err(Error::Size {
             path: self.path.clone(),
@@ -292,12 +290,6 @@ impl Oddities {
                 } else {
                     "take"
                 }
-            ));
-        }
-        if self.dropped > 0 {
-            notes.push(format!(
-                "{} dropped at the end, without a token and without a row",
-                lines(self.dropped)
             ));
         }
         if !self.repeated.is_empty() {

@@ -231,14 +231,11 @@ fn a_vocabulary_that_does_not_fit_is_refused_before_anything_is_written() {
     let text = String::from_utf8(sound.clone()).unwrap();
     with(text.replacen("\na\n", "\n\na\n", 1).as_bytes())
         .fails(4, &["1201 tokens", "1200 rows", "1 line without a token"]);
-    with(&[&sound[..], b"\none-more\n\n"].concat()).fails(
-        4,
-        &[
-            "line 1202",
-            "1 line without a token",
-            "1 line dropped at the end",
-        ],
-    );
+    with(&[&sound[..], b"\none-more\n\n"].concat())
+        .fails(4, &["line 1202", "2 lines without a token"]);
+    for end in [&b"\n"[..], b" \n\n"] {
+        with(&[&sound[..], end].concat()).fails(4, &["line 1201", "empty", "remove", "1200 rows"]);
+    }
     with(b"[PAD]\na\n").fails(4, &["lacks [UNK]"]);
     with(b"a\n\xff\n").fails(4, &["line 2", "UTF-8"]);
     assert!(!out.exists());

@@ -39,7 +39,6 @@ fn vocabularies_are_read_as_people_have_them() {
     let spaced = spaced.replace("the", "\u{3000}the\u{1f}\u{a0}");
     let padded = "white space around the token removed in 2 lines (the first is line 6)";
     let last_empty = format!("{PLAIN}\n");
-    let beyond_rows = format!("{PLAIN}\n \n");
     let empty = PLAIN.replace("the\n", "the\n\n");
     let repeated = format!("{PLAIN}the\nfox\nthe\n");
     let last_counts = "3 repeated tokens (the first is in line 6): \"the\", \"fox\", \"the\"";
@@ -53,7 +52,6 @@ fn vocabularies_are_read_as_people_have_them() {
         (&unended_crlf, 8, [5, 6, 7, 1], "CRLF"),
         (&spaced, 8, [5, 6, 7, 1], padded),
         (&last_empty, 9, [5, 6, 7, 1], "1 line without a token"),
-        (&beyond_rows, 8, [5, 6, 7, 1], "2 lines dropped at the end"),
         (&empty, 9, [5, 7, 8, 1], "(the first is line 7)"),
         (&repeated, 11, [10, 9, 7, 1], last_counts),
         (&special, 9, [5, 6, 7, 8], "\"[UNK]\""),
