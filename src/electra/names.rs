@@ -8,7 +8,7 @@
 //! for each variable: the full name, from the Keras layers around it, and the path through the attributes
 //! of the objects, which is the key in an object-based checkpoint. Both are in this table: they follow
 //! from `variable`, or are listed in the rule's `keras`. Heads that only transformers has are in
-//! [`TASK_HEADS`].
+//! `TASK_HEADS`.
 //!
 //! Sources: `model/modeling.py` and `pretrain/pretrain_helpers.py` in google-research/electra for
 //! the left column, `models/electra/modeling_electra.py` in transformers for the right one,

@@ -1,7 +1,7 @@
 //! Which models a checkpoint holds, and in which scopes.
 //!
-//! Both follow from the roles that occur in it ([`Sign`]), by two tables: [`PLACES`] says for each model
-//! where its embeddings and its body are, or why it is not there; [`KINDS`] says what the checkpoint as a
+//! Both follow from the roles that occur in it (`Sign`), by two tables: `PLACES` says for each model
+//! where its embeddings and its body are, or why it is not there; `KINDS` says what the checkpoint as a
 //! whole is called. In each the first row whose signs are there (and whose others are not) decides. The
 //! rows of the generator are the ways in which the original code builds one
 //! (`pretrain/pretrain_model.py`). A description says what is in the checkpoint; how it was trained is
