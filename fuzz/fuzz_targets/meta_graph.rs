@@ -1,13 +1,13 @@
 //! The bytes of a training graph.
 #![no_main]
 
-use electra_convert::checkpoint::MetaGraph;
+use electra_convert::checkpoint::{Limits, MetaGraph};
 use electra_convert::checkpoint::source::Disk;
 use electra_convert_fuzz::put;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let path = put("model.meta", bytes);
-    if let Ok(Some(graph)) = MetaGraph::open(&Disk::default(), &path) {
+    if let Ok(Some(graph)) = MetaGraph::open(&Disk::default(), &path, &Limits::default()) {
         for node in graph.nodes() {
             let _ = (graph.name(node), graph.constant(node), graph.strings(node));
             let _ = (graph.consumers(node), graph.shape(node.into()));

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use super::functions::{self, Library};
+use super::limits::{Budget, Limits};
 use super::proto::{AttrValue, GRAPH_LIBRARY, GRAPH_NODE, META_GRAPH_GRAPH_DEF, TensorValue};
 use super::source::Storage;
 use super::wire::{self, Field, Malformed};
@@ -34,6 +35,10 @@ const MAX_LEN: u64 = 256 << 20;
 const MAX_NODES: usize = 1 << 20;
 /// The most inputs of all nodes together.
 const MAX_INPUTS: usize = 1 << 22;
+/// Memory that a node takes while a graph is indexed, in bytes: its places, its name in a map.
+const NODE_COST: usize = 256;
+/// Memory that an input takes, resolved and among the consumers of its node.
+const INPUT_COST: usize = 48;
 /// The largest attribute decoded, in bytes. Shapes and scalars take less than a hundred.
 const MAX_ATTRIBUTE_LEN: usize = 1 << 16;
 
@@ -116,8 +121,12 @@ pub struct Constant {
 }
 
 impl MetaGraph {
-    /// Reads and indexes the file at `path`; `None` when there is none.
-    pub fn open(storage: &dyn Storage, path: &Path) -> Result<Option<Self>, Error> {
+    /// Reads and indexes the file at `path`; `None` if it does not exist.
+    pub fn open(
+        storage: &dyn Storage,
+        path: &Path,
+        limits: &Limits,
+    ) -> Result<Option<Self>, Error> {
         let bytes = storage
             .read_if_there(path, MAX_LEN)
             .map_err(|source| match source.kind() {
@@ -127,12 +136,14 @@ impl MetaGraph {
                 },
                 _ => Error::reading(path, source),
             })?;
-        let parsed = bytes.map(|bytes| Self::parse(path, bytes)).transpose();
+        let parsed = bytes
+            .map(|bytes| Self::parse(path, bytes, limits))
+            .transpose();
         parsed.map_err(|error| storage.stand_in(path).unwrap_or(error))
     }
 
     /// Indexes the bytes of a `MetaGraphDef`, which were read from `path`.
-    pub fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
+    pub fn parse(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
         let error = |what: String| Error::MetaGraph {
             path: path.to_owned(),
             what,
@@ -145,14 +156,15 @@ impl MetaGraph {
             consumers: Vec::new(),
             starts: Vec::new(),
         };
-        graph.index(&bytes).map_err(error)?;
+        let mut budget = limits.budget(bytes.len() as u64);
+        graph.index(&bytes, &mut budget).map_err(error)?;
         graph.bytes = bytes;
         graph.index_consumers();
         Ok(graph)
     }
 
     /// Fills `nodes` and `inputs` from the bytes of the file.
-    fn index(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn index(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), String> {
         let malformed = |error: Malformed| format!("it is not a MetaGraphDef: {error}");
         let mut messages = Vec::new();
         let mut functions = Vec::new();
@@ -164,7 +176,10 @@ impl MetaGraph {
             for field in wire::fields(bytes, definition) {
                 let Field { tag, range } = field.map_err(malformed)?;
                 match (tag, range) {
-                    (GRAPH_NODE, Some(node)) if messages.len() < MAX_NODES => messages.push(node),
+                    (GRAPH_NODE, Some(node)) if messages.len() < MAX_NODES => {
+                        budget.take(NODE_COST).map_err(|error| error.to_string())?;
+                        messages.push(node);
+                    }
                     (GRAPH_NODE, Some(_)) => {
                         return Err(format!("it has more than {MAX_NODES} nodes"));
                     }
@@ -180,6 +195,8 @@ impl MetaGraph {
         for message in messages {
             let node = RawNode::read(bytes, message)
                 .map_err(|error| format!("a node is malformed: {error}"))?;
+            let inputs = node.inputs.len() * INPUT_COST;
+            budget.take(inputs).map_err(|error| error.to_string())?;
             raw.push(node);
         }
         let library = Library::index(bytes, functions).map_err(malformed)?;

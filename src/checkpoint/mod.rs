@@ -390,6 +390,7 @@ impl Checkpoint {
 
     /// The training graph, if `PREFIX.meta` lies beside the checkpoint.
     pub fn meta_graph(&self) -> Result<Option<MetaGraph>, Error> {
-        MetaGraph::open(self.location.storage(), &self.location.meta_path())
+        let location = &self.location;
+        MetaGraph::open(location.storage(), &location.meta_path(), location.limits())
     }
 }

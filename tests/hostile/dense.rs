@@ -363,6 +363,9 @@ fn a_training_graph_of_many_nodes() {
     for node in [
         vec![0x0a, 0],
         message(&[(1, Field::Bytes([0x2a, 0].repeat(1000)))]),
+        // Named nodes, and nodes of inputs.
+        message(&[(1, Field::Bytes(vec![0x0a, 1, b'a', 0x12, 1, b'b']))]),
+        message(&[(1, Field::Bytes([0x1a, 1, b'a'].repeat(1000)))]),
     ] {
         let nodes = node.repeat(4_000_000 / node.len());
         let graph = message(&[(2, Field::Bytes(nodes))]);
