@@ -7,7 +7,8 @@
 //! | and which is it in TensorFlow 2 code? | `keras` |
 //! | what is each variable for? | [`role`] |
 //! | which belong to the training run alone? | `state` |
-//! | how was it trained, which models are there? | [`setup`] |
+//! | which models are there? | [`setup`] |
+//! | which other architecture is it? | `architecture` |
 //! | what is the configuration, and who says so? | [`infer`], [`claim`], `graph` |
 //! | which class computes a fine-tuned head, and how? | [`task`], [`recipe`] |
 //! | which tensors does each Hugging Face class expect? | [`head`] |
