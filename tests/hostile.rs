@@ -20,6 +20,7 @@ mod support;
 use std::alloc::System;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cap::Cap;
@@ -36,6 +37,13 @@ const TIME: Duration = Duration::from_secs(if cfg!(debug_assertions) { 20 } else
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
+
+/// Lets tests run one at a time, each from its first line on: the limit on the allocator is that of the
+/// process, and what another test prepares would count.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Everything that an export is made of: the configuration, names, shapes and all bytes.
 #[derive(PartialEq)]
@@ -136,6 +144,7 @@ impl Damage {
 
 #[test]
 fn index() {
+    let _alone = alone();
     let mut damage = Damage::of("tiny_noproj", "model.ckpt-60.index");
     let len = damage.sound.len();
     for at in 0..len {
@@ -150,6 +159,7 @@ fn index() {
 #[test]
 fn data() {
     const FILE: &str = "model.ckpt-60.data-00000-of-00001";
+    let _alone = alone();
     let mut damage = Damage::of("tiny_noproj", FILE);
     let len = damage.sound.len();
     for at in (0..len).step_by(449) {
@@ -165,6 +175,7 @@ fn data() {
 
 #[test]
 fn training_graph() {
+    let _alone = alone();
     let mut damage = Damage::of("tiny_default", "model.ckpt-400.meta");
     let len = damage.sound.len();
     for at in (0..len).filter(|at| at % 131 == 0 || *at < 200) {
@@ -180,6 +191,7 @@ fn training_graph() {
 
 #[test]
 fn state_file() {
+    let _alone = alone();
     let folder = copy_of("tiny_noproj");
     let path = folder.path().join("checkpoint");
     let sound = fs::read(&path).unwrap();
@@ -234,6 +246,7 @@ fn entry(name: &str) -> Entry {
 
 #[test]
 fn deeply_nested_messages() {
+    let _alone = alone();
     // A group in a group in a group, in a place where unknown fields are skipped.
     let nested = |depth: usize| [vec![0x7b; depth], vec![0x7c; depth]].concat();
     for depth in [50, 1000, 1_000_000] {
@@ -254,6 +267,7 @@ fn deeply_nested_messages() {
 /// Files whose names look like parts of checkpoints: `.ckpt` in them, of tables, with graphs beside them.
 #[test]
 fn a_folder_of_many_files() {
+    let _alone = alone();
     let folder = temp();
     for n in 0..10_000 {
         for name in [

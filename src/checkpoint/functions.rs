@@ -10,6 +10,7 @@
 //! Source: `function.proto` and `op_def.proto` in `tensorflow/core`.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use super::meta_graph::{self, MetaGraph, NodeId, RawNode, Tensor};
@@ -109,6 +110,8 @@ impl Function {
 /// Replaces the calls in a graph, and those in what they are replaced by.
 pub(super) fn inline(graph: &mut MetaGraph, bytes: &[u8], library: &Library) -> Result<(), String> {
     let own_nodes = graph.node_count();
+    // Each function is read once, however often it is called.
+    let mut read: HashMap<usize, Function> = HashMap::new();
     let mut depths: HashMap<NodeId, usize> = HashMap::new();
     let mut at = 0;
     while at < graph.node_count() {
@@ -118,14 +121,19 @@ pub(super) fn inline(graph: &mut MetaGraph, bytes: &[u8], library: &Library) -> 
         let Some(definition) = library.called(graph, bytes, call) else {
             continue;
         };
-        let function = Function::read(bytes, definition)
-            .map_err(|error| format!("a function is malformed: {error}"))?;
+        let function = match read.entry(definition.start) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(
+                Function::read(bytes, definition)
+                    .map_err(|error| format!("a function is malformed: {error}"))?,
+            ),
+        };
         let count = graph.node_count() - own_nodes + function.nodes.len();
         if depth >= MAX_DEPTH || count > MAX_INLINED || !graph.has_room_for(function.nodes.len()) {
             continue;
         }
         let first = graph.node_count();
-        append(graph, bytes, library, call, &function)?;
+        append(graph, bytes, library, call, function)?;
         for added in first..graph.node_count() {
             depths.insert(MetaGraph::id(added), depth + 1);
         }

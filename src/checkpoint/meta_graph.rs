@@ -325,12 +325,23 @@ impl MetaGraph {
 
     /// The nodes that take an output of `node`.
     pub fn consumers(&self, node: NodeId) -> &[Use] {
-        let at = node.0 as usize;
-        &self.consumers[self.starts[at] as usize..self.starts[at + 1] as usize]
+        match self.starts.get(node.0 as usize..).unwrap_or_default() {
+            [start, end, ..] => &self.consumers[*start as usize..*end as usize],
+            _ => &[],
+        }
     }
 
+    /// The record of a node; an empty one for [`Tensor::MISSING`].
     fn node(&self, node: NodeId) -> &Node {
-        &self.nodes[node.0 as usize]
+        const MISSING: Node = Node {
+            name: 0..0,
+            op: 0..0,
+            message: 0..0,
+            inputs: 0..0,
+            caller: None,
+            is_inlined: false,
+        };
+        self.nodes.get(node.0 as usize).unwrap_or(&MISSING)
     }
 
     /// The attribute `key` of a node; `None` where it has none, or one that cannot be decoded or is

@@ -318,6 +318,8 @@ pub(crate) enum TaskKindArg {
     Tagging,
     /// On the first token, for the whole text
     Classification,
+    /// Start and end of an answer, on every token
+    Span,
 }
 
 impl From<TaskKindArg> for TaskKind {
@@ -325,6 +327,7 @@ impl From<TaskKindArg> for TaskKind {
         match arg {
             TaskKindArg::Tagging => Self::Tagging,
             TaskKindArg::Classification => Self::Classification,
+            TaskKindArg::Span => Self::Span,
         }
     }
 }

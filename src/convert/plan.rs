@@ -585,6 +585,8 @@ fn exportable_tasks(
     graph: Option<&MetaGraph>,
     options: &PlanOptions,
 ) -> String {
+    /// A plan is made for each, and more are not worth a sentence.
+    const MAX_TASKS: usize = 8;
     let tasks = inventory.tasks();
     let is_exportable = |task: &&str| {
         let mut options = options.clone();
@@ -596,6 +598,7 @@ fn exportable_tasks(
     let exportable: Vec<&str> = tasks
         .iter()
         .map(|task| &**task)
+        .take(MAX_TASKS)
         .filter(is_exportable)
         .collect();
     match exportable[..] {
@@ -647,7 +650,12 @@ fn check_head(
         return Ok(None);
     }
     if !options.allow_inexact {
-        return Err(crate::electra::Error::InexactHead { activation }.into());
+        let has_discriminator = inventory.has(Role::DiscriminatorHead);
+        return Err(crate::electra::Error::InexactHead {
+            activation,
+            has_discriminator,
+        }
+        .into());
     }
     Ok(Some(format!(
         "the logits are not those of the original graph: its head applies {activation}, \

@@ -131,10 +131,19 @@ pub enum Error {
     },
     /// A head that may be one of two kinds.
     #[error(
-        "the head of task {task} may be one on every token or one on the first, which its shape does \
-         not tell: give --task-kind tagging or --task-kind classification"
+        "the head of task {task} is token-level or sequence-level; the shapes are identical: give \
+         --task-kind tagging or --task-kind classification"
     )]
     UnknownTaskKind {
+        /// The task.
+        task: String,
+    },
+    /// A head of two dense layers that may be start and end of an answer.
+    #[error(
+        "the head of task {task} has two dense layers, which may be the start and the end of an answer or \
+         something else: if they are, state it with --task-kind span"
+    )]
+    UnknownSpan {
         /// The task.
         task: String,
     },
@@ -273,11 +282,14 @@ pub enum Error {
     #[error(
         "the head of this generator applies {activation}; ElectraForMaskedLM always applies gelu \
          there, so that its logits would differ (by 0.1 to 0.5 in measurements; the encoder's outputs \
-         agree): export the discriminator, or accept it with --allow-inexact"
+         agree): accept it with --allow-inexact{}",
+        if *has_discriminator { ", or export the discriminator" } else { "" }
     )]
     InexactHead {
         /// The activation of the head.
         activation: String,
+        /// True if there is a discriminator to export.
+        has_discriminator: bool,
     },
     /// The training graph could not be read.
     #[error(transparent)]

@@ -51,6 +51,17 @@ pub enum TaskKind {
 const TASKS: &[(TaskKind, &[&str])] = &[
     (TaskKind::Tagging, &["chunk"]),
     (
+        TaskKind::Span,
+        &[
+            "squad",
+            "squadv1",
+            "newsqa",
+            "naturalqs",
+            "triviaqa",
+            "searchqa",
+        ],
+    ),
+    (
         TaskKind::Classification,
         &["cola", "mrpc", "mnli", "sst", "rte", "qnli", "qqp", "sts"],
     ),
@@ -116,9 +127,9 @@ impl TaskKind {
         self.row().key
     }
 
-    /// True for the kinds of which `--task-kind` can be one: their variables are the same.
+    /// True for the kinds that `--task-kind` can state, where variables alone do not show them.
     pub fn can_be_stated(self) -> bool {
-        matches!(self, Self::Tagging | Self::Classification)
+        self != Self::Choice
     }
 
     /// The kind whose class this is.
@@ -198,7 +209,7 @@ impl TaskHead {
             }
         };
         if inventory.is_head_of_transformers(name) {
-            return OwnHead { inventory, name }.find(stated);
+            return OwnHead { inventory, name }.find(graph, stated);
         }
         let layers = Layers::of(inventory, name);
         let kind = layers.kind(inventory, graph, stated)?;
@@ -249,8 +260,11 @@ impl TaskHead {
         config.label2id = Some(labels.iter().cloned().zip(0..).collect());
         config.id2label = Some((0..).zip(labels).collect());
         config.num_labels = Some(self.labels);
-        // transformers' own classes leave it to be seen from the labels.
-        if self.kind == TaskKind::Classification && self.form != Form::Whole {
+        // Of other tasks nothing shows whether a text may have several labels.
+        let is_googles = TASKS
+            .iter()
+            .any(|(_, names)| names.contains(&self.name.as_str()));
+        if self.kind == TaskKind::Classification && self.form != Form::Whole && is_googles {
             let problem = if self.labels == 1 {
                 "regression"
             } else {
@@ -377,7 +391,7 @@ impl<'a> OwnHead<'a> {
         self.inventory.get(&format!("{TASK_HEAD_SCOPE}/{variable}"))
     }
 
-    fn find(&self, stated: &Stated) -> Result<TaskHead, Error> {
+    fn find(&self, graph: Option<&MetaGraph>, stated: &Stated) -> Result<TaskHead, Error> {
         let has = |variable| self.get(variable).is_some();
         let is_bare = has("classifier/kernel") && !has("sequence_summary/summary/kernel");
         let (kind, warning) = match self.name {
@@ -385,6 +399,11 @@ impl<'a> OwnHead<'a> {
             _ if has("classifier/out_proj/kernel") => (TaskKind::Classification, None),
             _ if is_bare => self.bare(stated)?,
             _ => (TaskKind::Choice, None),
+        };
+        let in_graph = self.wiring(graph, kind, stated)?;
+        let (kind, warning) = match in_graph {
+            Some(reads) if is_bare && stated.task_kind.is_none() => (reads.value, None),
+            _ => (kind, warning),
         };
         let by_name = Claim::new(
             kind,
@@ -412,6 +431,44 @@ impl<'a> OwnHead<'a> {
             warning,
             form,
         })
+    }
+
+    /// Checks what the first layer of the head reads in the training graph.
+    fn wiring(
+        &self,
+        graph: Option<&MetaGraph>,
+        kind: TaskKind,
+        stated: &Stated,
+    ) -> Result<Option<Claim<TaskKind>>, Error> {
+        let has = |layer: &str| self.get(&format!("{layer}/kernel")).is_some();
+        let layers = ["sequence_summary/summary", "classifier/dense", self.name];
+        let (Some(graph), Some(layer)) = (graph, layers.into_iter().find(|layer| has(layer)))
+        else {
+            return Ok(None);
+        };
+        let view = View::new(graph, self.inventory);
+        let none = |why| Error::NoClassForTask {
+            task: self.name.to_owned(),
+            why,
+        };
+        let found = match wiring(&view, self.inventory, &format!("{TASK_HEAD_SCOPE}/{layer}")) {
+            Err(Error::NotUnderstood {
+                option: Some(_), ..
+            }) if stated.task_kind.is_some() => None,
+            found => found?.transpose().map_err(none)?,
+        };
+        let expected = match kind {
+            TaskKind::Tagging | TaskKind::Span => TaskKind::Tagging,
+            TaskKind::Classification | TaskKind::Choice => TaskKind::Classification,
+        };
+        let may_differ = layer == "classifier" && stated.task_kind.is_none();
+        match found {
+            Some(claim) if claim.value != expected && !may_differ => Err(none(format!(
+                "its class reads other tokens than {}",
+                claim.source
+            ))),
+            found => Ok(found),
+        }
     }
 
     /// Every variable of the class must be there, and no other one of the same layers.
@@ -563,19 +620,10 @@ impl<'a> Layers<'a> {
                 Err(error) => return Err(error),
             }
         }
-        if is_span {
-            return match claims
-                .iter()
-                .find(|claim| claim.value == TaskKind::Classification)
-            {
-                Some(claim) => Err(none(format!(
-                    "a span head reads every token, it {}",
-                    claim.source
-                ))),
-                None => Ok(TaskKind::Span),
-            };
-        }
         let by_name = TASKS.iter().find(|(_, names)| names.contains(&self.task));
+        if is_span {
+            return self.span(&claims, by_name.map(|(kind, _)| *kind));
+        }
         let kind = agree("the kind of task", claims)?.map(|claim| claim.value);
         match kind.or(by_name.map(|(kind, _)| *kind)) {
             Some(TaskKind::Span | TaskKind::Choice) => Err(none(
@@ -586,6 +634,39 @@ impl<'a> Layers<'a> {
                 task: self.task.to_owned(),
             }),
         }
+    }
+
+    /// The kind of a head with two dense layers: a span, if the graph, the user or its name shows that
+    /// both read every token.
+    fn span(
+        &self,
+        claims: &[Claim<TaskKind>],
+        by_name: Option<TaskKind>,
+    ) -> Result<TaskKind, Error> {
+        let is_stated = |claim: &&Claim<TaskKind>| matches!(claim.source, Source::Option(_));
+        let stated = claims.iter().find(is_stated).map(|claim| claim.value);
+        let in_graph = claims.iter().find(|claim| !is_stated(claim));
+        let other = match (stated, in_graph) {
+            (Some(kind), _) if kind != TaskKind::Span => {
+                format!("it has two dense layers, which is no head of the kind {kind}")
+            }
+            (_, Some(claim)) if claim.value != TaskKind::Tagging => {
+                format!(
+                    "a span head reads every token, it the first ({})",
+                    claim.source
+                )
+            }
+            (None, None) if by_name != Some(TaskKind::Span) => {
+                return Err(Error::UnknownSpan {
+                    task: self.task.to_owned(),
+                });
+            }
+            _ => return Ok(TaskKind::Span),
+        };
+        Err(Error::NoClassForTask {
+            task: self.task.to_owned(),
+            why: other,
+        })
     }
 
     /// A note on the layers beside those that a class has: the classifier of SQuAD 2.0 that tells

@@ -331,6 +331,22 @@ fn the_kind_of_an_unknown_task_is_stated() {
 }
 
 #[test]
+fn two_dense_layers_are_a_span_only_where_something_shows_it() {
+    let bundle = fine_tuned(&["ratings/dense", "ratings/dense_1"], 1);
+    export(&bundle, &[])
+        .1
+        .fails(4, &["ratings", "--task-kind span"]);
+    export(&bundle, &["--task-kind", "tagging"])
+        .1
+        .fails(4, &["two dense layers", "tagging"]);
+    let (folder, run) = export(&bundle, &["--task-kind", "span"]);
+    run.ok();
+    assert_eq!(class(&folder), "ElectraForQuestionAnswering");
+    let (out, source) = (folder.path().join("out"), folder.path().join("m"));
+    run!["verify", out, "--source", source].ok();
+}
+
+#[test]
 fn odd_heads_are_told_apart() {
     let (folder, run) = export(&fine_tuned(&["sts/dense"], 1), &[]);
     run.ok();

@@ -22,6 +22,7 @@ pub(crate) enum Attr {
     Int(i64),
     Float(f32),
     Strings(Vec<String>),
+    Text(&'static str),
     Function(&'static str),
     Floats(Vec<f32>),
     Ints(Vec<i32>),
@@ -64,6 +65,7 @@ impl Attr {
                 fields.extend(texts.iter().map(|text| bytes(8, text.as_str())));
                 message(&[bytes(8, message(&fields))])
             }
+            Self::Text(text) => message(&[bytes(2, *text)]),
             Self::Function(name) => message(&[bytes(10, message(&[bytes(1, *name)]))]),
             Self::Floats(values) => {
                 let content = values.iter().flat_map(|x| x.to_le_bytes()).collect();

@@ -151,6 +151,10 @@ fn an_activation_that_no_class_has_is_refused_and_can_be_stated() {
         ("Selu", |g, x| g.op("Selu", &[x])),
         ("LeakyRelu", |g, x| g.op("LeakyRelu", &[x])),
         ("Sigmoid", |g, x| times_sigmoid(g, x, 1.5)),
+        ("Minimum", |g, x| {
+            let (relu, cap) = (g.op("Relu", &[x]), g.float(20.0));
+            g.op("Minimum", &[&relu, &cap])
+        }),
         ("Prelu", |g, x| g.op("Prelu", &[x])),
         ("VariableV2", |g, x| {
             let slope = g.variable("slope");
@@ -332,6 +336,7 @@ fn the_epsilon_is_that_of_every_layer_norm() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of spellings")]
 fn head_counts_follow_from_splits_and_scales() {
     type Attention = fn(&mut Graph, [&str; 2], Split) -> String;
     fn product(g: &mut Graph, [q, k]: [&str; 2]) -> String {
@@ -404,6 +409,16 @@ fn head_counts_follow_from_splits_and_scales() {
                 scaled_attention(g, [q, &k], split)
             },
             "no product of these queries",
+        ),
+        (
+            |g, [q, k], split| {
+                let [q, k] = [q, k].map(|x| split_heads(g, x, split));
+                let scores = product(g, [&q, &k]);
+                let factor = g.float(0.25);
+                let scores = g.op("Mul", &[&scores, &factor]);
+                g.op("Sigmoid", &[&scores])
+            },
+            "no softmax",
         ),
     ];
     for (attention, words) in others {
@@ -692,6 +707,32 @@ fn a_head_that_no_class_has_is_refused() {
                 .fails(4, &["intents", words, "node", "--model discriminator"]);
         }
     }
+    // Parts of several tokens, and a token at a chosen position, are not the first token.
+    let parts: Pooling = |e| {
+        let x = e.sequence_output(SMALL.hidden, -1);
+        let axis = e.graph.ints(&[1]);
+        let shapes = vec![vec![BATCH, 4, SMALL.hidden], vec![BATCH, 8, SMALL.hidden]];
+        e.graph.with(
+            "Split",
+            &[&axis, &x],
+            &[("_output_shapes", Attr::Shapes(shapes))],
+        )
+    };
+    plan_task(parts, &[]).fails(4, &["Split", "--task-kind"]);
+    let chosen: Pooling = |e| {
+        let x = e.sequence_output(SMALL.hidden, -1);
+        let g = &mut e.graph;
+        let shapes = |axes: Vec<i64>| [("_output_shapes", Attr::Shapes(vec![axes]))];
+        let shape = g.ints(&[36, 64]);
+        let flat = g.with("Reshape", &[&x, &shape], &shapes(vec![BATCH * LENGTH, 64]));
+        let positions = g.with("Placeholder", &[], &shapes(vec![BATCH * 2]));
+        let axis = g.ints(&[0]);
+        let found = g.op("GatherV2", &[&flat, &positions, &axis]);
+        let shape = g.ints(&[3, 2, 64]);
+        let found = g.with("Reshape", &[&found, &shape], &shapes(vec![BATCH, 2, 64]));
+        tokens(g, &found, 0, 1, 2)
+    };
+    plan_task(chosen, &[]).fails(4, &["chosen position", "--model discriminator"]);
     // What is not understood can be stated.
     let unknown: Pooling = |e| {
         let x = e.layers.last().unwrap().clone();
@@ -782,4 +823,54 @@ fn graphs_of_real_code_are_understood() {
             }
         }
     }
+}
+
+#[test]
+fn outputs_of_a_head_are_not_pooled() {
+    for op in ["Mean", "Max"] {
+        let mut encoder = encoder(SMALL, 4, |_| ORIGINAL);
+        let features = encoder.sequence_output(SMALL.hidden, -1);
+        let g = &mut encoder.graph;
+        let logits = g.dense(&features, "task_specific/intents/dense");
+        let axis = g.ints(&[1]);
+        g.op(op, &[&logits, &axis]);
+        let (_folder, run) = plan_model("finetuned", &fine_tuned(), &encoder.graph, &[]);
+        run.fails(4, &["pooled", "--model discriminator"]);
+    }
+}
+
+#[test]
+fn a_layer_in_an_unknown_spelling_is_not_a_default() {
+    for kernel in [
+        "intermediate/dense/kernel",
+        "output/dense/kernel",
+        "attention/self/query/kernel",
+    ] {
+        let mut graph = Graph::default();
+        let kernel = graph.variable(&format!("electra/encoder/layer_0/{kernel}"));
+        let x = graph.op("Placeholder", &[]);
+        let equation = [("equation", Attr::Text("io,bsi->bso"))];
+        graph.with("Einsum", &[&kernel, &x], &equation);
+        refuses(&graph, &["m.meta", "layer_0", "product with its kernel"]);
+    }
+    let mut graph = Graph::default();
+    let gamma = graph.variable("electra/embeddings/LayerNorm/gamma");
+    graph.op("FusedLayerNorm", &["x", &gamma]);
+    refuses(&graph, &["FusedLayerNorm", "--layer-norm-eps"]);
+}
+
+#[test]
+fn references_to_absent_nodes_end_nothing() {
+    let mut graph = graph(|| ORIGINAL);
+    graph.named(
+        "save",
+        "SaveV2",
+        &["prefix", "names", "slices", "absent"],
+        &[],
+    );
+    let names = [("value", Attr::Strings(vec!["a".to_owned()]))];
+    graph.named("names", "Const", &[], &names);
+    let shape = graph.op("Pack", &["absent", "absent", "absent", "absent"]);
+    graph.op("Reshape", &["absent", &shape]);
+    shows(&graph, "hidden_act", "gelu");
 }

@@ -51,6 +51,7 @@ fn damaged(bytes: &[u8], word: &str) {
 
 #[test]
 fn folders_in_folders() {
+    let _alone = alone();
     // Each name has 32,000 folders, and each is as long as its name.
     let deep = |last: &str| format!("{}{last}", "a/".repeat(32_000));
     nothing_in(&empty_files(["x", "y", "z.ckpt"].map(deep).into_iter()));
@@ -62,6 +63,7 @@ fn folders_in_folders() {
 
 #[test]
 fn many_files() {
+    let _alone = alone();
     nothing_in(&empty_files((0..30_000).map(|n| format!("{n:05}/m"))));
     nothing_in(&empty_files((0..30_000).map(|n| format!("{n:05}.ckpt"))));
     let found = find(&empty_files((0..30_000).map(|n| format!("{n:05}/m.index"))));
@@ -71,6 +73,7 @@ fn many_files() {
 
 #[test]
 fn files_that_inflate() {
+    let _alone = alone();
     // Each looks like a V1 checkpoint by its name, so that its end is read.
     let zeros = (0..200).map(|n| (format!("{n:03}.ckpt"), vec![0; 1 << 20]));
     damaged(
@@ -87,6 +90,7 @@ fn directory(bytes: &[u8]) -> usize {
 
 #[test]
 fn members_that_share_their_bytes() {
+    let _alone = alone();
     let mut bytes = archive(
         [("a", 1000), ("b", 1000)]
             .map(|(name, len)| (name.into(), vec![7; len]))
@@ -101,6 +105,7 @@ fn members_that_share_their_bytes() {
 
 #[test]
 fn records_that_lie() {
+    let _alone = alone();
     let sound = empty_files(["a".to_owned(), "b".to_owned()].into_iter());
     nothing_in(&sound);
     let directory = directory(&sound);

@@ -6,18 +6,11 @@
 //! with a deadline that only work linear in the length can meet.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use electra_convert::checkpoint::{Checkpoint, Error, Limits, locate};
 
 use super::*;
 use crate::bundle_writer::{Bundle, INT32, block, mask, push_block, push_footer};
-
-/// One at a time: the limit on the allocator is that of the process.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Does some work on a file of `len` bytes, in time and memory for as many.
 pub(super) fn within<T>(len: usize, work: impl FnOnce() -> T) -> T {
@@ -29,13 +22,11 @@ pub(super) fn within<T>(len: usize, work: impl FnOnce() -> T) -> T {
 
 /// Does some work with a limit on the allocator; returns how long it took.
 pub(super) fn limited<T>(memory: usize, work: impl FnOnce() -> T) -> (T, Duration) {
-    let alone = alone();
     ALLOCATOR.set_limit(ALLOCATOR.allocated() + memory).unwrap();
     let start = Instant::now();
     let result = work();
     let taken = start.elapsed();
     ALLOCATOR.set_limit(usize::MAX).unwrap();
-    drop(alone);
     (result, taken)
 }
 
@@ -95,6 +86,7 @@ fn too_dense(opened: Result<usize, Error>) {
 
 #[test]
 fn an_index_of_empty_entries() {
+    let _alone = alone();
     // Four bytes each: a scalar of an unknown type, without data.
     let index = |count| {
         let entries = short_names(count).map(|name| (name, Vec::new()));
@@ -109,6 +101,7 @@ fn an_index_of_empty_entries() {
 
 #[test]
 fn an_index_of_long_names() {
+    let _alone = alone();
     let index = |count: u32, len| {
         let names = short_names(count).map(|name| [vec![b'n'; len], name].concat());
         let entries = names.map(|name| (name, Vec::new()));
@@ -125,6 +118,7 @@ fn an_index_of_long_names() {
 
 #[test]
 fn an_index_that_inflates() {
+    let _alone = alone();
     let index = |len| {
         let (key, value) = header();
         // A field that nobody knows, of zeroes.
@@ -138,6 +132,7 @@ fn an_index_that_inflates() {
 
 #[test]
 fn an_entry_of_many_axes() {
+    let _alone = alone();
     let mut many = entry("v");
     many.shape = vec![1; 1 << 20];
     let error = bundle(
@@ -151,6 +146,7 @@ fn an_entry_of_many_axes() {
 
 #[test]
 fn variables_that_share_their_bytes() {
+    let _alone = alone();
     let pairs: Vec<_> = ["a", "b"]
         .map(|name| (name.as_bytes().to_vec(), entry(name).encode()))
         .into();
@@ -184,6 +180,7 @@ fn slice_code(start: u32) -> Vec<u8> {
 #[test]
 fn a_variable_of_many_slices() {
     const COUNT: u32 = 60_000;
+    let _alone = alone();
     let one = |n: u32| message(&[extent(n, 1)]);
     let partitioned = |slices: &mut dyn Iterator<Item = u32>| {
         let dim = message(&[(1, Field::Varint(COUNT.into()))]);
@@ -228,6 +225,7 @@ fn v1(pairs: &[(Vec<u8>, Vec<u8>)]) -> (TempDir, usize) {
 
 #[test]
 fn a_v1_list_of_scalars() {
+    let _alone = alone();
     let list = |count| {
         let listed = short_names(count)
             .map(|name| message(&[(1, Field::Bytes(name)), (4, Field::Bytes(Vec::new()))]));
@@ -242,6 +240,7 @@ fn a_v1_list_of_scalars() {
 
 #[test]
 fn a_v1_variable_of_many_slices() {
+    let _alone = alone();
     // The name is in the key of each slice, but not in the file as often.
     let list = |name: usize, count: u32| {
         let dim = message(&[(1, Field::Varint(count.into()))]);
@@ -268,6 +267,7 @@ fn a_v1_variable_of_many_slices() {
 
 #[test]
 fn many_v1_values_in_one_block() {
+    let _alone = alone();
     let names: Vec<Vec<u8>> = short_names(20_000).collect();
     let listed = names.iter().map(|name| {
         let name = Field::Bytes(name.clone());
@@ -295,6 +295,7 @@ fn many_v1_values_in_one_block() {
 
 #[test]
 fn v1_values_that_are_not_there() {
+    let _alone = alone();
     let dim = |size: u64| (2, Field::Bytes(message(&[(1, Field::Varint(size))])));
     let meta = message(&[
         (1, Field::Bytes(b"v".to_vec())),
@@ -342,6 +343,7 @@ fn objects(graph: &[u8]) -> Result<usize, Error> {
 
 #[test]
 fn a_graph_of_many_objects() {
+    let _alone = alone();
     // Empty ones, empty attributes, and attributes of variables that are not there.
     assert_eq!(objects(&[0x0a, 0].repeat(4_000_000)).unwrap(), 2);
     let attributes = message(&[(1, Field::Bytes([0x12, 0].repeat(4_000_000)))]);
@@ -358,6 +360,7 @@ fn a_graph_of_many_objects() {
 
 #[test]
 fn a_training_graph_of_many_nodes() {
+    let _alone = alone();
     let folder = copy_of("tiny_noproj");
     // Empty nodes, and nodes of empty attributes.
     for node in [

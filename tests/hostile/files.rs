@@ -10,6 +10,7 @@ use crate::bundle_writer::{SMALL, discriminator};
 
 #[test]
 fn a_state_file_of_many_lines() {
+    let _alone = alone();
     let folder = copy_of("tiny_noproj");
     let lines = |count| {
         let other = "all_model_checkpoint_paths: \"\\303\\274\"\n".repeat(count);
@@ -24,6 +25,7 @@ fn a_state_file_of_many_lines() {
 
 #[test]
 fn a_vocabulary_of_short_tokens() {
+    let _alone = alone();
     let special = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
     let tokens: Vec<u8> = short_names(200_000)
         .flat_map(|name| [&name[..], b"\n"].concat())
@@ -38,6 +40,7 @@ fn a_vocabulary_of_short_tokens() {
 #[test]
 fn weights_of_many_tensors() {
     use electra_convert::model::{LoadError, WeightsFile};
+    let _alone = alone();
     let folder = temp();
     let path = folder.path().join("model.safetensors");
     let weights = |header: String| {
@@ -78,6 +81,7 @@ fn weights_of_many_tensors() {
 #[test]
 fn a_configuration_of_many_values() {
     use electra_convert::model::{LoadError, read_config};
+    let _alone = alone();
     let folder = temp();
     let path = folder.path().join("config.json");
     let config = |count| {
@@ -98,6 +102,7 @@ fn a_configuration_of_many_values() {
 
 #[test]
 fn many_variables_of_no_model() {
+    let _alone = alone();
     for scope in ["", "task_specific/"] {
         let mut bundle = discriminator(SMALL);
         for name in short_names(20_000) {
@@ -121,6 +126,7 @@ fn many_variables_of_no_model() {
 
 #[test]
 fn a_sum_that_overflows() {
+    let _alone = alone();
     let mut bundle = discriminator(SMALL);
     let huge = bundle.entry("electra/embeddings/word_embeddings");
     huge.shape = vec![1 << 57, 8];

@@ -18,7 +18,9 @@ const TOLERANCE: f64 = 4e-6;
 fn samples() -> Vec<f64> {
     let wide = (-24..=24).map(|i| f64::from(i) * 0.5);
     let narrow = (-20..=20).map(|i| f64::from(i) * 0.11);
-    wide.chain(narrow).collect()
+    wide.chain(narrow)
+        .chain([-100.0, -30.0, 30.0, 100.0])
+        .collect()
 }
 
 /// Recognises the activation between the output of the dense layer `dense` and the products with
@@ -28,6 +30,7 @@ pub(super) fn read(
     dense: &str,
     next: &str,
 ) -> Result<Option<(Activation, NodeId)>, NotUnderstood> {
+    check_products(view, dense, next)?;
     let ends: Vec<Tensor> = view
         .products(next)
         .iter()
@@ -47,6 +50,19 @@ pub(super) fn read_before_norm(
     between(view, dense, &inputs)
 }
 
+/// Fails where a kernel beside the activation is multiplied in a way that is not followed.
+fn check_products(view: &View<'_>, dense: &str, kernel: &str) -> Result<(), NotUnderstood> {
+    match view.unknown_product(kernel) {
+        Some(node) => Err(NotUnderstood {
+            subject: format!("the activation of {dense}"),
+            node,
+            why: format!("the layer is not computed as a product with its kernel {kernel}"),
+            is_foreign: false,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Every end must be the same activation of an output of `dense`.
 fn between(
     view: &View<'_>,
@@ -54,6 +70,7 @@ fn between(
     ends: &[Tensor],
 ) -> Result<Option<(Activation, NodeId)>, NotUnderstood> {
     let outputs = view.dense_outputs(dense);
+    check_products(view, dense, &format!("{dense}/kernel"))?;
     let samples = samples();
     let start: Vec<(Tensor, &[f64])> = outputs
         .iter()

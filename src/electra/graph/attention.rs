@@ -48,6 +48,13 @@ pub(super) fn read(view: &View<'_>, layer: &str, facts: &mut GraphFacts) {
             facts.head_sizes.add(view, claim(*size));
         }
     }
+    for part in ["query", "key"] {
+        let kernel = format!("{layer}/attention/self/{part}/kernel");
+        if let Some(node) = view.unknown_product(&kernel) {
+            let why = "the layer is not computed as a product with its kernel";
+            facts.heads.add(view, Err(not_understood(layer, node, why)));
+        }
+    }
     let mut found_scores = false;
     for node in downstream(view, &queries) {
         if !view.is_product(node) {
@@ -72,16 +79,21 @@ pub(super) fn read(view: &View<'_>, layer: &str, facts: &mut GraphFacts) {
     }
     if let (false, Some(&query)) = (found_scores, queries.iter().min()) {
         let has_keys = !keys.is_empty();
-        let error = NotUnderstood {
-            subject: format!("the number of attention heads of {layer}"),
-            node: query,
-            why: "no product of these queries with the layer's keys was found".to_owned(),
-            is_foreign: false,
-        };
+        let why = "no product of these queries with the layer's keys was found";
+        let error = not_understood(layer, query, why);
         // Without keys the graph is cut, and shows nothing.
         facts
             .heads
             .add(view, if has_keys { Err(error) } else { Ok(None) });
+    }
+}
+
+fn not_understood(layer: &str, node: NodeId, why: &str) -> NotUnderstood {
+    NotUnderstood {
+        subject: format!("the number of attention heads of {layer}"),
+        node,
+        why: why.to_owned(),
+        is_foreign: false,
     }
 }
 
@@ -197,10 +209,12 @@ fn constant_axes(view: &View<'_>, shape: Tensor) -> Vec<Option<usize>> {
         "Pack" => graph
             .inputs(shape)
             .iter()
-            .map(|&axis| match mean_over_draws(view, axis, &[]) {
-                _ if axis.is_missing() => None,
-                Ok((value, _)) => value.first().copied().and_then(positive),
-                Err(_) => None,
+            .map(|&axis| {
+                if axis.is_missing() {
+                    return None;
+                }
+                let (value, _) = mean_over_draws(view, axis, &[]).ok()?;
+                value.first().copied().and_then(positive)
             })
             .collect(),
         _ => Vec::new(),
@@ -236,7 +250,12 @@ fn read_scale(
                 .map(|factor| (next.node, factor))
         });
         let Some((next, factor)) = next else {
-            return Ok(None);
+            // A graph that is cut behind the scores shows nothing more.
+            if graph.consumers(node).is_empty() {
+                return Ok(None);
+            }
+            let why = "no softmax of these attention scores was found";
+            return Err(not_understood(layer, node, why));
         };
         if graph.op(next) == "Softmax" {
             return match head_size(scale) {

@@ -76,6 +76,16 @@ pub(super) fn read(
             _ => found = Some((epsilon, node)),
         }
     }
+    // An operation that normalises by itself and takes gamma.
+    let takes_gamma = view.reads(&format!("{scope}/gamma"));
+    let takes_gamma = takes_gamma
+        .iter()
+        .flat_map(|gamma| view.graph().consumers(gamma.node));
+    let normalises = |node: &NodeId| view.graph().op(*node).contains("Norm");
+    if let (None, Some(node)) = (found, takes_gamma.map(|next| next.node).find(normalises)) {
+        let op = view.graph().op(node);
+        return Err(unknown(node, format!("operation {op} is not known"), false));
+    }
     // A LayerNorm that is computed in a way that no rule follows shows in its output.
     match (found, &view.norm_outputs(scope)[..]) {
         (None, [output, ..]) => {

@@ -114,12 +114,16 @@ impl<'a> View<'a> {
         const FIRST_TENSOR: usize = 3;
         let graph = self.graph;
         let mut keys = HashMap::new();
+        let mut read = HashSet::new();
         for saver in graph.nodes().filter(|&node| graph.op(node) == "SaveV2") {
-            let names = graph
-                .input(saver, 1)
-                .and_then(|names| graph.strings(names.node));
+            // Savers that share a list of names save the same variables.
+            let names = graph.input(saver, 1).filter(|names| read.insert(*names));
+            let names = names.and_then(|names| graph.strings(names.node));
             let tensors = graph.inputs(saver).iter().skip(FIRST_TENSOR);
             for (name, &tensor) in names.into_iter().flatten().zip(tensors) {
+                if tensor.is_missing() {
+                    continue;
+                }
                 if let Some(variable) = self.variable_behind(tensor) {
                     keys.entry(variable).or_insert(name);
                 }
@@ -254,6 +258,21 @@ impl<'a> View<'a> {
         found.dedup_by_key(|product| product.node);
         found.truncate(MAX_PRODUCTS);
         found
+    }
+
+    /// A product with a kernel that is none of [`products`](Self::products), where there are no others:
+    /// a layer that is computed in a way that no rule follows.
+    pub(super) fn unknown_product(&self, kernel: &str) -> Option<NodeId> {
+        if !self.products(kernel).is_empty() {
+            return None;
+        }
+        let reads = self.reads(kernel);
+        let uses = reads
+            .iter()
+            .flat_map(|read| self.graph.consumers(read.node));
+        let is_product =
+            |node: &NodeId| self.is_product(*node) || self.graph.op(*node).starts_with("Conv");
+        uses.map(|next| next.node).filter(is_product).min()
     }
 
     fn multiplies_untransposed(&self, node: NodeId) -> bool {

@@ -107,6 +107,7 @@ pub(in crate::electra) fn read(
             reads: Reads::Every,
             scale: 1.0,
         };
+        let pooled = pooled_behind(view, product.node);
         let wiring = trace.follow(features).map_err(|node| {
             let op = view.graph().op(node);
             NotUnderstood {
@@ -116,6 +117,16 @@ pub(in crate::electra) fn read(
                 is_foreign: false,
             }
         })?;
+        let wiring = match (wiring, pooled) {
+            (Wiring::Tokens(Reads::Every, _), Some(node)) => {
+                let what = "every token, and its outputs are pooled or selected".to_owned();
+                Wiring::Foreign {
+                    what,
+                    node: view.graph().name(node),
+                }
+            }
+            (wiring, _) => wiring,
+        };
         match (&found, &wiring) {
             (Some(Wiring::Tokens(first, _)), Wiring::Tokens(other, _)) if first == other => {}
             (None, _) => found = Some(wiring),
@@ -130,6 +141,41 @@ pub(in crate::electra) fn read(
         }
     }
     Ok(found)
+}
+
+/// The node that pools, or picks from, the outputs of a dense layer of one token each, if one does.
+fn pooled_behind(view: &View<'_>, product: NodeId) -> Option<NodeId> {
+    /// Adding the bias, and changes of shape.
+    const MAX_DEPTH: usize = 6;
+    const POOLING: &[&str] = &[
+        "Mean",
+        "Max",
+        "StridedSlice",
+        "Slice",
+        "GatherV2",
+        "GatherNd",
+    ];
+    let graph = view.graph();
+    let mut level = vec![product];
+    for _ in 0..MAX_DEPTH {
+        let next = level.iter().flat_map(|&node| graph.consumers(node));
+        // Of operations with several inputs the first is the one that is reshaped or selected from.
+        let next: Vec<NodeId> = next
+            .filter(|next| next.operand == 0)
+            .map(|next| next.node)
+            .take(MAX_STEPS)
+            .collect();
+        let pooled = next.iter().find(|&&node| POOLING.contains(&graph.op(node)));
+        if let Some(&node) = pooled {
+            return Some(node);
+        }
+        level = next;
+        level.retain(|&node| {
+            matches!(graph.op(node), "BiasAdd" | "Add" | "AddV2" | "Identity")
+                || view.keeps_order(node)
+        });
+    }
+    None
 }
 
 /// One way from a product back to the encoder.
@@ -306,7 +352,7 @@ impl Trace<'_> {
             .collect()
     }
 
-    /// Item `index` along an axis, where every item has length 1.
+    /// Item `index` along an axis.
     fn take_item(
         &mut self,
         node: NodeId,
@@ -318,7 +364,18 @@ impl Trace<'_> {
         if axis == Some(0.0) && self.view.graph().op(layers.node) == "Pack" {
             return self.unpack(layers.node, i64::from(index));
         }
+        // An item of a split may be longer than a token.
+        let graph = self.view.graph();
+        let item = Tensor {
+            node,
+            output: index,
+        };
+        let is_token = graph.op(node) == "Unpack"
+            || graph
+                .shape(item)
+                .is_some_and(|shape| shape.get(1) == Some(&1));
         match (axis, index) {
+            _ if !is_token => Err(node),
             (Some(1.0), 0) => Ok(self.first_of(from)),
             (Some(1.0), _) => Ok(Step::Foreign("another token than the first")),
             _ => Err(node),
@@ -477,7 +534,10 @@ impl Trace<'_> {
             (Some([_, _]), Some(positions), Some(batch))
                 if graph.op(node) != "GatherNd" && positions > batch && positions % batch == 0 =>
             {
-                Ok(Step::To(from))
+                match self.reads {
+                    Reads::Every => Ok(Step::To(from)),
+                    Reads::First => Ok(Step::Foreign("a token at a chosen position")),
+                }
             }
             _ => Err(node),
         }
