@@ -548,6 +548,16 @@ fn a_head_on_tokens_has_the_class_that_reads_them() {
             e.graph.op("Reshape", &[&dropped, &shape])
         },
         |e| {
+            // `tf.tensordot` of features whose shape is not static.
+            let x = e.sequence_output(SMALL.hidden, -1);
+            let g = &mut e.graph;
+            let [free, summed, axis] = [g.ints(&[0, 1]), g.ints(&[2]), g.ints(&[0])];
+            let permutation = g.op("ConcatV2", &[&free, &summed, &axis]);
+            let transposed = g.op("Transpose", &[&x, &permutation]);
+            let shape = g.op("Placeholder", &[]);
+            g.op("Reshape", &[&transposed, &shape])
+        },
+        |e| {
             // At chosen positions, as Google's chunking reads them.
             let x = e.sequence_output(SMALL.hidden, -1);
             let g = &mut e.graph;

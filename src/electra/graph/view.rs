@@ -180,14 +180,24 @@ impl<'a> View<'a> {
         RESHAPING.contains(&op) || (op == "Transpose" && self.is_identity_transpose(node))
     }
 
-    /// `tf.tensordot` transposes by the identity.
+    /// `tf.tensordot` transposes by the identity, a constant or a concatenation of two.
     fn is_identity_transpose(&self, node: NodeId) -> bool {
-        let permutation = self
-            .graph
-            .input(node, 1)
-            .map(|tensor| self.origin(tensor, |_| false));
-        let axes = permutation.and_then(|tensor| self.graph.constant(tensor.node));
-        axes.is_some_and(|axes| axes.values.is_sorted())
+        let Some(permutation) = self.graph.input(node, 1) else {
+            return false;
+        };
+        let permutation = self.origin(permutation, |_| false).node;
+        let parts = match self.graph.op(permutation) {
+            "ConcatV2" => match self.graph.inputs(permutation).split_last() {
+                Some((_axis, parts)) => parts.to_vec(),
+                None => return false,
+            },
+            _ => vec![permutation.into()],
+        };
+        let constants: Option<Vec<_>> = parts
+            .into_iter()
+            .map(|part| self.graph.constant(self.origin(part, |_| false).node))
+            .collect();
+        constants.is_some_and(|parts| parts.iter().flat_map(|part| &part.values).is_sorted())
     }
 
     /// The tensors that hold the value of a variable unchanged, but for their shape.
