@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use ndarray::{ArrayView, ArrayViewMut, Axis, IxDyn, Slice};
+
 use super::DType;
 use super::error::Fault;
 use super::limits::Budget;
@@ -221,15 +223,17 @@ pub(super) fn place(
     (dtype, shape): (DType, &[usize]),
     whole: &mut [u8],
 ) {
-    let runs = Runs::new(ranges, shape, dtype.size().unwrap_or(1));
-    let len = runs.len;
-    for (start, run) in std::iter::zip(runs, slice.chunks_exact(len.max(1))) {
-        whole[start..start + len].copy_from_slice(run);
+    let (shape, ranges) = long_axes(shape, ranges, dtype);
+    let mut target = ArrayViewMut::from_shape(shape, whole).expect("as long as the variable");
+    for (axis, range) in ranges.into_iter().enumerate() {
+        target.slice_axis_inplace(Axis(axis), range);
     }
+    let slice = ArrayView::from_shape(target.raw_dim(), slice).expect("as long as its ranges");
+    target.assign(&slice);
 }
 
 /// The bytes of one slice, out of those of the whole variable; `None` when it does not lie in the
-/// shape.
+/// variable.
 pub(crate) fn cut(
     whole: &[u8],
     ranges: &[Range<usize>],
@@ -241,75 +245,25 @@ pub(crate) fn cut(
     if !inside || byte_len(element, shape).ok()? != whole.len() as u64 {
         return None;
     }
-    let runs = Runs::new(ranges, shape, element);
-    let len = runs.len;
-    let mut slice = Vec::with_capacity(runs.left * len);
-    for start in runs {
-        slice.extend_from_slice(&whole[start..start + len]);
+    let (shape, ranges) = long_axes(shape, ranges, dtype);
+    let mut view = ArrayView::from_shape(shape, whole).ok()?;
+    for (axis, range) in ranges.into_iter().enumerate() {
+        view.slice_axis_inplace(Axis(axis), range);
     }
-    Some(slice)
+    Some(view.iter().copied().collect())
 }
 
-/// The runs of bytes that a slice takes in its variable: where each begins, in ascending order. However
-/// many axes there are, finding the next run takes constant time on average: axes along which the slice
-/// has one index are left out.
-struct Runs {
-    /// Bytes of each run.
-    len: usize,
-    /// How many runs there are still.
-    left: usize,
-    next: usize,
-    /// Of each axis outside of the runs, the innermost first: how many indices the slice has, the index
-    /// it is at, and how many bytes they are apart.
-    axes: Vec<(usize, usize, usize)>,
-}
-
-impl Runs {
-    /// The ranges lie in the shape, and the shape fits into memory.
-    fn new(ranges: &[Range<usize>], shape: &[usize], element: usize) -> Self {
-        let mut runs = Self {
-            len: element,
-            left: 1,
-            next: 0,
-            axes: Vec::new(),
-        };
-        let mut stride = element;
-        let mut is_run = true;
-        for (range, &size) in std::iter::zip(ranges, shape).rev() {
-            runs.next += range.start * stride;
-            if is_run {
-                runs.len *= range.len();
-                is_run = range.len() == size;
-            } else if range.len() != 1 {
-                runs.left *= range.len();
-                runs.axes.push((range.len(), 0, stride));
-            }
-            stride *= size;
-        }
-        if runs.len == 0 {
-            runs.left = 0;
-        }
-        runs
-    }
-}
-
-impl Iterator for Runs {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        self.left = self.left.checked_sub(1)?;
-        let start = self.next;
-        for (len, index, stride) in &mut self.axes {
-            *index += 1;
-            self.next += *stride;
-            if *index < *len {
-                break;
-            }
-            *index = 0;
-            self.next -= *len * *stride;
-        }
-        Some(start)
-    }
+/// A shape without its axes of one index, and the ranges on those that are left; a file may state
+/// hundreds, each of which would cost time for every element. The bytes of an element become a last
+/// axis, so that any element type will do.
+fn long_axes(shape: &[usize], ranges: &[Range<usize>], dtype: DType) -> (IxDyn, Vec<Slice>) {
+    let is_long = |(size, range): &(&usize, &Range<usize>)| **size != 1 || range.is_empty();
+    let (mut long, ranges): (Vec<usize>, Vec<Slice>) = std::iter::zip(shape, ranges)
+        .filter(is_long)
+        .map(|(&size, range)| (size, Slice::from(range.clone())))
+        .unzip();
+    long.push(dtype.size().unwrap_or(1));
+    (IxDyn(&long), ranges)
 }
 
 #[cfg(test)]
