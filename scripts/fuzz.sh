@@ -41,7 +41,7 @@ fuzz() {
         "$work/$1/new" "fuzz/corpus/$1" >"$work/$1/log" 2>&1; then
         printf '%-15s %s executions, coverage %s\n' "$1" \
             "$(sed -n 's/^stat::number_of_executed_units: *//p' "$work/$1/log")" \
-            "$(sed -n 's/.* \(INITED\|DONE\) *cov: \([0-9]*\).*/\2/p' "$work/$1/log" | paste -sd-)"
+            "$(sed -nE 's/.*(INITED|DONE) +cov: ([0-9]+).*/\2/p' "$work/$1/log" | paste -sd-)"
     else
         tail -40 "$work/$1/log"
         echo "$1 failed"
