@@ -87,7 +87,7 @@ use Role::{
 };
 use Sign::{Graph, Has, Lacks};
 
-/// Where a model is, or why there is none.
+/// Where a model is, or why the checkpoint does not hold it.
 type Place = Result<(Head, Scopes), &'static str>;
 
 /// A generator with an encoder of its own over the discriminator's embeddings.

@@ -270,8 +270,8 @@ impl<'a> View<'a> {
         found
     }
 
-    /// A product with a kernel that is none of [`products`](Self::products), where there are no others:
-    /// a layer that is computed in a way that no rule follows.
+    /// Returns a product with a kernel that [`products`](Self::products) does not recognise, if it
+    /// recognises no product at all: the layer is computed in an unknown way.
     pub(super) fn unknown_product(&self, kernel: &str) -> Option<NodeId> {
         if !self.products(kernel).is_empty() {
             return None;
