@@ -2,9 +2,9 @@
 # Fuzzes targets, each for some seconds, from the committed corpus, on all cores:
 # scripts/fuzz.sh [SECONDS [TARGET...]]
 #
-# libFuzzer with stable Rust: the flags are those of `cargo fuzz --sanitizer none`. There is no `unsafe`
-# in the crate for a sanitizer to check; a panic, an overflow, 256 MiB (`fuzz/src/lib.rs`) and five
-# seconds for one input end the process. The input is then in fuzz/artifacts.
+# libFuzzer with stable Rust (`fuzz/rustc.sh`). There is no `unsafe` in the crate for a sanitizer to
+# check; a panic, an overflow, 256 MiB (`fuzz/src/lib.rs`) and five seconds for one input end the process.
+# The input is then in fuzz/artifacts. The seed is fixed: a failure comes again with the same code.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,20 +14,8 @@ if [ $# -eq 0 ]; then
     set -- $(basename -s .rs fuzz/fuzz_targets/*.rs)
 fi
 
-host=$(rustc -vV | sed -n 's/^host: //p')
-build=${CARGO_TARGET_DIR:-target}/fuzz
-flags=(
-    -Cpasses=sancov-module
-    -Cllvm-args=-sanitizer-coverage-level=4
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
-    -Cllvm-args=-sanitizer-coverage-pc-table
-    -Cllvm-args=-sanitizer-coverage-trace-compares
-    -Cdebug-assertions
-    -Coverflow-checks
-)
-# `--target` keeps the flags away from build scripts.
-RUSTFLAGS="${flags[*]}" cargo build --locked --release --manifest-path fuzz/Cargo.toml \
-    --target "$host" --target-dir "$build" "${@/#/--bin=}"
+RUSTC_WORKSPACE_WRAPPER=$PWD/fuzz/rustc.sh cargo build --locked -p electra-convert-fuzz "${@/#/--bin=}"
+build=${CARGO_TARGET_DIR:-target}/debug
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/fuzz.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -36,7 +24,7 @@ mkdir -p fuzz/artifacts
 fuzz() {
     mkdir -p "$work/$1/new"
     # New inputs go into the first folder.
-    if TMPDIR=$work/$1 "$build/$host/release/$1" -max_total_time="$seconds" -timeout=5 \
+    if TMPDIR=$work/$1 "$build/$1" -max_total_time="$seconds" -timeout=5 -seed=1 \
         -rss_limit_mb=1024 -max_len=65536 -artifact_prefix="fuzz/artifacts/$1-" -print_final_stats=1 \
         "$work/$1/new" "fuzz/corpus/$1" >"$work/$1/log" 2>&1; then
         printf '%-15s %s executions, coverage %s\n' "$1" \
@@ -49,5 +37,5 @@ fuzz() {
     fi
 }
 export -f fuzz
-export work build host seconds
+export work build seconds
 printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} bash -c 'fuzz {}'

@@ -1,8 +1,8 @@
 //! The bytes of a training graph.
 #![no_main]
 
-use electra_convert::checkpoint::{Limits, MetaGraph};
 use electra_convert::checkpoint::source::Disk;
+use electra_convert::checkpoint::{Limits, MetaGraph};
 use electra_convert_fuzz::put;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

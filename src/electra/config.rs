@@ -295,6 +295,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_read_as_the_nearest_float() {
+        for number in [
+            "-52222222222222222222222222222222222222222222",
+            "5.0e-324",
+            "0.1e-5",
+        ] {
+            let json = format!(r#"{{"layer_norm_eps": {number}}}"#);
+            let config: ElectraConfig = serde_json::from_str(&json).unwrap();
+            assert_eq!(
+                config.layer_norm_eps,
+                number.parse::<f64>().unwrap(),
+                "{number}"
+            );
+        }
+    }
+
+    #[test]
     fn keys_are_sorted_and_floats_stay_floats() {
         let config = ElectraConfig {
             id2label: Some([(0, "a".into()), (10, "b".into())].into()),
