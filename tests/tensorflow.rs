@@ -87,6 +87,7 @@ fn both_readers_read_the_same_bytes_of_every_fixture() {
             "README.md",
             "facts",
             "fmt_zip.zip",
+            "graphs",
             "text",
             "tiny_small_like",
             "tokenizer"
