@@ -304,8 +304,8 @@ mod tests {
             let json = format!(r#"{{"layer_norm_eps": {number}}}"#);
             let config: ElectraConfig = serde_json::from_str(&json).unwrap();
             assert_eq!(
-                config.layer_norm_eps,
-                number.parse::<f64>().unwrap(),
+                config.layer_norm_eps.to_bits(),
+                number.parse::<f64>().unwrap().to_bits(),
                 "{number}"
             );
         }
