@@ -8,9 +8,9 @@ mod bundle_writer;
 
 use divan::Bencher;
 use divan::counter::BytesCount;
-use electra_convert::checkpoint::{Checkpoint, locate};
-use electra_convert::convert::{AlignedBytes, transpose};
+use electra_convert::export::{AlignedBytes, transpose};
 use ndarray::ArrayView2;
+use tf_checkpoint::{Checkpoint, locate};
 
 use bundle_writer::{Bundle, SMALL, Sizes, discriminator};
 

@@ -7,10 +7,10 @@
 mod bundle_writer;
 
 use candle_core::{DType, Device, Tensor};
+use candle_electra::ElectraConfig;
+use candle_electra::{Batch, ElectraForPreTraining};
 use candle_nn::{VarBuilder, VarMap};
 use divan::Bencher;
-use electra_convert::electra::ElectraConfig;
-use electra_convert::model::{Batch, ElectraForPreTraining};
 use electra_convert::verify::{Original, References, verify};
 use electra_convert::{Model, PlanOptions, Request, Source, convert};
 

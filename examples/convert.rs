@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for export in convert(&source, &request, plans, &())? {
         println!(
             "{} of {} weights",
-            export.plan.head.class(),
+            export.plan.head.name(),
             export.plan.parameters()
         );
     }

@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use crate::convert::{CONFIG_FILE, Contents, Plan, PlanOptions, WEIGHTS_FILE};
-use crate::electra::{self, Model};
-use crate::tokenizer;
+use crate::export::{CONFIG_FILE, Contents, WEIGHTS_FILE};
+use crate::plan::{Plan, PlanOptions};
+use crate::variables::{Model, follows_head_rule};
 use crate::verify::Report;
-use crate::{Error, Source};
+use crate::{Error, Source, tokenizer};
 
 /// What to export, and where to.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl Request {
     ) -> Result<PlanOptions, Error> {
         let mut options = self.options.clone();
         let (_, scopes) = source.setup()?.place(model)?;
-        if electra::setup::follows_head_rule(model, scopes) {
+        if follows_head_rule(model, scopes) {
             options.stated = options.stated.for_generator_beside();
         }
         Ok(options)

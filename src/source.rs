@@ -1,15 +1,17 @@
 //! An open checkpoint, understood as far as its index goes.
 
-use std::env;
-use std::iter;
 use std::path::{Path, PathBuf};
+use std::{env, iter};
+
+use candle_electra::{ElectraConfig, ModelClass};
+use tf_checkpoint::{Checkpoint, MetaGraph};
 
 use crate::Error;
-use crate::checkpoint::{self, Checkpoint, MetaGraph};
-use crate::convert::{Plan, PlanOptions, TASK_KEY, TargetDtype, WEIGHTS_KEY, Weights};
-use crate::electra::infer::Stated;
-use crate::electra::{self, ElectraConfig, Head, Inventory, Model, Rename, Role, Setup, TaskKind};
+use crate::config::{Stated, TaskKind};
+use crate::export::{TASK_KEY, WEIGHTS_KEY};
+use crate::plan::{Plan, PlanOptions, TargetDtype, Weights};
 use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
+use crate::variables::{self, Inventory, Model, Rename, Role, Setup};
 
 /// How many directories above the checkpoint may hold its vocabulary.
 const VOCABULARY_LEVELS: usize = 2;
@@ -25,10 +27,10 @@ pub struct Source {
 impl Source {
     /// Locates and opens a checkpoint and gives every variable its role.
     ///
-    /// `path` is whatever [`checkpoint::locate()`] takes; `step` picks one of several checkpoints;
+    /// `path` is whatever [`tf_checkpoint::locate()`] takes; `step` picks one of several checkpoints;
     /// `renames` are applied to the names of variables first.
     pub fn open(path: &Path, step: Option<u64>, renames: &[Rename]) -> Result<Self, Error> {
-        let location = checkpoint::locate(path, step)?;
+        let location = tf_checkpoint::locate(path, step)?;
         Self::new(Checkpoint::open(location)?, renames)
     }
 
@@ -57,7 +59,7 @@ impl Source {
     pub fn setup(&self) -> Result<Setup, Error> {
         let graph = self.graph.as_ref();
         let setup = match Setup::of(&self.inventory, graph) {
-            Err(electra::Error::OnlyAverages) => Setup::of(&self.inventory.averaged()?, graph),
+            Err(variables::Error::OnlyAverages) => Setup::of(&self.inventory.averaged()?, graph),
             setup => setup,
         };
         Ok(setup?)
@@ -96,9 +98,9 @@ impl Source {
         let storage = self.checkpoint.location().storage();
         for path in self.vocabulary_places() {
             let read = storage.read_if_there(&path, tokenizer::MAX_LEN);
-            let bytes = read.map_err(|source| checkpoint::Error::reading(&path, source))?;
+            let bytes = read.map_err(|source| tf_checkpoint::Error::reading(&path, source))?;
             if let Some(bytes) = bytes {
-                checkpoint::refuse_stand_in(&path, &bytes)?;
+                tf_checkpoint::refuse_stand_in(&path, &bytes)?;
                 return Ok(Some(Vocabulary::parse(&path, &bytes)?));
             }
         }
@@ -124,8 +126,8 @@ impl Source {
         note: impl Fn(&str) -> Option<&'a str>,
     ) -> Result<Plan, Error> {
         let class = config.architectures.first();
-        let head = class.and_then(|class| Head::of_class(class));
-        let task_kind = head.and_then(TaskKind::of_head);
+        let head = class.and_then(|class| ModelClass::from_name(class));
+        let task_kind = head.and_then(TaskKind::of_class);
         let model = match head {
             Some(head) if head.has_decoder() => Model::Generator,
             _ if task_kind.is_some() => Model::FineTuned,
@@ -171,7 +173,7 @@ impl Source {
                 .and_then(|step| u64::try_from(step).ok())
                 .or_else(|| location.step_in_name())),
             // An index alone is enough to look at what a checkpoint holds.
-            Err(checkpoint::Error::ShardMissing { .. }) => Ok(location.step_in_name()),
+            Err(tf_checkpoint::Error::ShardMissing { .. }) => Ok(location.step_in_name()),
             Err(error) => Err(error.into()),
         }
     }

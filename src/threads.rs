@@ -1,11 +1,10 @@
 //! Independent jobs on several threads.
 
-use std::io;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::{io, thread};
 
 /// Number of threads to use: that of [`with_threads`], else the number of cores that this process may
 /// use.

@@ -24,9 +24,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cap::Cap;
-use electra_convert::checkpoint::{self, locate};
 use electra_convert::{Model, PlanOptions, Source};
 use tempfile::TempDir;
+use tf_checkpoint::{self, locate};
 
 use bundle_writer::{Compression, Entry, FLOAT32, Field, message, varint};
 use support::{copy_of, temp};
@@ -283,7 +283,7 @@ fn a_folder_of_many_files() {
     let taken = start.elapsed();
     assert!(taken < TIME, "{taken:?}");
     assert!(
-        matches!(error, checkpoint::Error::Ambiguous { .. }),
+        matches!(error, tf_checkpoint::Error::Ambiguous { .. }),
         "{error}"
     );
 }

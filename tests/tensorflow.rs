@@ -16,7 +16,7 @@ use std::process::Command;
 
 use bundle_writer::{Bundle, Field, SMALL, discriminator, message};
 use electra_convert::Checkpoint;
-use electra_convert::checkpoint::{DType, ReadBy, Variable, locate};
+use tf_checkpoint::{DType, ReadBy, Variable, locate};
 use v1_writer::Tables;
 
 const NEEDS: &str = "needs libtensorflow.so";

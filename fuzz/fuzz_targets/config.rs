@@ -1,7 +1,7 @@
 //! The bytes of a config.json.
 #![no_main]
 
-use electra_convert::electra::ElectraConfig;
+use candle_electra::ElectraConfig;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(config) = serde_json::from_slice::<ElectraConfig>(bytes) {

@@ -1,9 +1,9 @@
 //! The bytes of a training graph.
 #![no_main]
 
-use electra_convert::checkpoint::source::Disk;
-use electra_convert::checkpoint::{Limits, MetaGraph};
 use electra_convert_fuzz::put;
+use tf_checkpoint::storage::Disk;
+use tf_checkpoint::{Limits, MetaGraph};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let path = put("model.meta", bytes);

@@ -1,7 +1,7 @@
 //! The bytes of a table, footer, blocks and all.
 #![no_main]
 
-use electra_convert::checkpoint::sstable::{self, Table};
+use tf_checkpoint::sstable::{self, Table};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(table) = Table::open(bytes) {

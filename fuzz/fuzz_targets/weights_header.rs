@@ -1,7 +1,7 @@
 //! The bytes of a model.safetensors, verified beside a sound config.json.
 #![no_main]
 
-use electra_convert::electra::ElectraConfig;
+use candle_electra::ElectraConfig;
 use electra_convert::verify::{Original, References, verify};
 use electra_convert_fuzz::{folder, put};
 

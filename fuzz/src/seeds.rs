@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
-use electra_convert::checkpoint::sstable::{self, Table};
 use electra_convert_fuzz::{Pairs, unpaired};
+use tf_checkpoint::sstable::{self, Table};
 use zip::CompressionMethod as Method;
 
 fn read(path: &str) -> Vec<u8> {

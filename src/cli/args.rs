@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use candle_electra::Activation;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use electra_convert::convert::Weights;
-use electra_convert::electra::config::Epsilon;
-use electra_convert::electra::{Activation, TaskKind};
+use electra_convert::config::{Epsilon, TaskKind};
+use electra_convert::plan::Weights;
 use electra_convert::verify::GOLDEN_TOLERANCE;
 use electra_convert::{Model, Rename, TargetDtype};
 use regex::Regex;

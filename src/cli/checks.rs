@@ -25,7 +25,7 @@ pub(crate) fn json(report: &Report) -> Value {
                 })
                 .collect();
                 json!({
-                    "class": head.class(),
+                    "class": head.name(),
                     "loaded": structure.loaded,
                     "missing": structure.missing,
                     "unexpected": structure.unexpected,
@@ -53,7 +53,7 @@ pub(crate) fn json(report: &Report) -> Value {
     let failures: Vec<String> = report.failures.iter().map(ToString::to_string).collect();
     json!({
         "passed": report.passed(),
-        "architecture": report.own.class(),
+        "architecture": report.own.name(),
         "heads": heads,
         "bits": {
             "against_index": report.bits.against_index,

@@ -10,35 +10,28 @@ use anyhow::Context as _;
 use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
-use electra_convert::checkpoint::address::Use;
-use electra_convert::checkpoint::{Checkpoint, Limits, ReadBy, locate};
-use electra_convert::convert::Error as ConvertError;
-use electra_convert::electra::TaskKind;
-use electra_convert::electra::infer::{ConfigFile, Stated};
-use electra_convert::model::MAX_CONFIG_LEN;
+use electra_convert::config::{ConfigFile, Stated, TaskKind};
+use electra_convert::export::MAX_CONFIG_LEN;
 use electra_convert::tokenizer::{self, TokenizerSetup, Vocabulary};
 use electra_convert::{
-    Error, Export, Model, Plan, PlanOptions, Request, Source, TextRequest, convert,
+    Error, ErrorKind, Export, Model, Plan, PlanOptions, Request, Source, TextRequest, convert,
 };
 use serde_json::json;
+use tf_checkpoint::address::Use;
+use tf_checkpoint::{Checkpoint, Limits, ReadBy, locate};
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
-use super::checks;
 use super::exit::Usage;
-use super::input;
 use super::progress::{Bar, Signals};
-use super::report;
 use super::text::{self, HEADING, WARNING, columns, count};
+use super::{checks, input, report};
 
 /// Converts, and reports what was done.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let signals = Signals::catch()?;
     let result = run_until_signal(args, &signals);
     let interrupted = |error: &anyhow::Error| {
-        matches!(
-            error.downcast_ref(),
-            Some(Error::Convert(ConvertError::Interrupted))
-        )
+        (error.downcast_ref::<Error>()).is_some_and(|error| error.kind() == ErrorKind::Interrupted)
     };
     if result.as_ref().is_err_and(interrupted) {
         signals.obey();

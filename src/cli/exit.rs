@@ -1,9 +1,6 @@
 //! Exit codes: which there are, and which error gets which.
 
-use std::io::{self, ErrorKind};
-
-use electra_convert::model::LoadError;
-use electra_convert::{Error, checkpoint, convert, electra, probe, tokenizer, verify};
+use electra_convert::{Error, ErrorKind};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +37,6 @@ const MEANINGS: &[(Exit, &str)] = &[
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
-/// True when there is no file at a path.
-fn is_wrong_path(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory
-    )
-}
-
 /// A folder that did not pass verification; the report says why.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -69,80 +58,12 @@ impl Exit {
     }
 
     fn of_error(error: &Error) -> Self {
-        match error {
-            Error::Convert(error) => Self::of_convert(error),
-            Error::Verify(error) => Self::of_verify(error),
-            Error::Rejected { .. } => Self::Verification,
+        match error.kind() {
+            ErrorKind::Usage => Self::Usage,
+            ErrorKind::Checkpoint => Self::Checkpoint,
+            ErrorKind::Model => Self::Model,
+            ErrorKind::Verification => Self::Verification,
             _ => Self::Failure,
-        }
-    }
-
-    fn of_verify(error: &verify::Error) -> Self {
-        use verify::Error;
-        match error {
-            Error::Original(error) => Self::of_convert(error),
-            Error::Load(error) => Self::of_load(error),
-            Error::Probe(error) => Self::of_probe(error),
-            Error::Incomplete { .. } => Self::Verification,
-            Error::NoFolder { .. } | Error::Golden { .. } => Self::Usage,
-            Error::Reference { source, .. } if is_wrong_path(source) => Self::Usage,
-            _ => Self::Failure,
-        }
-    }
-
-    /// A folder that cannot even be read as a model is not a right one.
-    fn of_load(error: &LoadError) -> Self {
-        match error {
-            LoadError::Io { .. } => Self::Failure,
-            _ => Self::Verification,
-        }
-    }
-
-    fn of_probe(error: &probe::Error) -> Self {
-        use probe::Error;
-        match error {
-            Error::Load(error) => Self::of_load(error),
-            Error::Unfit { .. } | Error::Tokenizer { .. } => Self::Verification,
-            Error::Candle(_) | Error::Interrupted => Self::Failure,
-            // The folder is right, and not one for this question.
-            _ => Self::Usage,
-        }
-    }
-
-    fn of_convert(error: &convert::Error) -> Self {
-        use convert::Error;
-        match error {
-            Error::Checkpoint(error) | Error::Electra(electra::Error::Graph(error)) => {
-                Self::of_checkpoint(error)
-            }
-            Error::Tokenizer(error) => Self::of_tokenizer(error),
-            Error::Electra(_) | Error::Overflow { .. } => Self::Model,
-            Error::Exists { .. }
-            | Error::FolderInTheWay { .. }
-            | Error::NotAFolder { .. }
-            | Error::Leftover { .. }
-            | Error::Foreign { .. }
-            | Error::BesideCheckpoint { .. } => Self::Usage,
-            _ => Self::Failure,
-        }
-    }
-
-    fn of_tokenizer(error: &tokenizer::Error) -> Self {
-        match error {
-            tokenizer::Error::Io { .. } => Self::Failure,
-            tokenizer::Error::Needed { .. } => Self::Usage,
-            _ => Self::Model,
-        }
-    }
-
-    fn of_checkpoint(error: &checkpoint::Error) -> Self {
-        match error {
-            checkpoint::Error::Io { .. } => Self::Failure,
-            #[cfg(feature = "tensorflow")]
-            checkpoint::Error::Library { .. } => Self::Failure,
-            #[cfg(feature = "tensorflow")]
-            checkpoint::Error::OutOfReach { .. } => Self::Usage,
-            _ => Self::Checkpoint,
         }
     }
 

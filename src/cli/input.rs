@@ -7,8 +7,9 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
-use electra_convert::checkpoint::address::{self, Use};
-use electra_convert::checkpoint::{refuse_stand_in, regular};
+use tf_checkpoint::address::{self, Use};
+use tf_checkpoint::refuse_stand_in;
+use tf_checkpoint::storage::regular;
 
 use super::exit::Usage;
 

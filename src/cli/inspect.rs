@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use electra_convert::convert::Weights;
-use electra_convert::electra::{Item, Role};
+use electra_convert::plan::Weights;
+use electra_convert::variables::{Item, Role};
 use electra_convert::{Model, PlanOptions, Source};
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ fn json(
             Ok(plan) => json!({
                 "model": model.key(),
                 "task": plan.task.as_ref().map(|task| &task.name),
-                "architecture": plan.head.class(),
+                "architecture": plan.head.name(),
                 "tensors": plan.tensors.len(),
                 "parameters": plan.parameters(),
                 "bytes": plan.bytes(),

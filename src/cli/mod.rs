@@ -21,10 +21,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{self, ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
+use electra_convert::Error;
 use serde_json::{Value, json};
 
 use args::{Cli, Command};
-use electra_convert::Error;
 use exit::Exit;
 
 /// Runs the program.

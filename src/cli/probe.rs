@@ -6,21 +6,21 @@ use std::path::Path;
 
 use anstyle::{Ansi256Color, Color, Style};
 use anyhow::Context as _;
-use electra_convert::checkpoint::address::Use;
-use electra_convert::checkpoint::regular;
+use electra_convert::Error;
+use electra_convert::export::CONFIG_FILE;
 use electra_convert::probe::detect::{Suspect, THRESHOLD, detect, game};
 use electra_convert::probe::fill::{Candidate, Filled, fill};
 use electra_convert::probe::{Error as ProbeError, Probe, Tokens};
 use electra_convert::verify::{Error as VerifyError, check_files};
-use electra_convert::{Error, convert::CONFIG_FILE};
 use serde_json::{Value, json};
+use tf_checkpoint::address::Use;
+use tf_checkpoint::storage::regular;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::args::ProbeArgs;
 use super::exit::Usage;
-use super::input;
-use super::report;
 use super::text::{self, HEADING, bar, columns, printable};
+use super::{input, report};
 
 /// From hardly to surely replaced: green, yellow, red.
 const SCALE: [u8; 6] = [34, 70, 142, 178, 208, 196];

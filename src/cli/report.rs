@@ -6,11 +6,12 @@
 use std::io::{self, Write};
 
 use anyhow::Context as _;
-use electra_convert::convert::Weights;
-use electra_convert::electra::claim::Source as ValueSource;
-use electra_convert::electra::infer::Inferred;
-use electra_convert::electra::{Recipe, TaskHead};
+use electra_convert::config::Inferred;
+use electra_convert::config::candidate::Source as ValueSource;
+use electra_convert::plan::Weights;
+use electra_convert::tasks::TaskHead;
 use electra_convert::tokenizer::{TokenizerSetup, Tokens};
+use electra_convert::variables::Recipe;
 use electra_convert::{Export, Plan, Source};
 use serde_json::{Map, Value, json};
 
@@ -146,7 +147,7 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
         .collect();
     json!({
         "model": plan.model.key(),
-        "architecture": plan.head.class(),
+        "architecture": plan.head.name(),
         "parameters": plan.parameters(),
         "bytes": plan.bytes(),
         "dtype": plan.dtype_name(),
@@ -200,7 +201,7 @@ pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose
     let mut rows = vec![
         ["checkpoint".into(), checkpoint_line(source, step)],
         ["holds".into(), setup.into()],
-        ["class".into(), plan.head.class().into()],
+        ["class".into(), plan.head.name().into()],
         ["tensors".into(), tensors],
         ["model".into(), sizes_line(plan)],
     ];
@@ -314,7 +315,7 @@ fn tokenizer_json(tokenizer: &TokenizerSetup) -> Value {
     })
 }
 
-fn tensor_row(tensor: &electra_convert::convert::PlannedTensor) -> [String; 4] {
+fn tensor_row(tensor: &electra_convert::plan::PlannedTensor) -> [String; 4] {
     let mut how = format!("{:?} {}", tensor.shape, tensor.cast.from);
     how.push_str(match tensor.recipe {
         Recipe::Copy => "",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
-pub(crate) use electra_convert::checkpoint::address::quoted as shell_quoted;
+pub(crate) use tf_checkpoint::address::quoted as shell_quoted;
 use unicode_width::UnicodeWidthStr as _;
 
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();

@@ -1,21 +1,18 @@
 //! `electra-convert verify DIR`.
 
 use anyhow::Context as _;
-use electra_convert::checkpoint::address::{self, Use};
-use electra_convert::convert::{CONFIG_FILE, WEIGHTS_FILE};
-use electra_convert::model::{WeightsFile, read_config};
+use electra_convert::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use electra_convert::probe::text_check::Text;
 use electra_convert::verify::{Golden, Original, References, check_files, verify};
 use electra_convert::{Error, Source, with_threads};
 use serde_json::{Value, json};
+use tf_checkpoint::address::{self, Use};
 
 use super::args::VerifyArgs;
-use super::checks;
 use super::convert::read_text;
 use super::exit::{Exit, Failed, Usage};
-use super::input;
 use super::progress::Bar;
-use super::report;
+use super::{checks, input, report};
 
 /// Runs all checks on a folder; a failed one is an error.
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {

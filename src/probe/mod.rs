@@ -15,14 +15,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use candle_electra::{
+    Batch, DiscriminatorHead, ElectraConfig, ElectraModel, LanguageModelHead, ModelClass,
+};
+use tf_checkpoint::storage::regular;
 use tokenizers::Tokenizer;
 
-use crate::checkpoint::regular;
-use crate::convert::{CONFIG_FILE, WEIGHTS_FILE};
-use crate::electra::{ElectraConfig, Head};
-use crate::model::{
-    Batch, DiscriminatorHead, ElectraModel, LanguageModelHead, LoadError, WeightsFile, read_config,
-};
+use crate::export::{CONFIG_FILE, LoadError, WEIGHTS_FILE, WeightsFile, read_config};
 use crate::progress::{Stopped, Watch};
 use crate::tokenizer::{MASK, TOKENIZER_FILE};
 
@@ -93,12 +92,12 @@ impl Probe {
         };
         let model = ElectraModel::load(vb.clone(), &config).map_err(unfit)?;
         let class = config.architectures.first().map_or("", String::as_str);
-        let head = match Head::of_class(class) {
+        let head = match ModelClass::from_name(class) {
             Some(head) if head.has_decoder() => {
                 let head = LanguageModelHead::load(vb, &config, model.word_embeddings());
                 ProbeHead::Generator(head.map_err(unfit)?)
             }
-            Some(Head::PreTraining) => {
+            Some(ModelClass::PreTraining) => {
                 ProbeHead::Discriminator(DiscriminatorHead::load(vb, &config).map_err(unfit)?)
             }
             _ => {

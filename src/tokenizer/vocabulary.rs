@@ -10,8 +10,9 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use tf_checkpoint::storage::regular;
+
 use super::{Error, SPECIAL, UNK, grouped, is_special, listed};
-use crate::checkpoint::regular;
 
 /// The largest vocabulary read, in bytes. The largest published one (XLM-V) takes 15 MB.
 pub const MAX_LEN: u64 = 64 << 20;

@@ -10,14 +10,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use safetensors::tensor::TensorInfo;
+use tf_checkpoint::{Checkpoint, DType, cut, swap_bytes};
 
 use super::{Error, Failure, Original};
-use crate::checkpoint::layout::cut;
-use crate::checkpoint::{Checkpoint, DType, swap_bytes};
-use crate::convert::record::{self, PieceSum, Sums};
-use crate::convert::{AlignedBytes, Cast, PlannedTensor, convert_tensor, transpose, uncast};
-use crate::electra::{Recipe, is_transposed};
-use crate::model::WeightsFile;
+use crate::export::checksums::{self, PieceSum, Sums};
+use crate::export::{AlignedBytes, WeightsFile, convert_tensor, transpose, uncast};
+use crate::plan::{Cast, PlannedTensor};
+use crate::variables::Recipe;
+use crate::variables::names::is_transposed;
 
 /// How many tensors were compared, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -238,7 +238,7 @@ fn stored_crc(part: Cow<'_, [u8]>, piece: &PieceSum, dtype: DType) -> u32 {
 
 fn planned_sums<'a>(planned: &'a PlannedTensor, checkpoint: &'a Checkpoint) -> Expected<'a> {
     Expected {
-        sums: planned.sums(),
+        sums: Sums::of_planned(planned),
         transpose: planned.recipe == Recipe::Transpose,
         planned: Some((planned, checkpoint)),
     }
@@ -250,8 +250,8 @@ fn recorded_sums<'a>(
     weights: &WeightsFile,
     failures: &mut Vec<Failure>,
 ) -> Option<BTreeMap<String, Expected<'a>>> {
-    let text = weights.metadata()?.get(record::KEY)?;
-    match record::from_json(text) {
+    let text = weights.metadata()?.get(checksums::KEY)?;
+    match checksums::from_json(text) {
         Ok(sums) => Some(
             sums.into_iter()
                 .map(|(name, sums)| {

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
-use super::task_head::TASK_TOLERANCE;
-use crate::convert::{CONFIG_FILE, WEIGHTS_FILE};
-use crate::electra::Head;
-use crate::electra::head::{DECODER_WEIGHT, WORD_EMBEDDINGS};
+use candle_electra::{DECODER_WEIGHT, ModelClass, WORD_EMBEDDINGS};
+
+use crate::export::{CONFIG_FILE, WEIGHTS_FILE};
+
+/// The largest deviation allowed between two ways to compute the logits of a fine-tuned head.
+pub(super) const TASK_TOLERANCE: f64 = 1e-4;
 
 /// Something that is wrong with a folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,14 +18,14 @@ pub enum Failure {
         /// Name of the tensor.
         tensor: String,
         /// The class.
-        head: Head,
+        head: ModelClass,
     },
     /// A tensor that the folder's own class has no place for.
     Unexpected {
         /// Name of the tensor.
         tensor: String,
         /// The class.
-        head: Head,
+        head: ModelClass,
     },
     /// A tensor of another shape than config.json gives it.
     Mismatched {
@@ -95,7 +97,7 @@ pub enum Failure {
     /// A class computed a NaN or an infinity, or the wrong shape, or could not be loaded.
     Forward {
         /// The class.
-        head: Head,
+        head: ModelClass,
         /// What happened.
         what: String,
     },

@@ -9,12 +9,12 @@
 use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_electra::{Attend, Batch, ElectraConfig, ElectraModel, Head, ModelClass};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
-use super::{Error, Failure, any_head};
-use crate::electra::{ElectraConfig, Head};
-use crate::model::{Attend, Batch, ElectraModel, WatchedWeights, WeightsFile};
+use super::{Error, Failure};
+use crate::export::{WatchedWeights, WeightsFile};
 use crate::progress::Watch;
 
 /// Length of the long sequence, in tokens.
@@ -44,10 +44,10 @@ pub struct HeadOutput {
 pub(super) fn check(
     weights: &WeightsFile,
     config: &ElectraConfig,
-    heads: impl Iterator<Item = Head>,
+    heads: impl Iterator<Item = ModelClass>,
     watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
-) -> std::result::Result<Vec<(Head, HeadOutput)>, Error> {
+) -> std::result::Result<Vec<(ModelClass, HeadOutput)>, Error> {
     let vb = VarBuilder::from_backend(
         Box::new(Initialised(WatchedWeights::new(weights.clone(), watch))),
         DType::F32,
@@ -58,7 +58,7 @@ pub(super) fn check(
         Ok(model) => model,
         Err(error) => {
             failures.push(Failure::Forward {
-                head: Head::Model,
+                head: ModelClass::Model,
                 what: format!("cannot be loaded: {error}"),
             });
             return Ok(Vec::new());
@@ -73,7 +73,7 @@ pub(super) fn check(
         watch.check()?;
         let start = Instant::now();
         let causal;
-        let hidden = if head == Head::CausalLm {
+        let hidden = if head == ModelClass::CausalLm {
             causal = batches.run(&model, Attend::Backwards, watch)?;
             &causal
         } else {
@@ -155,23 +155,23 @@ struct Outputs {
 impl Outputs {
     /// Logits of a head.
     fn of_head(
-        head: Head,
+        class: ModelClass,
         vb: &VarBuilder<'_>,
         config: &ElectraConfig,
         model: &ElectraModel,
         hidden: &Self,
     ) -> Result<Self> {
-        let forward = any_head::load(head, vb.clone(), config, model)?;
+        let head = Head::load(class, vb.clone(), config, model)?;
         Ok(Self {
-            padded: forward(&hidden.padded)?,
-            alone: forward(&hidden.alone)?,
+            padded: head.forward(&hidden.padded)?,
+            alone: head.forward(&hidden.alone)?,
         })
     }
 
     /// The shape for the padded batch as the class gives it.
-    fn shape(&self, head: Head) -> Vec<usize> {
+    fn shape(&self, head: ModelClass) -> Vec<usize> {
         match (head, self.padded.dims()) {
-            (Head::MultipleChoice, &[choices]) => vec![1, choices],
+            (ModelClass::MultipleChoice, &[choices]) => vec![1, choices],
             (_, dims) => dims.to_vec(),
         }
     }
@@ -179,7 +179,7 @@ impl Outputs {
     /// The output to report, or what is wrong with it.
     fn judge(
         &self,
-        head: Head,
+        head: ModelClass,
         batches: &Batches,
         config: &ElectraConfig,
         seconds: f64,
@@ -203,7 +203,7 @@ impl Outputs {
         }
         let short = |logits: &Tensor, row: usize| {
             let row = logits.get(row)?;
-            if any_head::is_per_token(head) {
+            if head.is_per_token() {
                 row.narrow(0, 0, batches.short)
             } else {
                 Ok(row)
@@ -231,16 +231,16 @@ impl Outputs {
     }
 }
 
-fn expected_shape(head: Head, length: usize, config: &ElectraConfig) -> Vec<usize> {
+fn expected_shape(head: ModelClass, length: usize, config: &ElectraConfig) -> Vec<usize> {
     let labels = config.num_labels();
     match head {
-        Head::Model => vec![ROWS, length, config.hidden_size],
-        Head::PreTraining => vec![ROWS, length],
-        Head::MaskedLm | Head::CausalLm => vec![ROWS, length, config.vocab_size],
-        Head::TokenClassification => vec![ROWS, length, labels],
-        Head::SequenceClassification => vec![ROWS, labels],
-        Head::QuestionAnswering => vec![ROWS, length, 2],
-        Head::MultipleChoice => vec![1, ROWS],
+        ModelClass::Model => vec![ROWS, length, config.hidden_size],
+        ModelClass::PreTraining => vec![ROWS, length],
+        ModelClass::MaskedLm | ModelClass::CausalLm => vec![ROWS, length, config.vocab_size],
+        ModelClass::TokenClassification => vec![ROWS, length, labels],
+        ModelClass::SequenceClassification => vec![ROWS, labels],
+        ModelClass::QuestionAnswering => vec![ROWS, length, 2],
+        ModelClass::MultipleChoice => vec![1, ROWS],
     }
 }
 
@@ -308,7 +308,7 @@ mod tests {
             alone: tensor(&[alone]),
         };
         let verdict = logits
-            .judge(Head::PreTraining, &batches, &config, 0.0)
+            .judge(ModelClass::PreTraining, &batches, &config, 0.0)
             .unwrap();
         verdict.map_or_else(|what| what, |_| "passed".to_owned())
     }

@@ -15,12 +15,12 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor};
+use candle_electra::{Attend, Batch, ElectraConfig, ElectraModel, Head, ModelClass};
+use tf_checkpoint::storage::regular;
 
 use super::forward::deviation;
-use super::{Error, Failure, Golden, any_head};
-use crate::checkpoint::regular;
-use crate::electra::{ElectraConfig, Head};
-use crate::model::{Attend, Batch, ElectraModel, LoadError, WeightsFile};
+use super::{Error, Failure, Golden};
+use crate::export::{LoadError, WeightsFile};
 use crate::progress::Watch;
 
 /// How far one output is from its reference.
@@ -48,7 +48,7 @@ const INPUTS: [&str; 3] = ["input_ids", "attention_mask", "token_type_ids"];
 pub(super) fn check(
     weights: &WeightsFile,
     config: &ElectraConfig,
-    own: Head,
+    own: ModelClass,
     golden: Golden<'_>,
     watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
@@ -97,7 +97,7 @@ pub(super) fn check(
                 ours.dims()
             )));
         }
-        let deviation = if any_head::is_per_token(own) || !name.ends_with("logits") {
+        let deviation = if own.is_per_token() || !name.ends_with("logits") {
             inputs.masked_deviation(ours, &theirs)?
         } else {
             deviation(ours, &theirs)?
@@ -223,7 +223,7 @@ fn ids_of(tensor: &Tensor) -> Result<Tensor> {
 fn compute(
     weights: &WeightsFile,
     config: &ElectraConfig,
-    own: Head,
+    own: ModelClass,
     inputs: &Inputs,
     watch: &Watch<'_>,
 ) -> Result<HashMap<&'static str, Tensor>> {
@@ -250,9 +250,9 @@ fn compute(
     if !layers.is_empty() {
         outputs.insert("all_layers", Tensor::stack(layers, 0)?);
     }
-    if own != Head::Model {
-        let head = any_head::load(own, vb, config, &model)?;
-        outputs.insert("logits", head(&hidden.last)?);
+    if own != ModelClass::Model {
+        let head = Head::load(own, vb, config, &model)?;
+        outputs.insert("logits", head.forward(&hidden.last)?);
     }
     Ok(outputs)
 }

@@ -25,7 +25,6 @@
 //! Neither can tell a wrong head count or activation in config.json: shapes fit and numbers stay
 //! finite. *golden* can, *text* often can, and so can a `.meta` file beside the checkpoint.
 
-mod any_head;
 mod bits;
 mod failure;
 mod forward;
@@ -46,12 +45,14 @@ pub use tokenizer::TokenizerReport;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint::regular::{self, Kind};
-use crate::convert::{self, AlignedBytes, CONFIG_FILE, Plan, WEIGHTS_FILE};
-use crate::electra::head::{DECODER_WEIGHT, WORD_EMBEDDINGS};
-use crate::electra::{ElectraConfig, Head};
-use crate::model::{LoadError, WeightsFile, read_config};
+use candle_electra::{DECODER_WEIGHT, ElectraConfig, ModelClass, WORD_EMBEDDINGS};
+use tf_checkpoint::Checkpoint;
+use tf_checkpoint::storage::regular::{self, Kind};
+
+use crate::export::{
+    self, AlignedBytes, CONFIG_FILE, LoadError, WEIGHTS_FILE, WeightsFile, read_config,
+};
+use crate::plan::Plan;
 use crate::probe::text_check::{self, Text, TextCheck, Verdict};
 use crate::progress::{Phase, Progress, Stopped, Watch};
 use crate::threads;
@@ -95,7 +96,7 @@ const MAX_MADE_UP_LABELS: usize = 1 << 16;
 #[derive(Debug)]
 pub struct HeadReport {
     /// The class.
-    pub head: Head,
+    pub head: ModelClass,
     /// Which tensors it finds.
     pub structure: Structure,
     /// What it computed; `None` where an earlier failure left nothing to run.
@@ -106,7 +107,7 @@ pub struct HeadReport {
 #[derive(Debug)]
 pub struct Report {
     /// The class that the folder is written for.
-    pub own: Head,
+    pub own: ModelClass,
     /// All classes.
     pub heads: Vec<HeadReport>,
     /// The comparison with the checkpoint.
@@ -175,8 +176,8 @@ pub(crate) fn watched(
     let own = config
         .architectures
         .first()
-        .and_then(|class| Head::of_class(class))
-        .unwrap_or(Head::Model);
+        .and_then(|class| ModelClass::from_name(class))
+        .unwrap_or(ModelClass::Model);
     let mut failures = Vec::new();
 
     if let Original::Checkpoint(_, plan) = original {
@@ -274,7 +275,7 @@ pub fn check_files(folder: &Path) -> Result<(), Error> {
             }
             None => {
                 // A conversion was killed while it published.
-                let what = if folder.join(convert::HIDDEN).is_dir() {
+                let what = if folder.join(export::HIDDEN).is_dir() {
                     "a conversion into this folder is running or was killed: convert again, which \
                      first brings the earlier export back"
                 } else {
@@ -410,7 +411,7 @@ pub enum Error {
     Load(#[from] LoadError),
     /// The checkpoint to compare with cannot be read.
     #[error(transparent)]
-    Original(#[from] convert::Error),
+    Original(#[from] export::Error),
     /// There is no such folder.
     #[error("{} {what}: give the folder of an export", path.display())]
     NoFolder {

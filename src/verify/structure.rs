@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use candle_electra::{DECODER_WEIGHT, ElectraConfig, ModelClass};
+
 use super::Failure;
-use crate::electra::ElectraConfig;
-use crate::electra::head::{DECODER_WEIGHT, Head};
-use crate::model::WeightsFile;
+use crate::export::WeightsFile;
 
 /// What loading the file into one class comes to. All names are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,9 +28,9 @@ const MIN_LAYER_TENSORS: usize = 4;
 pub(super) fn check(
     weights: &WeightsFile,
     config: &ElectraConfig,
-    own: Head,
+    own: ModelClass,
     failures: &mut Vec<Failure>,
-) -> Vec<(Head, Structure)> {
+) -> Vec<(ModelClass, Structure)> {
     let found: BTreeMap<String, Vec<usize>> = weights
         .tensors()
         .into_iter()
@@ -44,7 +44,7 @@ pub(super) fn check(
         });
         return Vec::new();
     }
-    let structures: Vec<(Head, Structure)> = Head::all()
+    let structures: Vec<(ModelClass, Structure)> = ModelClass::all()
         .map(|head| (head, compare(head, config, &found)))
         .collect();
     let (_, structure) = structures
@@ -77,7 +77,11 @@ pub(super) fn check(
     structures
 }
 
-fn compare(head: Head, config: &ElectraConfig, found: &BTreeMap<String, Vec<usize>>) -> Structure {
+fn compare(
+    head: ModelClass,
+    config: &ElectraConfig,
+    found: &BTreeMap<String, Vec<usize>>,
+) -> Structure {
     let mut expected: BTreeMap<String, Vec<usize>> = head.tensors(config).into_iter().collect();
     // A decoder that is not written is tied; one that is written has a place.
     if head.has_decoder() && found.contains_key(DECODER_WEIGHT) {

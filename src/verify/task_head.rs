@@ -2,20 +2,20 @@
 //!
 //! The encoder runs on pseudo-random sequences, and what it gives goes through both: the class of
 //! transformers with the written tensors, and the original's dense layers, in float64. For a
-//! classification the two are of another form ([`Recipe::Lift`](crate::electra::Recipe::Lift)), and this
+//! classification the two are of another form ([`Recipe::Lift`](crate::variables::Recipe::Lift)), and this
 //! is the proof that they compute the same.
 
 use candle_core::{D, Device, Result, Tensor};
+use candle_electra::{Attend, Batch, ElectraConfig, ElectraModel, Head};
+use tf_checkpoint::Checkpoint;
 
-use super::{Error, Failure, any_head};
-use crate::checkpoint::Checkpoint;
-use crate::convert::{Plan, PlannedTensor, read_floats};
-use crate::electra::{ElectraConfig, TaskHead};
-use crate::model::{Attend, Batch, ElectraModel, WeightsFile};
+use super::failure::TASK_TOLERANCE;
+use super::{Error, Failure};
+use crate::export::{WeightsFile, read_floats};
+use crate::plan::{Plan, PlannedTensor};
 use crate::progress::Watch;
+use crate::tasks::TaskHead;
 
-/// The largest deviation allowed between two ways to compute the same.
-pub(super) const TASK_TOLERANCE: f64 = 1e-4;
 /// How many sequences, and of how many tokens.
 const SEQUENCES: usize = 32;
 const LENGTH: usize = 24;
@@ -60,9 +60,9 @@ pub(super) fn check(
     let check = || watch.check_candle();
     let hidden = model.forward_checked(&Batch::new(&ids), Attend::Everywhere, false, &check)?;
     let hidden = hidden.last;
-    let logits = any_head::load(task.head(), vb, config, &model)?(&hidden)?;
+    let logits = Head::load(task.head(), vb, config, &model)?.forward(&hidden)?;
     // A classification is on the first token alone.
-    let hidden = if any_head::is_per_token(task.head()) {
+    let hidden = if task.head().is_per_token() {
         hidden
     } else {
         hidden.narrow(1, 0, 1)?

@@ -10,14 +10,13 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
+use candle_electra::ElectraConfig;
 use serde_json::{Map, Value};
+use tf_checkpoint::storage::regular;
 use tokenizers::Tokenizer;
 
 use super::{Error, Failure};
-use crate::checkpoint::regular;
-use crate::convert::CONFIG_FILE;
-use crate::electra::ElectraConfig;
-use crate::model::LoadError;
+use crate::export::{CONFIG_FILE, LoadError};
 use crate::tokenizer::{
     self, CLS, FILES, PAD, SEP, SPECIAL, SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE, VOCAB_FILE, grouped,

@@ -4,7 +4,7 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
-use crate::convert::AlignedBytes;
+use crate::export::AlignedBytes;
 
 /// What the numbers of a tensor look like.
 #[derive(Clone, Copy, Debug, PartialEq)]

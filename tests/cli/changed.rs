@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use electra_convert::{Model, PlanOptions, Progress, Request, Source, checkpoint, convert};
+use electra_convert::{Error, Model, PlanOptions, Progress, Request, Source, convert};
 
 use crate::support::{copy_of, listing, temp};
 
@@ -42,9 +42,7 @@ fn convert_while(checkpoint: &Path, act: impl Fn() + Sync) -> Option<PathBuf> {
     };
     match convert(&source, &request, plans, &progress) {
         Ok(_) => None,
-        Err(electra_convert::Error::Convert(convert::Error::Checkpoint(
-            checkpoint::Error::Changed { path },
-        ))) => {
+        Err(Error::Checkpoint(tf_checkpoint::Error::Changed { path })) => {
             assert!(listing(out.path()).is_empty());
             Some(path)
         }

@@ -3,10 +3,11 @@
 use std::fs;
 
 use candle_core::{Device, IndexOp as _, Tensor};
-use electra_convert::model::{
+use candle_electra::{
     Batch, ElectraForQuestionAnswering, ElectraForSequenceClassification,
-    ElectraForTokenClassification, ElectraModel, WeightsFile, read_config,
+    ElectraForTokenClassification, ElectraModel,
 };
+use electra_convert::export::{WeightsFile, read_config};
 use electra_convert::{Model, PlanOptions, Source};
 use tempfile::TempDir;
 

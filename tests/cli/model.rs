@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use candle_core::{D, DType, Device, Tensor};
-use candle_nn::VarBuilder;
-use electra_convert::electra::{Activation, ElectraConfig};
-use electra_convert::model::{
+use candle_electra::{Activation, ElectraConfig};
+use candle_electra::{
     Attend, Batch, ElectraForCausalLM, ElectraForMaskedLM, ElectraForMultipleChoice,
-    ElectraForPreTraining, ElectraModel, WeightsFile, read_config,
+    ElectraForPreTraining, ElectraModel,
 };
+use candle_nn::VarBuilder;
+use electra_convert::export::{WeightsFile, read_config};
 use tempfile::TempDir;
 
 use crate::support::{assert_close, fixture, run, temp};

@@ -179,8 +179,8 @@ fn names_are_the_full_ones_whatever_the_model_is_called() {
 
 #[test]
 fn the_original_code_is_not_taken_for_keras_when_it_is_saved_as_objects() {
-    use electra_convert::checkpoint::{Checkpoint, locate};
-    use electra_convert::electra::Inventory;
+    use electra_convert::variables::Inventory;
+    use tf_checkpoint::{Checkpoint, locate};
     for (bundle, is_keras) in [(objects(str::to_owned), false), (objects(keras), true)] {
         let folder = temp();
         bundle.write(&folder.path().join("m"));

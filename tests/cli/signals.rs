@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use electra_convert::convert::Error as ConvertError;
+use electra_convert::export::Error as ExportError;
 use electra_convert::{
     Error, Model, Phase, PlanOptions, Progress, Request, Source, TextRequest, convert,
 };
@@ -124,7 +124,7 @@ fn every_phase_can_be_stopped_at_any_call() {
             let result = convert(&source, &request, plans, &recorder);
             let calls = recorder.calls.lock().unwrap()[phase.name()];
             if calls > after {
-                let stopped = matches!(result, Err(Error::Convert(ConvertError::Interrupted)));
+                let stopped = matches!(result, Err(Error::Export(ExportError::Interrupted)));
                 assert!(stopped, "{} {after}", phase.name());
                 assert!(
                     listing(folder.path()).is_empty(),

@@ -95,7 +95,7 @@ fn structure_is_what_transformers_reports() {
 
 #[test]
 fn shapes_of_new_heads_scale_with_the_configuration() {
-    use electra_convert::electra::{ElectraConfig, Head};
+    use candle_electra::{ElectraConfig, ModelClass};
     let matrix = read_json(&fixture("facts/loading_matrix.json"));
     let config = ElectraConfig {
         vocab_size: 100,
@@ -105,7 +105,7 @@ fn shapes_of_new_heads_scale_with_the_configuration() {
         ..ElectraConfig::default()
     };
     for (class, facts) in matrix["exports"]["discriminator"].as_object().unwrap() {
-        let ours: HashMap<String, Vec<usize>> = Head::of_class(class)
+        let ours: HashMap<String, Vec<usize>> = ModelClass::from_name(class)
             .unwrap()
             .tensors(&config)
             .into_iter()

@@ -3,7 +3,7 @@
 use std::io::{Cursor, Write as _};
 use std::path::PathBuf;
 
-use electra_convert::checkpoint::{Error, locate};
+use tf_checkpoint::{Error, locate};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use electra_convert::checkpoint::{Checkpoint, Error, Limits, locate};
+use tf_checkpoint::{Checkpoint, Error, Limits, locate};
 
 use super::*;
 use crate::bundle_writer::{Bundle, INT32, block, mask, push_block, push_footer};

@@ -39,7 +39,7 @@ fn a_vocabulary_of_short_tokens() {
 
 #[test]
 fn weights_of_many_tensors() {
-    use electra_convert::model::{LoadError, WeightsFile};
+    use electra_convert::export::{LoadError, WeightsFile};
     let _alone = alone();
     let folder = temp();
     let path = folder.path().join("model.safetensors");
@@ -80,7 +80,7 @@ fn weights_of_many_tensors() {
 
 #[test]
 fn a_configuration_of_many_values() {
-    use electra_convert::model::{LoadError, read_config};
+    use electra_convert::export::{LoadError, read_config};
     let _alone = alone();
     let folder = temp();
     let path = folder.path().join("config.json");

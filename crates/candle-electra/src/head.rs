@@ -1,0 +1,86 @@
+//! The head of any class in one form, hidden states to logits, for callers that choose the class at
+//! run time.
+
+use candle_core::{D, Result, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::class::ModelClass;
+use crate::config::ElectraConfig;
+use crate::heads::{
+    DiscriminatorHead, LanguageModelHead, MultipleChoiceHead, QuestionAnsweringHead,
+    SequenceClassificationHead, TokenClassificationHead,
+};
+use crate::model::ElectraModel;
+
+/// The head of a class.
+#[derive(Clone, Debug)]
+pub struct Head(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    None,
+    Discriminator(DiscriminatorHead),
+    LanguageModel(LanguageModelHead),
+    TokenClassification(TokenClassificationHead),
+    SequenceClassification(SequenceClassificationHead),
+    QuestionAnswering(QuestionAnsweringHead),
+    MultipleChoice(MultipleChoiceHead),
+}
+
+impl Head {
+    /// Loads the head of `class`. A language model's decoder may be tied to the word embeddings of
+    /// `model`.
+    pub fn load(
+        class: ModelClass,
+        vb: VarBuilder<'_>,
+        config: &ElectraConfig,
+        model: &ElectraModel,
+    ) -> Result<Self> {
+        Ok(Self(match class {
+            ModelClass::Model => Kind::None,
+            ModelClass::PreTraining => Kind::Discriminator(DiscriminatorHead::load(vb, config)?),
+            ModelClass::MaskedLm | ModelClass::CausalLm => {
+                let words = model.word_embeddings();
+                Kind::LanguageModel(LanguageModelHead::load(vb, config, words)?)
+            }
+            ModelClass::TokenClassification => {
+                Kind::TokenClassification(TokenClassificationHead::load(vb, config)?)
+            }
+            ModelClass::SequenceClassification => {
+                Kind::SequenceClassification(SequenceClassificationHead::load(vb, config)?)
+            }
+            ModelClass::QuestionAnswering => {
+                Kind::QuestionAnswering(QuestionAnsweringHead::load(vb, config)?)
+            }
+            ModelClass::MultipleChoice => {
+                Kind::MultipleChoice(MultipleChoiceHead::load(vb, config)?)
+            }
+        }))
+    }
+
+    /// Returns the logits for `hidden`, `[batch, sequence, hidden]`.
+    ///
+    /// | class | shape |
+    /// |---|---|
+    /// | `ElectraModel` | `[batch, sequence, hidden]`: the hidden states themselves |
+    /// | `ElectraForPreTraining` | `[batch, sequence]` |
+    /// | `ElectraForMaskedLM`, `ElectraForCausalLM` | `[batch, sequence, vocabulary]` |
+    /// | `ElectraForTokenClassification` | `[batch, sequence, labels]` |
+    /// | `ElectraForSequenceClassification` | `[batch, labels]` |
+    /// | `ElectraForQuestionAnswering` | `[batch, sequence, 2]`: start and end |
+    /// | `ElectraForMultipleChoice` | `[batch]`: the sequences are the choices of one question |
+    pub fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
+        match &self.0 {
+            Kind::None => Ok(hidden.clone()),
+            Kind::Discriminator(head) => head.forward(hidden),
+            Kind::LanguageModel(head) => head.forward(hidden),
+            Kind::TokenClassification(head) => head.forward(hidden),
+            Kind::SequenceClassification(head) => head.forward(hidden),
+            Kind::QuestionAnswering(head) => {
+                let span = head.forward(hidden)?;
+                Tensor::stack(&[span.start, span.end], D::Minus1)
+            }
+            Kind::MultipleChoice(head) => head.forward(hidden, hidden.dim(0)?)?.squeeze(0),
+        }
+    }
+}

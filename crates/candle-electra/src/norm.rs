@@ -1,0 +1,77 @@
+//! LayerNorm as the original code computes it: the variance from what is left when the mean has been
+//! subtracted.
+//!
+//! `candle_nn::LayerNorm` takes the variance as the mean of squares less the square of the mean, in
+//! one pass. That loses digits (logits of the fixtures moved by 1.8e-5) and can go below zero, which
+//! an epsilon of 1e-12 does not make up for: NaN. candle's own two-pass version is used instead.
+
+use candle_core::{Result, Tensor};
+use candle_nn::ops::layer_norm_slow;
+use candle_nn::{Init, VarBuilder};
+
+/// A LayerNorm over the last axis.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f32,
+}
+
+impl LayerNorm {
+    /// Loads `weight` and `bias`, each `[size]`, below `vb`.
+    pub(crate) fn load(size: usize, eps: f64, vb: VarBuilder<'_>) -> Result<Self> {
+        #[allow(clippy::cast_possible_truncation, reason = "computed in float32")]
+        Ok(Self {
+            weight: vb.get_with_hints(size, "weight", Init::Const(1.0))?,
+            bias: vb.get_with_hints(size, "bias", Init::Const(0.0))?,
+            eps: eps as f32,
+        })
+    }
+
+    /// `[…, size]` to the same shape.
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        layer_norm_slow(x, &self.weight, &self.bias, self.eps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+    use candle_nn::VarBuilder;
+
+    use super::LayerNorm;
+
+    #[test]
+    fn a_large_mean_does_not_hide_a_small_variance() {
+        let vb = VarBuilder::from_tensors(
+            [
+                (
+                    "weight".to_owned(),
+                    Tensor::ones(4, DType::F32, &Device::Cpu).unwrap(),
+                ),
+                (
+                    "bias".to_owned(),
+                    Tensor::zeros(4, DType::F32, &Device::Cpu).unwrap(),
+                ),
+            ]
+            .into(),
+            DType::F32,
+            &Device::Cpu,
+        );
+        let norm = LayerNorm::load(4, 1e-12, vb).unwrap();
+        let x = Tensor::new(&[[4096.0_f32, 4096.5, 4097.0, 4097.5]], &Device::Cpu).unwrap();
+        let y: Vec<f32> = norm
+            .forward(&x)
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
+        // Mean 4096.75, variance 0.3125.
+        for (found, expected) in
+            std::iter::zip(y, [-1.341_640_8, -0.447_213_6, 0.447_213_6, 1.341_640_8])
+        {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Addresses, such as `gs://bucket/electra/model.ckpt-400`, in place of paths.
+//!
+//! `Path` would take `gs:` for the name of a directory. No address is read or written; the error gives
+//! the command that copies.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use crate::error::Error;
+
+/// What an address is given as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A checkpoint, of which an address may be the prefix.
+    Checkpoint,
+    /// A file, or a directory, to read.
+    Input,
+    /// The directory to write.
+    Output,
+}
+
+/// Scheme, and the commands that copy a checkpoint, copy a file, and upload a directory. `{}` is the
+/// address, quoted for a shell.
+const COMMANDS: &[(&str, [&str; 3])] = &[
+    (
+        "gs",
+        ["gsutil cp {}'*' .", "gsutil cp {} .", "gsutil cp -r DIR {}"],
+    ),
+    (
+        "s3",
+        [
+            "aws s3 cp --recursive {} DIR",
+            "aws s3 cp {} .",
+            "aws s3 cp --recursive DIR {}",
+        ],
+    ),
+    (
+        "hdfs",
+        [
+            "hdfs dfs -get {}'*' .",
+            "hdfs dfs -get {} .",
+            "hdfs dfs -put DIR {}",
+        ],
+    ),
+    ("http", ["curl -LO {}", "curl -LO {}", "curl -T FILE {}"]),
+    ("https", ["curl -LO {}", "curl -LO {}", "curl -T FILE {}"]),
+];
+
+/// Fails if `path` is an address.
+pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
+    let text = path.to_string_lossy();
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Ok(());
+    };
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(is_scheme) {
+        return Ok(());
+    }
+    let advice = if scheme.eq_ignore_ascii_case("file") {
+        let path = rest.strip_prefix("localhost").unwrap_or(rest);
+        format!("give the path, {}", quoted(path.as_ref()))
+    } else {
+        let row = COMMANDS
+            .iter()
+            .find(|(known, _)| scheme.eq_ignore_ascii_case(known));
+        let command = row.map_or_else(String::new, |(_, commands)| {
+            let command =
+                commands[given_as as usize].replace("{}", &quoted(text.as_ref().as_ref()));
+            format!(" ({command})")
+        });
+        match given_as {
+            Use::Checkpoint => format!("copy its files here first{command}"),
+            Use::Input => format!("copy it here first{command}"),
+            Use::Output => format!("write into a directory on this disk and upload that{command}"),
+        }
+    };
+    let kind = match given_as {
+        Use::Output => "an address, which electra-convert does not write to",
+        _ => "an address, which electra-convert does not read",
+    };
+    Err(Error::Unsupported {
+        path: path.to_owned(),
+        kind: kind.into(),
+        advice,
+    })
+}
+
+/// Quotes an argument as one types it into a shell.
+pub fn quoted(argument: &OsStr) -> String {
+    let text = argument.to_string_lossy();
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:,+@%".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_told_from_paths() {
+        for path in [
+            "gs", "a:/b", "./gs://b", "://x", "1a://b", "a b://c", "C:/x",
+        ] {
+            assert!(refuse(Path::new(path), Use::Input).is_ok(), "{path}");
+        }
+        for (address, given_as, words) in [
+            ("gs://b/m-4", Use::Checkpoint, "gsutil cp gs://b/m-4'*' ."),
+            (
+                "s3://b/my v.txt",
+                Use::Input,
+                "aws s3 cp 's3://b/my v.txt' .",
+            ),
+            ("GS://b/out", Use::Output, "gsutil cp -r DIR GS://b/out"),
+            ("file:///a/b", Use::Input, "give the path, /a/b"),
+            ("wasbs://c@d/e", Use::Input, "copy it here first"),
+        ] {
+            let error = refuse(Path::new(address), given_as)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(words) && error.contains(address), "{error}");
+        }
+    }
+
+    #[test]
+    fn quotes_only_what_a_shell_would_take_apart() {
+        assert_eq!(
+            quoted("runs/model.ckpt-400".as_ref()),
+            "runs/model.ckpt-400"
+        );
+        assert_eq!(quoted("my runs".as_ref()), "'my runs'");
+        assert_eq!(quoted("it's".as_ref()), r"'it'\''s'");
+        assert_eq!(quoted("".as_ref()), "''");
+    }
+}

@@ -1,0 +1,126 @@
+//! TensorFlow 2's object-based checkpoints: a TensorBundle whose keys are paths through the objects
+//! that were saved, such as `model/electra/encoder/.../kernel/.ATTRIBUTES/VARIABLE_VALUE`.
+//!
+//! The objects are in a `TrackableObjectGraph`, kept as a string under a key of its own. For most
+//! variables it records the full name, the one that a name-based checkpoint would have used; that is
+//! what a variable is called here. Where none is recorded, or several share one (`Variable`), it is
+//! called by its path. Of the graph nothing is kept but the names of variables that exist.
+//! Source: `tensorflow/core/protobuf/trackable_object_graph.proto`, and `ReadStringTensor` in
+//! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
+
+use std::collections::{HashMap, HashSet};
+
+use prost::encoding::decode_varint;
+
+use crate::crc;
+use crate::error::Fault;
+use crate::limits::Budget;
+use crate::protobuf::message::{Malformed, fields, submessages};
+use crate::variable::Variable;
+
+/// The key of the graph.
+pub(crate) const GRAPH_KEY: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
+/// The largest graph read, in bytes. That of ELECTRA-Large with an optimizer takes some 300 KB.
+pub(crate) const MAX_LEN: u64 = 64 << 20;
+
+/// True when there are keys that only an object-based checkpoint has.
+pub(crate) fn is_object_based(variables: &[Variable]) -> bool {
+    variables.iter().any(|v| v.object_path().is_some())
+}
+
+/// Numbers of fields: in a `TrackableObjectGraph`, and in its `TrackableObject`s.
+const NODES: u32 = 1;
+const ATTRIBUTES: u32 = 2;
+
+/// Gives each variable its name, by the serialised graph, and sorts them by it.
+pub(crate) fn name(
+    variables: &mut [Variable],
+    graph: &[u8],
+    budget: &mut Budget,
+) -> Result<(), Fault> {
+    let mut recorded: HashMap<&str, &str> = HashMap::new();
+    let known: HashSet<&str> = variables.iter().map(|variable| &variable.key[..]).collect();
+    for node in submessages(graph, NODES) {
+        for attribute in submessages(node?, ATTRIBUTES) {
+            let Attribute { full_name, key } = Attribute::read(attribute?)?;
+            if !full_name.is_empty() && known.contains(key) {
+                recorded.insert(key, full_name);
+            }
+        }
+    }
+    let names: Vec<String> = variables
+        .iter()
+        .map(|variable| {
+            let name = recorded.get(&variable.key[..]).copied();
+            let name = name.unwrap_or_else(|| path(variable));
+            budget.take(name.len())?;
+            Ok(name.to_owned())
+        })
+        .collect::<Result<_, Fault>>()?;
+    let mut uses: HashMap<&str, usize> = HashMap::with_capacity(names.len());
+    for name in &names {
+        *uses.entry(name).or_default() += 1;
+    }
+    for (variable, name) in std::iter::zip(variables.iter_mut(), &names) {
+        let is_own = uses[&name[..]] == 1;
+        variable.name = if is_own { name } else { path(variable) }.to_owned();
+    }
+    variables.sort_by(|a, b| a.name.cmp(&b.name));
+    match variables.array_windows().find(|[a, b]| a.name == b.name) {
+        Some([a, b]) => Err(format!("calls both {} and {} {}", a.key, b.key, a.name).into()),
+        None => Ok(()),
+    }
+}
+
+/// A `SerializedTensor`: what an object saved.
+struct Attribute<'a> {
+    /// The key that a name-based checkpoint would have.
+    full_name: &'a str,
+    /// The key in this one.
+    key: &'a str,
+}
+
+impl<'a> Attribute<'a> {
+    fn read(message: &'a [u8]) -> Result<Self, Malformed> {
+        let (mut full_name, mut key) = ("", "");
+        for field in fields(message) {
+            let field = field?;
+            match field.number {
+                2 => full_name = field.text()?,
+                3 => key = field.text()?,
+                _ => {}
+            }
+        }
+        Ok(Self { full_name, key })
+    }
+}
+
+fn path(variable: &Variable) -> &str {
+    variable.object_path().unwrap_or(&variable.key)
+}
+
+/// The one string in the bytes of a scalar string variable: its length, a checksum of the length,
+/// and the string. `expected` is the checksum in the index, which is of the three, with the length
+/// as a number of four or eight bytes.
+pub(crate) fn string(bytes: &[u8], expected: u32) -> Result<&[u8], Fault> {
+    let mut rest = bytes;
+    let len = decode_varint(&mut rest).map_err(|_| "has no length")?;
+    let split = rest.split_at_checked(size_of::<u32>());
+    let (stored, text) = split.ok_or("has no checksum of its length")?;
+    let sum = match u32::try_from(len) {
+        Ok(len) => crc32c::crc32c(&len.to_le_bytes()),
+        Err(_) => crc32c::crc32c(&len.to_le_bytes()),
+    };
+    let stored = u32::from_le_bytes(stored.try_into().expect("four bytes"));
+    if crc::unmask(stored) != sum || len != text.len() as u64 {
+        return Err(format!("is said to have {len} bytes, and has {}", text.len()).into());
+    }
+    let sum = crc32c::crc32c_append(sum, &stored.to_le_bytes());
+    let found = crc32c::crc32c_append(sum, text);
+    if found != expected {
+        return Err(
+            format!("has the CRC-32C {found:#010x}, its index says {expected:#010x}").into(),
+        );
+    }
+    Ok(text)
+}

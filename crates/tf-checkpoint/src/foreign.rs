@@ -1,0 +1,319 @@
+//! What a file is that is not part of a checkpoint, by its first bytes or its name.
+//!
+//! People give the archive they downloaded, the weights of another framework, or a file that a server
+//! or git left in place of the one they wanted. [`TABLE`] lists what is recognised and what to do about
+//! it; its order decides which file of a directory is named.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use crate::address::quoted;
+use crate::error::Error;
+use crate::storage::ReadAt;
+
+/// How many of a file's first bytes are looked at.
+pub(crate) const START_LEN: usize = 1 << 10;
+
+/// A kind of file.
+struct Row {
+    /// One of them must be there.
+    signs: &'static [Sign],
+    /// If there are any, the name must end in one of them.
+    names: &'static [&'static str],
+    kind: &'static str,
+    /// What to do. `{file}` and `{directory}` are replaced.
+    advice: &'static str,
+    found: Found,
+}
+
+/// What shows the kind of a file.
+enum Sign {
+    /// Bytes at an offset.
+    At(usize, &'static [u8]),
+    /// Bytes anywhere in the start, behind the magic number of a zip archive.
+    InZip(&'static str),
+    /// Text at the beginning, in any case, behind white space.
+    Text(&'static str),
+    /// Nothing but the name.
+    Name,
+    /// A file of no bytes.
+    Empty,
+}
+
+/// Where a kind of file is worth an error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Anywhere, also in place of a checkpoint's own file.
+    Instead,
+    /// In a directory that holds no checkpoint, or where its path is given.
+    Beside,
+    /// Where its path is given.
+    Given,
+}
+
+use Found::{Beside, Given, Instead};
+use Sign::{At, Empty, InZip, Name, Text};
+
+const ZIP: &[u8] = b"PK\x03\x04";
+const PLAIN_ZIP: &str = "a zip archive";
+const SAVE_AGAIN: &str = "download the file itself again";
+const UNPACK: &str = "unpack it first: tar xf {file}";
+const ORIGINAL: &str = "convert the training checkpoint that it was made from (model.ckpt-N.index)";
+const PYTORCH: &str = "it needs no conversion: transformers loads {directory} as it is";
+const KERAS: &str = "load it with its class in TensorFlow 2.15 (of transformers 4, such as \
+                     TFElectraForPreTraining), call save_weights(\"model.ckpt\"), and convert model.ckpt";
+const VERIFY: &str = "it is a model of transformers already; to check one that electra-convert wrote: \
+                      electra-convert verify {directory}";
+
+const fn row(
+    signs: &'static [Sign],
+    names: &'static [&'static str],
+    kind: &'static str,
+    advice: &'static str,
+    found: Found,
+) -> Row {
+    Row {
+        signs,
+        names,
+        kind,
+        advice,
+        found,
+    }
+}
+
+/// Sources: the formats' own specifications, and `magic(5)`.
+#[rustfmt::skip]
+const TABLE: &[Row] = &[
+    row(&[Text("version https://git-lfs.github.com/spec/"), Text("version https://hawser.github.com/spec/")], &[],
+        "a Git LFS pointer, not the file itself",
+        "run `git lfs pull` in the clone of its repository ({directory})", Instead),
+    row(&[Text("<!doctype html"), Text("<html"), Text("<head")], &[],
+        "an HTML page, not the file itself",
+        "download the file itself (the address of a file on GitHub or Hugging Face has /raw/ or /resolve/, not /blob/)", Instead),
+    row(&[Text("<?xml"), Text("<Error>")], &[],
+        "an XML document, such as a bucket sends in place of a file that it refuses",
+        "see what it says (head -c 500 {file}), and download the file itself again", Instead),
+    row(&[Text("404: Not Found"), Text("Not Found"), Text("Entry not found"), Text("Repository not found"),
+          Text("Invalid username or password"), Text("Access to model "), Text("AccessDenied")], &[],
+        "the error message of a server, not the file itself", SAVE_AGAIN, Instead),
+
+    row(&[Name], &["saved_model.pb", "saved_model.pbtxt"], "the graph of a SavedModel",
+        "convert the variables beside it, which are a checkpoint: \
+         electra-convert inspect {directory}/variables/variables", Beside),
+    row(&[At(8, b"{\"")], &["model.safetensors"], "a safetensors file", VERIFY, Beside),
+    row(&[At(0, b"\x89HDF\r\n\x1a\n"), At(512, b"\x89HDF\r\n\x1a\n")], &[],
+        "an HDF5 file, as Keras and the TensorFlow classes of transformers save it", KERAS, Beside),
+    row(&[InZip("model.weights.h5")], &[], "a Keras 3 model", KERAS, Beside),
+    row(&[At(0, ZIP)], &[".keras"], "a Keras 3 model", KERAS, Beside),
+    row(&[InZip("data.pkl")], &[], "a PyTorch file", PYTORCH, Beside),
+    row(&[At(0, ZIP), At(0, b"\x80\x02"), At(0, b"\x80\x03"), At(0, b"\x80\x04"), At(0, b"\x80\x05")],
+        &[".bin", ".pt", ".pth", ".ckpt", ".ot", ".pkl"], "a PyTorch file", PYTORCH, Beside),
+    row(&[At(0, b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")], &[], "a PyTorch file", PYTORCH, Beside),
+    row(&[At(8, b"{\"")], &[".safetensors"], "a safetensors file", VERIFY, Beside),
+    row(&[InZip(".npy")], &[], "an archive of NumPy arrays", ORIGINAL, Beside),
+    row(&[At(0, b"\x93NUMPY")], &[], "a NumPy array", ORIGINAL, Beside),
+    row(&[At(4, b"TFL3")], &[], "a TensorFlow Lite model", ORIGINAL, Beside),
+    row(&[Name], &[".onnx"], "an ONNX model", ORIGINAL, Beside),
+    row(&[At(0, b"GGUF")], &[], "a GGUF model", ORIGINAL, Beside),
+    row(&[Name], &[".msgpack"], "a Flax model", ORIGINAL, Beside),
+    row(&[Name], &[".pb"], "a frozen TensorFlow graph", ORIGINAL, Beside),
+
+    row(&[At(0, b"\x1f\x8b\x08")], &[".tar.gz", ".tgz"], "a compressed tar archive",
+        "unpack it first: tar xzf {file}", Beside),
+    row(&[At(0, b"\x1f\x8b\x08")], &[".gz"], "a gzip file", "unpack it first: gunzip -k {file}", Beside),
+    row(&[At(0, b"\x1f\x8b\x08")], &[], "a gzip file, such as a compressed tar archive",
+        "unpack it first: tar xzf {file}", Beside),
+    row(&[At(0, b"BZh")], &[".tar.bz2", ".tbz2", ".tbz"], "a compressed tar archive", UNPACK, Beside),
+    row(&[At(0, b"BZh")], &[".bz2"], "a bzip2 file", "unpack it first: bunzip2 -k {file}", Beside),
+    row(&[At(0, b"\xfd7zXZ\0")], &[".tar.xz", ".txz"], "a compressed tar archive", UNPACK, Beside),
+    row(&[At(0, b"\xfd7zXZ\0")], &[], "an xz file", "unpack it first: unxz -k {file}", Beside),
+    row(&[At(0, b"\x28\xb5\x2f\xfd")], &[".tar.zst", ".tzst"], "a compressed tar archive", UNPACK, Beside),
+    row(&[At(0, b"\x28\xb5\x2f\xfd")], &[], "a Zstandard file", "unpack it first: unzstd {file}", Beside),
+    row(&[At(0, b"\x04\x22\x4d\x18")], &[], "an LZ4 file", "unpack it first: unlz4 {file}", Beside),
+    row(&[At(0, b"\x1f\x9d")], &[".Z"], "a compressed file", "unpack it first: uncompress {file}", Beside),
+    row(&[At(257, b"ustar")], &[], "a tar archive", UNPACK, Beside),
+    row(&[Name], &[".tar"], "a tar archive", UNPACK, Beside),
+    row(&[At(0, b"7z\xbc\xaf\x27\x1c")], &[], "a 7z archive", "unpack it first: 7z x {file}", Beside),
+    row(&[At(0, b"Rar!\x1a\x07")], &[], "a RAR archive", "unpack it first: unrar x {file}", Beside),
+    row(&[At(0, ZIP)], &[], PLAIN_ZIP, "give its path: electra-convert inspect {file}", Beside),
+
+    row(&[Empty], &[], "an empty file", SAVE_AGAIN, Given),
+    row(&[Text("{"), Text("[{")], &[], "a JSON file, which holds no weights",
+        "give the checkpoint (model.ckpt-N); settings are read with --config", Given),
+    row(&[Name], &[".tfrecord"], "a file of training examples", "give the checkpoint (model.ckpt-N)", Given),
+    row(&[Name], &["graph.pbtxt"], "a graph without weights", "give the checkpoint (model.ckpt-N)", Given),
+];
+
+/// The start of a file.
+pub(crate) struct Start<'a> {
+    /// Its first [`START_LEN`] bytes, or all of them.
+    pub(crate) bytes: &'a [u8],
+    /// How the file is named.
+    pub(crate) path: &'a Path,
+    /// True for a file in an archive, which no command reaches.
+    pub(crate) in_archive: bool,
+}
+
+impl Start<'_> {
+    /// Returns what the file is, as an error, for a path that was given.
+    pub(crate) fn given(&self) -> Option<Error> {
+        Some(self.error(self.rows().next()?.1))
+    }
+
+    /// Returns what the file is, as an error, and its rank: of several files in a directory the one of
+    /// the lowest rank says what the directory is.
+    pub(crate) fn beside(&self) -> Option<(usize, Error)> {
+        let (rank, row) = self.rows().find(|(_, row)| row.found != Given)?;
+        Some((rank, self.error(row)))
+    }
+
+    /// Returns what is there in place of a checkpoint's own file, as an error.
+    pub(crate) fn instead(&self) -> Option<Error> {
+        let (_, row) = self.rows().find(|(_, row)| row.found == Instead)?;
+        Some(self.error(row))
+    }
+
+    /// Returns what a file is, as an error, unless it is a zip archive and nothing more.
+    pub(crate) fn not_plain_zip(&self) -> Option<Error> {
+        let (_, row) = self.rows().next()?;
+        (row.kind != PLAIN_ZIP).then(|| self.error(row))
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (usize, &'static Row)> {
+        TABLE.iter().enumerate().filter(|(_, row)| self.fits(row))
+    }
+
+    fn fits(&self, row: &Row) -> bool {
+        let name = self.path.file_name().unwrap_or_default().as_bytes();
+        let ends = |end: &&str| {
+            let at = name.len().checked_sub(end.len());
+            at.is_some_and(|at| name[at..].eq_ignore_ascii_case(end.as_bytes()))
+        };
+        (row.names.is_empty() || row.names.iter().any(ends))
+            && row.signs.iter().any(|sign| self.shows(sign))
+    }
+
+    fn shows(&self, sign: &Sign) -> bool {
+        let bytes = self.bytes;
+        match *sign {
+            At(at, magic) => bytes.get(at..).is_some_and(|rest| rest.starts_with(magic)),
+            InZip(name) => {
+                let mut windows = bytes.windows(name.len());
+                bytes.starts_with(ZIP) && windows.any(|window| window == name.as_bytes())
+            }
+            Text(text) => {
+                let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+                let start = bytes.trim_ascii_start().get(..text.len());
+                start.is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes()))
+            }
+            Name => !bytes.is_empty(),
+            Empty => bytes.is_empty(),
+        }
+    }
+
+    fn error(&self, row: &Row) -> Error {
+        let directory = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let file = match self.path.file_name() {
+            Some(name) if self.in_archive => name,
+            _ => self.path.as_os_str(),
+        };
+        let said = |path: &OsStr| quoted(path);
+        let advice = row
+            .advice
+            .replace("{file}", &said(file))
+            .replace("{directory}", &said(directory.as_os_str()));
+        Error::Unsupported {
+            path: self.path.to_owned(),
+            kind: row.kind.into(),
+            advice: if self.in_archive {
+                format!("{advice} (after unpacking the archive)")
+            } else {
+                advice
+            },
+        }
+    }
+}
+
+/// Returns the first bytes of a file, as many as show what it is.
+pub fn start(file: &dyn ReadAt) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(file.len()).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len.min(START_LEN)];
+    file.read_once(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// Fails if the bytes of a file show that it is not the file that was wanted but something that a
+/// server or git left in its place, such as a Git LFS pointer or an HTML page.
+pub fn refuse_stand_in(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let bytes = &bytes[..bytes.len().min(START_LEN)];
+    let start = Start {
+        bytes,
+        path,
+        in_archive: false,
+    };
+    start.instead().map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(name: &str, bytes: &[u8]) -> String {
+        let start = Start {
+            bytes,
+            path: Path::new(name),
+            in_archive: false,
+        };
+        start
+            .given()
+            .map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn first_bytes_decide_and_names_where_there_are_no_magic_numbers() {
+        let mut tar = vec![b'x'; 600];
+        tar[257..262].copy_from_slice(b"ustar");
+        for (name, bytes, words) in [
+            ("d/e.tar.gz", &b"\x1f\x8b\x08\0"[..], "tar xzf d/e.tar.gz"),
+            ("my e.TGZ", b"\x1f\x8b\x08\0", "tar xzf 'my e.TGZ'"),
+            ("v.txt.gz", b"\x1f\x8b\x08\0", "gunzip -k v.txt.gz"),
+            ("download", b"\x1f\x8b\x08\0", "tar xzf download"),
+            ("m.tar", &tar, "tar xf m.tar"),
+            ("m", &tar, "tar archive"),
+            (
+                "m.index",
+                b"\n version https://git-lfs.github.com/spec/v1\noid",
+                "`git lfs pull`",
+            ),
+            ("d/m", b"\xef\xbb\xbf<!DOCTYPE HTML>", "an HTML page"),
+            ("m", b"<?xml version='1.0'?><Error>", "XML"),
+            (
+                "m.zip",
+                b"PK\x03\x04............archive/data.pkl",
+                "PyTorch",
+            ),
+            ("model.keras", b"PK\x03\x04", "Keras 3"),
+            ("pytorch_model.bin", b"\x80\x02}q", "PyTorch"),
+            ("tf_model.h5", b"\x89HDF\r\n\x1a\n\0", "HDF5"),
+            ("model.safetensors", b"\x08\0\0\0\0\0\0\0{\"a\"", "verify"),
+            ("a.tflite", b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
+            ("a.onnx", b"\x08\x07", "ONNX"),
+            ("a.pb", b"\n", "frozen"),
+            ("a", b"", "an empty file"),
+            ("config.json", b"{\n", "JSON"),
+        ] {
+            let found = of(name, bytes);
+            assert!(found.contains(words), "{name}: {found:?}");
+            assert!(found.starts_with(name), "{name}: {found:?}");
+        }
+        assert_eq!(of("vocab.txt", b"[PAD]\n"), "");
+        assert_eq!(of("model.ckpt-4", b"\0\x01\x02"), "");
+        assert!(refuse_stand_in(Path::new("v"), b"\x1f\x8b\x08\0").is_ok());
+        assert!(refuse_stand_in(Path::new("v"), b"<html>").is_err());
+    }
+}

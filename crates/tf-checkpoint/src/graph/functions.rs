@@ -1,0 +1,215 @@
+//! Functions in a training graph's library, inlined where they are called.
+//!
+//! What `tf.function` traced is a `FunctionDef`: arguments, nodes, and what each output returns. In
+//! its nodes an input is an argument by its name, or `node:output name:index`. A call
+//! (`PartitionedCall`, or an operation with the function's name) is followed as if the nodes stood
+//! in the graph, under the call's name. Calls are left alone where the library does not have the
+//! function, or where calls nest deeper, or become more nodes, than any model needs; whoever follows
+//! the graph then meets an operation that it does not know.
+//!
+//! Source: `function.proto` and `op_def.proto` in `tensorflow/core`.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Range;
+
+use super::attributes::attribute;
+use super::nodes::{NodeId, Nodes, RawNode, Tensor};
+use crate::protobuf::wire::{self, Malformed, last, messages};
+
+/// The most nodes that come from functions.
+const MAX_INLINED: usize = 1 << 17;
+/// How deep calls may nest.
+const MAX_DEPTH: usize = 16;
+/// Operations that call the function in their attribute `f`.
+const CALLS: [&[u8]; 3] = [
+    b"PartitionedCall",
+    b"StatefulPartitionedCall",
+    b"TPUPartitionedCall",
+];
+/// Named outputs that are not the first of their operation.
+const LATER_OUTPUTS: &[(&[u8], u32)] = &[
+    (b"output_true", 1),
+    (b"value_index", 1),
+    (b"indices", 1),
+    (b"batch_mean", 1),
+    (b"batch_variance", 2),
+];
+
+/// Where each function is in the file, by its name.
+#[derive(Debug, Default)]
+pub(super) struct Library(HashMap<Vec<u8>, Range<usize>>);
+
+/// A function whose parts are found.
+#[derive(Debug, Default)]
+struct Function {
+    arguments: Vec<Range<usize>>,
+    outputs: Vec<Range<usize>>,
+    /// Name of an output, and the reference to what it returns.
+    returns: Vec<[Range<usize>; 2]>,
+    nodes: Vec<RawNode>,
+}
+
+impl Library {
+    /// Finds the functions in the given `FunctionDefLibrary` messages.
+    pub(super) fn index(bytes: &[u8], libraries: Vec<Range<usize>>) -> Result<Self, Malformed> {
+        let mut found = HashMap::new();
+        for library in libraries {
+            for function in messages(bytes, library, 1) {
+                let function = function?;
+                for signature in messages(bytes, function.clone(), 1) {
+                    if let Some(name) = last(bytes, signature?, 1)? {
+                        found.insert(bytes[name].to_vec(), function.clone());
+                    }
+                }
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// The function that a node calls, if it calls one.
+    fn called(&self, graph: &Nodes, bytes: &[u8], node: NodeId) -> Option<Range<usize>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let node = graph.get(node);
+        let op = &bytes[wire::span(&node.op)];
+        if !CALLS.contains(&op) {
+            return self.0.get(op).cloned();
+        }
+        let function = attribute(bytes, &node.message, "f")?.func?;
+        self.0.get(function.name.as_bytes()).cloned()
+    }
+}
+
+impl Function {
+    fn read(bytes: &[u8], definition: Range<usize>) -> Result<Self, Malformed> {
+        let mut function = Self::default();
+        for signature in messages(bytes, definition.clone(), 1) {
+            let signature = signature?;
+            for argument in messages(bytes, signature.clone(), 2) {
+                function.arguments.extend(last(bytes, argument?, 1)?);
+            }
+            for output in messages(bytes, signature, 3) {
+                function.outputs.extend(last(bytes, output?, 1)?);
+            }
+        }
+        for node in messages(bytes, definition.clone(), 3) {
+            function.nodes.push(RawNode::read(bytes, node?)?);
+        }
+        for entry in messages(bytes, definition, 4) {
+            let entry = entry?;
+            let [key, value] = [1, 2].map(|tag| last(bytes, entry.clone(), tag));
+            function
+                .returns
+                .extend(key?.zip(value?).map(<[_; 2]>::from));
+        }
+        Ok(function)
+    }
+}
+
+/// Replaces the calls in a graph, and those in what they are replaced by.
+pub(super) fn inline(graph: &mut Nodes, bytes: &[u8], library: &Library) -> Result<(), String> {
+    let own_nodes = graph.len();
+    // Each function is read once, however often it is called.
+    let mut read: HashMap<usize, Function> = HashMap::new();
+    let mut depths: HashMap<NodeId, usize> = HashMap::new();
+    let mut at = 0;
+    while at < graph.len() {
+        let call = Nodes::id(at);
+        at += 1;
+        let depth = depths.get(&call).copied().unwrap_or(0);
+        let Some(definition) = library.called(graph, bytes, call) else {
+            continue;
+        };
+        let function = match read.entry(definition.start) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(
+                Function::read(bytes, definition)
+                    .map_err(|error| format!("a function is malformed: {error}"))?,
+            ),
+        };
+        let count = graph.len() - own_nodes + function.nodes.len();
+        if depth >= MAX_DEPTH || count > MAX_INLINED || !graph.has_room_for(function.nodes.len()) {
+            continue;
+        }
+        let first = graph.len();
+        append(graph, bytes, library, call, function)?;
+        for added in first..graph.len() {
+            depths.insert(Nodes::id(added), depth + 1);
+        }
+    }
+    Ok(())
+}
+
+/// Adds the nodes of a function behind a call of it.
+fn append(
+    graph: &mut Nodes,
+    bytes: &[u8],
+    library: &Library,
+    call: NodeId,
+    function: &Function,
+) -> Result<(), String> {
+    let first = graph.len();
+    let given = graph.inputs(graph.get(call)).to_vec();
+    let arguments: HashMap<&[u8], Tensor> = std::iter::zip(&function.arguments, given)
+        .map(|(name, tensor)| (&bytes[name.clone()], tensor))
+        .collect();
+    let nodes: HashMap<&[u8], usize> = std::iter::zip(&function.nodes, 0..)
+        .map(|(node, at)| (&bytes[wire::span(&node.name)], at))
+        .collect();
+    let resolve = |reference: &[u8]| -> Tensor {
+        let mut parts = reference.split(|&byte| byte == b':');
+        let name = parts.next().unwrap_or_default();
+        if let Some(tensor) = arguments.get(name) {
+            return *tensor;
+        }
+        let Some(&at) = nodes.get(name) else {
+            return Tensor::MISSING;
+        };
+        let op = &bytes[wire::span(&function.nodes[at].op)];
+        let named = parts
+            .next()
+            .map_or(0, |output| library.position(bytes, op, output));
+        let index = parts
+            .next()
+            .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+        Tensor {
+            node: Nodes::id(first + at),
+            output: index.unwrap_or(0_u32).saturating_add(named),
+        }
+    };
+    let returned: Vec<Tensor> = function
+        .outputs
+        .iter()
+        .map(|output| {
+            let mut returns = function.returns.iter();
+            let entry = returns.find(|[name, _]| bytes[name.clone()] == bytes[output.clone()]);
+            entry.map_or(Tensor::MISSING, |[_, reference]| {
+                resolve(&bytes[reference.clone()])
+            })
+        })
+        .collect();
+    for node in &function.nodes {
+        let inputs = node
+            .inputs
+            .iter()
+            .map(|input| resolve(&bytes[wire::span(input)]));
+        graph.push(node, inputs.collect(), Some(call))?;
+    }
+    graph.replace_call(call, &returned)
+}
+
+impl Library {
+    /// The position of a named output of an operation.
+    fn position(&self, bytes: &[u8], op: &[u8], output: &[u8]) -> u32 {
+        let own = self.0.get(op).and_then(|definition| {
+            let function = Function::read(bytes, definition.clone()).ok()?;
+            let mut outputs = function.outputs.into_iter();
+            u32::try_from(outputs.position(|name| &bytes[name] == output)?).ok()
+        });
+        let mut later = LATER_OUTPUTS.iter();
+        own.or_else(|| later.find(|(name, _)| *name == output).map(|(_, at)| *at))
+            .unwrap_or(0)
+    }
+}

@@ -1,0 +1,300 @@
+//! The training graph that `tf.train.Saver` writes beside a checkpoint, `PREFIX.meta`.
+//!
+//! A `MetaGraphDef` holds a `GraphDef`: a list of nodes, each with a name, an operation, inputs and
+//! attributes. [`MetaGraph`] indexes the nodes, resolves their inputs, and knows the consumers of
+//! each node, so that a computation can be followed in both directions. Names, operations and
+//! attributes stay in the file's bytes and are decoded when they are used: a graph has thousands of
+//! nodes, of which a few hundred matter.
+//!
+//! A graph may be cut: an input whose node is not in the file is [`Tensor::MISSING`]. Control inputs
+//! (`^name`) carry no value and are left out. A call of a function in the graph's library
+//! (`PartitionedCall`) is replaced by the function's nodes; the call itself becomes an `IdentityN`
+//! over what the function returns.
+//!
+//! Source: `meta_graph.proto`, `graph.proto`, `node_def.proto`, `attr_value.proto`,
+//! `function.proto` in `tensorflow/core`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use prost::Message as _;
+
+use super::attributes::{Constant, attribute, attribute_bytes, constant};
+use super::functions::{self, Library};
+use super::nodes::{MAX_NODES, NodeId, Nodes, RawNode, Tensor, Use};
+use super::proto::{AttrValue, GRAPH_LIBRARY, GRAPH_NODE, META_GRAPH_GRAPH_DEF};
+use crate::error::Error;
+use crate::limits::{Budget, Limits};
+use crate::protobuf::wire::{self, Field, Malformed};
+use crate::storage::Storage;
+
+/// The largest file read, in bytes. The graph of ELECTRA-Large takes some 30 MB.
+const MAX_LEN: u64 = 256 << 20;
+/// Memory that a node takes while a graph is indexed, in bytes: its places, its name in a map.
+const NODE_COST: usize = 256;
+/// Memory that an input takes, resolved and among the consumers of its node.
+const INPUT_COST: usize = 48;
+/// A training graph.
+#[derive(Debug)]
+pub struct MetaGraph {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    nodes: Nodes,
+    /// Consumers of node `n` are `consumers[starts[n]..starts[n + 1]]`.
+    consumers: Vec<Use>,
+    starts: Vec<u32>,
+}
+
+impl MetaGraph {
+    /// Reads and indexes the file at `path`; `None` if it does not exist.
+    pub fn open(
+        storage: &dyn Storage,
+        path: &Path,
+        limits: &Limits,
+    ) -> Result<Option<Self>, Error> {
+        let bytes = storage
+            .read_if_there(path, MAX_LEN)
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::FileTooLarge => Error::MetaGraph {
+                    path: path.to_owned(),
+                    what: source.to_string(),
+                },
+                _ => Error::reading(path, source),
+            })?;
+        let parsed = bytes
+            .map(|bytes| Self::parse(path, bytes, limits))
+            .transpose();
+        parsed.map_err(|error| storage.stand_in(path).unwrap_or(error))
+    }
+
+    /// Indexes the bytes of a `MetaGraphDef`, which were read from `path`.
+    pub fn parse(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
+        let error = |what: String| Error::MetaGraph {
+            path: path.to_owned(),
+            what,
+        };
+        let mut graph = Self {
+            path: path.to_owned(),
+            bytes: Vec::new(),
+            nodes: Nodes::default(),
+            consumers: Vec::new(),
+            starts: Vec::new(),
+        };
+        let mut budget = limits.budget(bytes.len() as u64);
+        graph.index(&bytes, &mut budget).map_err(error)?;
+        graph.bytes = bytes;
+        graph.index_consumers();
+        Ok(graph)
+    }
+
+    /// Fills `nodes` and `inputs` from the bytes of the file.
+    fn index(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), String> {
+        let malformed = |error: Malformed| format!("it is not a MetaGraphDef: {error}");
+        let mut messages = Vec::new();
+        let mut functions = Vec::new();
+        for field in wire::fields(bytes, 0..bytes.len()) {
+            let Field { tag, range } = field.map_err(malformed)?;
+            let (META_GRAPH_GRAPH_DEF, Some(definition)) = (tag, range) else {
+                continue;
+            };
+            for field in wire::fields(bytes, definition) {
+                let Field { tag, range } = field.map_err(malformed)?;
+                match (tag, range) {
+                    (GRAPH_NODE, Some(node)) if messages.len() < MAX_NODES => {
+                        budget.take(NODE_COST).map_err(|error| error.to_string())?;
+                        messages.push(node);
+                    }
+                    (GRAPH_NODE, Some(_)) => {
+                        return Err(format!("it has more than {MAX_NODES} nodes"));
+                    }
+                    (GRAPH_LIBRARY, Some(library)) => functions.push(library),
+                    _ => {}
+                }
+            }
+        }
+        if messages.is_empty() {
+            return Err("there is no graph in it".to_owned());
+        }
+        let mut raw = Vec::with_capacity(messages.len());
+        for message in messages {
+            let node = RawNode::read(bytes, message)
+                .map_err(|error| format!("a node is malformed: {error}"))?;
+            let inputs = node.inputs.len() * INPUT_COST;
+            budget.take(inputs).map_err(|error| error.to_string())?;
+            raw.push(node);
+        }
+        let library = Library::index(bytes, functions).map_err(malformed)?;
+        self.resolve(bytes, &raw, &library)
+    }
+
+    /// Resolves the inputs of all nodes, and replaces calls by the nodes of their functions.
+    fn resolve(&mut self, bytes: &[u8], raw: &[RawNode], library: &Library) -> Result<(), String> {
+        let mut by_name = HashMap::with_capacity(raw.len());
+        for (node, id) in std::iter::zip(raw, 0..) {
+            by_name.insert(&bytes[wire::span(&node.name)], NodeId(id));
+        }
+        for node in raw {
+            let inputs = node.inputs.iter().map(|input| {
+                let (name, output) = split_output(&bytes[wire::span(input)]);
+                match by_name.get(name) {
+                    Some(&node) => Tensor { node, output },
+                    None => Tensor::MISSING,
+                }
+            });
+            self.nodes.push(node, inputs.collect(), None)?;
+        }
+        functions::inline(&mut self.nodes, bytes, library)
+    }
+
+    fn index_consumers(&mut self) {
+        let mut counts = vec![0_u32; self.nodes.len() + 1];
+        let inputs = self.nodes.iter().flat_map(|node| self.nodes.inputs(node));
+        for input in inputs.filter(|input| !input.is_missing()) {
+            counts[input.node.0 as usize + 1] += 1;
+        }
+        for at in 1..counts.len() {
+            counts[at] += counts[at - 1];
+        }
+        let total = counts[self.nodes.len()] as usize;
+        let unused = Use {
+            node: NodeId(0),
+            operand: 0,
+            output: 0,
+        };
+        self.consumers = vec![unused; total];
+        let mut next = counts.clone();
+        for (node, id) in std::iter::zip(self.nodes.iter(), 0..) {
+            for (input, operand) in std::iter::zip(self.nodes.inputs(node), 0..) {
+                if input.is_missing() {
+                    continue;
+                }
+                let at = &mut next[input.node.0 as usize];
+                self.consumers[*at as usize] = Use {
+                    node: NodeId(id),
+                    operand,
+                    output: input.output,
+                };
+                *at += 1;
+            }
+        }
+        self.starts = counts;
+    }
+
+    /// The file that it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Every node, in the order of the file; those of called functions come last.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.nodes.len()).map(Nodes::id)
+    }
+
+    /// The name of a node, such as `electra/encoder/layer_0/output/add`.
+    pub fn name(&self, node: NodeId) -> String {
+        let mut name = self.own_name(node).into_owned();
+        let mut caller = self.nodes.get(node).caller;
+        while let Some(call) = caller {
+            name = format!("{}/{name}", self.own_name(call));
+            caller = self.nodes.get(call).caller;
+        }
+        name
+    }
+
+    fn own_name(&self, node: NodeId) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes[wire::span(&self.nodes.get(node).name)])
+    }
+
+    /// The operation of a node, such as `MatMul`.
+    pub fn op(&self, node: NodeId) -> &str {
+        let record = self.nodes.get(node);
+        if record.is_inlined {
+            return "IdentityN";
+        }
+        std::str::from_utf8(&self.bytes[wire::span(&record.op)]).unwrap_or("")
+    }
+
+    /// The inputs of a node, without control inputs.
+    pub fn inputs(&self, node: NodeId) -> &[Tensor] {
+        self.nodes.inputs(self.nodes.get(node))
+    }
+
+    /// Input `operand` of a node; `None` where it has fewer, or the input's node is missing.
+    pub fn input(&self, node: NodeId, operand: usize) -> Option<Tensor> {
+        let input = self.inputs(node).get(operand).copied();
+        input.filter(|input| !input.is_missing())
+    }
+
+    /// The nodes that take an output of `node`.
+    pub fn consumers(&self, node: NodeId) -> &[Use] {
+        match self.starts.get(node.0 as usize..).unwrap_or_default() {
+            [start, end, ..] => &self.consumers[*start as usize..*end as usize],
+            _ => &[],
+        }
+    }
+
+    /// Returns a float attribute; `None` if the node has none of this name.
+    pub fn float(&self, node: NodeId, key: &str) -> Option<f32> {
+        self.attribute(node, key)?.f
+    }
+
+    /// Returns an integer attribute, 0 if it is missing: protobuf does not write zeros.
+    pub fn integer(&self, node: NodeId, key: &str) -> i64 {
+        self.attribute(node, key).map_or(0, |value| value.i)
+    }
+
+    /// Returns a string attribute; `None` if the node has none of this name, or it is not UTF-8.
+    pub fn string(&self, node: NodeId, key: &str) -> Option<String> {
+        String::from_utf8(self.attribute(node, key)?.s).ok()
+    }
+
+    /// Returns the attribute `key` of a node; `None` if it has none, or one that cannot be decoded or
+    /// is larger than any that matters.
+    fn attribute(&self, node: NodeId, key: &str) -> Option<AttrValue> {
+        attribute(&self.bytes, &self.nodes.get(node).message, key)
+    }
+
+    /// A boolean attribute, false where it is missing.
+    pub fn flag(&self, node: NodeId, key: &str) -> bool {
+        self.attribute(node, key).is_some_and(|value| value.b)
+    }
+
+    /// The value of a `Const` of numbers; `None` for any other node.
+    pub fn constant(&self, node: NodeId) -> Option<Constant> {
+        if self.op(node) != "Const" {
+            return None;
+        }
+        constant(&self.attribute(node, "value")?.tensor?)
+    }
+
+    /// The strings of a `Const`, such as the names that a saver writes; `None` for any other node.
+    pub fn strings(&self, node: NodeId) -> Option<Vec<String>> {
+        if self.op(node) != "Const" {
+            return None;
+        }
+        // The names of all variables take more room than any number does.
+        let bytes = attribute_bytes(&self.bytes, &self.nodes.get(node).message, "value")?;
+        let tensor = AttrValue::decode(bytes).ok()?.tensor?;
+        let strings = tensor.string_val.into_iter();
+        strings.map(|bytes| String::from_utf8(bytes).ok()).collect()
+    }
+
+    /// The static shape of a tensor as the saver recorded it, -1 for an unknown axis; `None` where it
+    /// is not recorded, or its rank is unknown.
+    pub fn shape(&self, tensor: Tensor) -> Option<Vec<i64>> {
+        let shapes = self.attribute(tensor.node, "_output_shapes")?.list?.shape;
+        let shape = shapes.get(tensor.output as usize)?;
+        (!shape.unknown_rank).then(|| shape.dim.iter().map(|dim| dim.size).collect())
+    }
+}
+
+/// `name` and 1 of `name:1`; 0 where there is no number.
+fn split_output(input: &[u8]) -> (&[u8], u32) {
+    let number = input.iter().rposition(|&byte| byte == b':').and_then(|at| {
+        let digits = std::str::from_utf8(&input[at + 1..]).ok()?;
+        Some((&input[..at], digits.parse().ok()?))
+    });
+    number.unwrap_or((input, 0))
+}

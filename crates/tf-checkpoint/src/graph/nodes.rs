@@ -1,0 +1,191 @@
+//! The nodes of a graph under construction: where each is in the file, and its resolved inputs.
+
+use std::ops::Range;
+
+use crate::protobuf::wire::{self, Field, Malformed};
+
+/// The most nodes indexed. ELECTRA-Large with its optimizer has 21,000.
+pub(super) const MAX_NODES: usize = 1 << 20;
+/// The most inputs of all nodes together.
+const MAX_INPUTS: usize = 1 << 22;
+/// A node of the graph, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub(super) u32);
+
+/// An output of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tensor {
+    /// The node.
+    pub node: NodeId,
+    /// Which of its outputs, from 0.
+    pub output: u32,
+}
+
+impl Tensor {
+    /// An input whose node is not in the graph.
+    pub const MISSING: Self = Self {
+        node: NodeId(u32::MAX),
+        output: 0,
+    };
+
+    /// True where the node is not in the graph.
+    pub fn is_missing(self) -> bool {
+        self == Self::MISSING
+    }
+}
+
+impl From<NodeId> for Tensor {
+    /// The first output of a node.
+    fn from(node: NodeId) -> Self {
+        Self { node, output: 0 }
+    }
+}
+
+/// A node that takes an output of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// The consumer.
+    pub node: NodeId,
+    /// Which of its inputs it is, from 0.
+    pub operand: u32,
+    /// Which output of the other node it takes.
+    pub output: u32,
+}
+
+/// Where a node is in the file.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) name: Range<u32>,
+    pub(super) op: Range<u32>,
+    pub(super) message: Range<u32>,
+    inputs: Range<u32>,
+    /// The call whose function the node is part of.
+    pub(super) caller: Option<NodeId>,
+    /// A call that was replaced by its function's nodes.
+    pub(super) is_inlined: bool,
+}
+
+/// All nodes, with their inputs.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    nodes: Vec<Node>,
+    inputs: Vec<Tensor>,
+}
+
+impl Nodes {
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
+    pub(super) fn has_room_for(&self, nodes: usize) -> bool {
+        self.nodes.len() + nodes <= MAX_NODES
+    }
+
+    /// The node at a position.
+    pub(super) fn id(at: usize) -> NodeId {
+        NodeId(narrow(at))
+    }
+
+    /// The inputs of a node, without control inputs.
+    pub(super) fn inputs(&self, node: &Node) -> &[Tensor] {
+        &self.inputs[wire::span(&node.inputs)]
+    }
+
+    /// The record of a node; an empty one for [`Tensor::MISSING`].
+    pub(super) fn get(&self, node: NodeId) -> &Node {
+        const MISSING: Node = Node {
+            name: 0..0,
+            op: 0..0,
+            message: 0..0,
+            inputs: 0..0,
+            caller: None,
+            is_inlined: false,
+        };
+        self.nodes.get(node.0 as usize).unwrap_or(&MISSING)
+    }
+
+    /// Adds a node whose inputs are resolved.
+    pub(super) fn push(
+        &mut self,
+        raw: &RawNode,
+        inputs: Vec<Tensor>,
+        caller: Option<NodeId>,
+    ) -> Result<(), String> {
+        let start = self.inputs.len();
+        if start + inputs.len() > MAX_INPUTS {
+            return Err(format!("its nodes have more than {MAX_INPUTS} inputs"));
+        }
+        self.inputs.extend(inputs);
+        self.nodes.push(Node {
+            name: raw.name.clone(),
+            op: raw.op.clone(),
+            message: raw.message.clone(),
+            inputs: narrow(start)..narrow(self.inputs.len()),
+            caller,
+            is_inlined: false,
+        });
+        Ok(())
+    }
+
+    /// Makes a call the identity of what its function returns.
+    pub(super) fn replace_call(&mut self, call: NodeId, returned: &[Tensor]) -> Result<(), String> {
+        let start = self.inputs.len();
+        if start + returned.len() > MAX_INPUTS {
+            return Err(format!("its nodes have more than {MAX_INPUTS} inputs"));
+        }
+        self.inputs.extend_from_slice(returned);
+        let node = &mut self.nodes[call.0 as usize];
+        node.inputs = narrow(start)..narrow(self.inputs.len());
+        node.is_inlined = true;
+        Ok(())
+    }
+}
+
+/// A node before its inputs are resolved.
+#[derive(Debug)]
+pub(super) struct RawNode {
+    pub(super) name: Range<u32>,
+    pub(super) op: Range<u32>,
+    pub(super) message: Range<u32>,
+    /// Without control inputs.
+    pub(super) inputs: Vec<Range<u32>>,
+}
+
+impl RawNode {
+    pub(super) fn read(bytes: &[u8], message: Range<usize>) -> Result<Self, Malformed> {
+        let mut node = Self {
+            name: 0..0,
+            op: 0..0,
+            message: wire::narrow(&message),
+            inputs: Vec::new(),
+        };
+        for field in wire::fields(bytes, message) {
+            let Field { tag, range } = field?;
+            let Some(range) = range else { continue };
+            let text = wire::narrow(&range);
+            match tag {
+                1 => node.name = text,
+                2 => node.op = text,
+                3 if bytes.get(range.start) != Some(&b'^') || range.is_empty() => {
+                    node.inputs.push(text);
+                }
+                _ => {}
+            }
+        }
+        for text in [&node.name, &node.op] {
+            if std::str::from_utf8(&bytes[wire::span(text)]).is_err() {
+                return Err(Malformed::NotText);
+            }
+        }
+        Ok(node)
+    }
+}
+
+/// A number that the limits keep below 2^32.
+fn narrow(n: usize) -> u32 {
+    u32::try_from(n).expect("limited by MAX_LEN, MAX_NODES and MAX_INPUTS")
+}

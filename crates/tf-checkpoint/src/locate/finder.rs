@@ -1,0 +1,191 @@
+//! Finds checkpoints in one storage: at a prefix, in a directory.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::location::{Files, Location};
+use super::prefix::{INDEX, Prefix, base_of, step_of, table_shard};
+use crate::error::Error;
+use crate::limits::Limits;
+use crate::sstable;
+use crate::storage::Storage;
+use crate::storage::regular::{Kind, is_absence};
+
+/// How many names an error lists.
+pub(super) const MAX_LISTED: usize = 8;
+
+/// Finds checkpoints in one storage.
+pub(super) struct Finder {
+    pub(super) storage: Arc<dyn Storage>,
+    limits: Limits,
+}
+
+/// The names of a folder's files.
+struct Names {
+    all: HashSet<OsString>,
+    /// By base name and number of tables, how many tables of a V1 checkpoint are there.
+    tables: HashMap<OsString, BTreeMap<usize, usize>>,
+}
+
+impl Names {
+    fn new(all: Vec<OsString>) -> Self {
+        let mut tables: HashMap<OsString, BTreeMap<usize, usize>> = HashMap::new();
+        for (base, count) in all.iter().filter_map(|name| table_shard(name)) {
+            let counts = tables.entry(base.to_owned()).or_default();
+            *counts.entry(count).or_default() += 1;
+        }
+        Self {
+            all: all.into_iter().collect(),
+            tables,
+        }
+    }
+}
+
+impl Finder {
+    pub(super) fn new(storage: impl Storage + 'static, limits: &Limits) -> Self {
+        Self {
+            storage: Arc::new(storage),
+            limits: *limits,
+        }
+    }
+
+    /// Returns what is at a path.
+    pub(super) fn kind(&self, path: &Path) -> Result<Option<Kind>, Error> {
+        let kind = self.storage.kind(path);
+        kind.map_err(|source| Error::reading(path, source))
+    }
+
+    /// The names in a folder; `None` if there is no such folder.
+    pub(super) fn names(&self, folder: &Path) -> Result<Option<Vec<OsString>>, Error> {
+        match self.storage.file_names(folder) {
+            Ok(names) => Ok(Some(names)),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(source) => Err(Error::reading(folder, source)),
+        }
+    }
+
+    /// The checkpoint with a prefix.
+    pub(super) fn at(&self, prefix: &Prefix) -> Result<Option<Location>, Error> {
+        if let Some(location) = self.single(prefix)? {
+            return Ok(Some(location));
+        }
+        let names = self.names(prefix.directory())?;
+        names.map_or(Ok(None), |names| self.tables(prefix, &Names::new(names)))
+    }
+
+    /// The checkpoint with a prefix, if it is a bundle or a V1 checkpoint in one file.
+    fn single(&self, prefix: &Prefix) -> Result<Option<Location>, Error> {
+        if self.kind(&prefix.with(INDEX))? == Some(Kind::File) {
+            return Ok(Some(self.location(prefix, Files::Bundle)));
+        }
+        let is_table = table_shard(prefix.base()).is_none() && self.is_table(prefix.path())?;
+        Ok(is_table.then(|| self.location(prefix, Files::Table)))
+    }
+
+    /// The checkpoint with a prefix, if it is a V1 checkpoint in several files. Files of another number
+    /// may be left over from an earlier run: the complete set counts.
+    fn tables(&self, prefix: &Prefix, names: &Names) -> Result<Option<Location>, Error> {
+        let (base, stated) = match table_shard(prefix.base()) {
+            Some((base, count)) => (base, Some(count)),
+            None => (prefix.base(), None),
+        };
+        let Some(counts) = names.tables.get(base) else {
+            return Ok(None);
+        };
+        let complete = |(count, found): (&usize, &usize)| (count == found).then_some(*count);
+        let complete: Vec<usize> = counts.iter().filter_map(complete).collect();
+        let picked = match (stated, &complete[..]) {
+            (Some(stated), _) => counts.contains_key(&stated).then_some(stated),
+            (None, [count]) => Some(*count),
+            // The files that are missing are named when the first is opened.
+            (None, []) if counts.len() == 1 => counts.keys().next().copied(),
+            _ => {
+                let names = counts
+                    .keys()
+                    .map(|count| format!("{}-?????-of-{count:05}", base.to_string_lossy()));
+                return Err(Error::Ambiguous {
+                    path: prefix.directory().to_owned(),
+                    names: names.collect(),
+                });
+            }
+        };
+        let base = Prefix::within(prefix.directory(), base);
+        Ok(picked.map(|count| self.location(&base, Files::Tables(count))))
+    }
+
+    fn location(&self, prefix: &Prefix, files: Files) -> Location {
+        Location {
+            storage: Arc::clone(&self.storage),
+            prefix: prefix.clone(),
+            files,
+            limits: self.limits,
+        }
+    }
+
+    /// True when there is a file that ends as a table does.
+    fn is_table(&self, path: &Path) -> Result<bool, Error> {
+        if self.kind(path)? != Some(Kind::File) {
+            return Ok(false);
+        }
+        let found = self.storage.open(path);
+        let found = found.and_then(|file| sstable::has_magic(&file));
+        found.map_err(|source| Error::reading(path, source))
+    }
+
+    /// The checkpoints in a folder, by step, then by name.
+    pub(super) fn all_in(&self, folder: &Path) -> Result<Vec<Location>, Error> {
+        let names = Names::new(self.names(folder)?.unwrap_or_default());
+        let has = |name: &OsStr| names.all.contains(name);
+        let mut bases: Vec<OsString> = names
+            .all
+            .iter()
+            .filter_map(|name| base_of(name, has))
+            .collect();
+        bases.sort_by_cached_key(|name| (step_of(name), name.clone()));
+        bases.dedup();
+        let mut found = Vec::new();
+        for base in bases {
+            let prefix = Prefix::within(folder, &base);
+            found.extend(match self.single(&prefix)? {
+                Some(location) => Some(location),
+                None => self.tables(&prefix, &names)?,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The checkpoints of a folder, as the end of an error.
+    pub(super) fn listing(&self, folder: &Path) -> String {
+        let mut found = Vec::new();
+        for folder in self.storage.folders(folder) {
+            match self.all_in(&folder) {
+                Ok(locations) => found.extend(locations),
+                Err(error) => return error.to_string(),
+            }
+        }
+        if found.is_empty() {
+            return format!("{} holds no checkpoint", folder.display());
+        }
+        let below = |at: &Location| {
+            let below = at.prefix().strip_prefix(folder).unwrap_or(at.prefix());
+            if below.as_os_str().is_empty() {
+                at.prefix().display().to_string()
+            } else {
+                below.display().to_string()
+            }
+        };
+        let names = listed(&found, below).join(", ");
+        format!("{} holds {names}", folder.display())
+    }
+}
+
+/// The first few names, and how many more there are.
+pub(super) fn listed(found: &[Location], name: impl Fn(&Location) -> String) -> Vec<String> {
+    let mut names: Vec<String> = found.iter().take(MAX_LISTED).map(name).collect();
+    if found.len() > MAX_LISTED {
+        names.push(format!("and {} more", found.len() - MAX_LISTED));
+    }
+    names
+}

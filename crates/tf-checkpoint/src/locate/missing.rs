@@ -1,0 +1,298 @@
+//! Says what is at a path that leads to no checkpoint, and what to do.
+//!
+//! The answer does not depend on how the path is given: the file itself, the directory that holds it,
+//! or a prefix that leads to it.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use super::finder::{Finder, MAX_LISTED};
+use crate::address::quoted;
+use crate::error::Error;
+use crate::foreign::Start;
+use crate::locate::prefix::{INDEX, META, Prefix, is_part};
+use crate::storage::regular::Kind;
+
+/// How many letters a mistyped name may be off.
+const MAX_TYPING_ERRORS: usize = 2;
+/// How many files of a directory, and how many directories, are looked at.
+const MAX_LOOKED_AT: usize = 100;
+/// How far above a path the graph of its SavedModel may lie: `saved_model.pb`, `variables/variables`.
+const SAVED_MODEL_DEPTH: usize = 3;
+/// What a SavedModel is recognised by.
+const SAVED_MODEL_GRAPHS: [&str; 2] = ["saved_model.pb", "saved_model.pbtxt"];
+
+/// Returns the error for a path that leads to no checkpoint.
+///
+/// # Errors
+/// Whatever keeps what is there from being known.
+pub(crate) fn explain(finder: &Finder, path: &Path) -> Result<Error, Error> {
+    match recognised(finder, path)? {
+        Some(error) => Ok(error),
+        None => plain(finder, path, finder.kind(path)?),
+    }
+}
+
+/// Returns what is recognised at a path, as an error.
+pub(crate) fn recognised(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
+    if let Some(error) = saved_model(finder, path)? {
+        return Ok(Some(error));
+    }
+    match finder.kind(path)? {
+        Some(Kind::Directory) => match in_directory(finder, path)? {
+            None if path.file_name().is_some_and(is_part) => lone_part(finder, &Prefix::of(path)),
+            error => Ok(error),
+        },
+        Some(Kind::File) => match lone_part(finder, &Prefix::of(path))? {
+            Some(error) => Ok(Some(error)),
+            None => start(finder, path, |start| start.given()),
+        },
+        Some(other @ Kind::Other(_)) => {
+            let error = other.check().err();
+            Ok(error.map(|error| Error::reading(path, error)))
+        }
+        None => behind_prefix(finder, path),
+    }
+}
+
+/// The error for a path where nothing is recognised, with what lies nearest.
+fn plain(finder: &Finder, path: &Path, kind: Option<Kind>) -> Result<Error, Error> {
+    let prefix = Prefix::of(path);
+    let folder = prefix.directory();
+    let mut found = match kind {
+        Some(Kind::Directory) => {
+            let names = finder.names(path)?.unwrap_or_default();
+            let mut found = "the folder has no .index file and no V1 checkpoint".to_owned();
+            if !names.is_empty() {
+                found.push_str(&format!("; it holds {}", listed(names)));
+            }
+            found
+        }
+        Some(_) => "the file is no part of a checkpoint, or cut short".to_owned(),
+        None if finder.kind(folder)? == Some(Kind::Directory) => {
+            format!("there is no {}", prefix.with(INDEX).display())
+        }
+        None => format!("there is no folder {}", folder.display()),
+    };
+    if let Some(meant) = meant(finder, path) {
+        found.push_str(&format!("; did you mean {}?", meant.display()));
+    } else if kind != Some(Kind::Directory) && finder.kind(folder)? == Some(Kind::Directory) {
+        found.push_str(&format!("; {}", finder.listing(folder)));
+    }
+    Ok(Error::NotFound {
+        path: path.to_owned(),
+        found,
+    })
+}
+
+fn listed(mut names: Vec<OsString>) -> String {
+    names.sort();
+    let more = names.len().saturating_sub(MAX_LISTED);
+    names.truncate(MAX_LISTED);
+    let names: Vec<_> = names.iter().map(|name| name.to_string_lossy()).collect();
+    match more {
+        0 => names.join(", "),
+        _ => format!("{}, and {more} more", names.join(", ")),
+    }
+}
+
+/// The error for a path that is, or leads into, a SavedModel.
+fn saved_model(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
+    for directory in path.ancestors().take(SAVED_MODEL_DEPTH) {
+        let directory = if directory.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            directory
+        };
+        for graph in SAVED_MODEL_GRAPHS {
+            if finder.kind(&directory.join(graph))? != Some(Kind::File) {
+                continue;
+            }
+            let variables = directory.join("variables/variables");
+            let advice = match finder.kind(&Prefix::of(&variables).with(INDEX))? {
+                Some(Kind::File) => format!(
+                    "convert its variables, which are a checkpoint, and give what its graph shows, which \
+                     is not read (--num-attention-heads, --hidden-act): electra-convert inspect {}",
+                    quoted(variables.as_os_str())
+                ),
+                _ => "its variables are missing (variables/variables.index); copy the whole \
+                      directory again, or convert the training checkpoint"
+                    .to_owned(),
+            };
+            return Ok(Some(Error::Unsupported {
+                path: directory.to_owned(),
+                kind: "a SavedModel".into(),
+                advice,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// The error for a directory: the first of its files that is recognised, else of those one level below.
+fn in_directory(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
+    let mut folders = finder.storage.folders(path);
+    folders.truncate(MAX_LOOKED_AT);
+    let mut deeper = Vec::new();
+    for folder in &folders {
+        let (error, directories) = among_files(finder, folder)?;
+        if error.is_some() {
+            return Ok(error);
+        }
+        deeper.extend(directories);
+    }
+    for directory in deeper {
+        let found = finder.all_in(&directory)?;
+        if let Some(location) = found.first() {
+            return Ok(Some(Error::NotFound {
+                path: path.to_owned(),
+                found: format!(
+                    "the folder has no .index file and no V1 checkpoint; did you mean {}?",
+                    location.folder().display()
+                ),
+            }));
+        }
+        let error = match saved_model(finder, &directory)? {
+            None => among_files(finder, &directory)?.0,
+            error => error,
+        };
+        if error.is_some() {
+            return Ok(error);
+        }
+    }
+    Ok(None)
+}
+
+/// What the files of a directory are, and the directories in it.
+fn among_files(finder: &Finder, folder: &Path) -> Result<(Option<Error>, Vec<PathBuf>), Error> {
+    let mut names = finder.names(folder)?.unwrap_or_default();
+    names.sort();
+    if let Some(part) = names.iter().find(|name| is_part(name)) {
+        let error = lone_part(finder, &Prefix::of(&folder.join(part)))?;
+        if error.is_some() {
+            return Ok((error, Vec::new()));
+        }
+    }
+    names.truncate(MAX_LOOKED_AT);
+    let mut directories = Vec::new();
+    let mut best: Option<(usize, Error)> = None;
+    for path in names.iter().map(|name| folder.join(name)) {
+        match finder.kind(&path)? {
+            Some(Kind::Directory) => directories.push(path),
+            Some(Kind::File) => {
+                let Some((rank, error)) = start(finder, &path, |start| start.beside())? else {
+                    continue;
+                };
+                if best.as_ref().is_none_or(|(least, _)| rank < *least) {
+                    best = Some((rank, error));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((best.map(|(_, error)| error), directories))
+}
+
+/// The error for a prefix without a file of its name.
+fn behind_prefix(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
+    let prefix = Prefix::of(path);
+    if let Some(error) = lone_part(finder, &prefix)? {
+        return Ok(Some(error));
+    }
+    // `electra_small` of `electra_small.tar.gz`
+    let mut names = finder.names(prefix.directory())?.unwrap_or_default();
+    names.sort();
+    let base = prefix.base().as_bytes();
+    let is_behind = |name: &OsString| {
+        let rest = name.as_bytes().strip_prefix(base);
+        !base.is_empty() && rest.is_some_and(|rest| rest.starts_with(b"."))
+    };
+    for name in names
+        .iter()
+        .filter(|name| is_behind(name))
+        .take(MAX_LOOKED_AT)
+    {
+        let path = prefix.directory().join(name);
+        if finder.kind(&path)? != Some(Kind::File) {
+            continue;
+        }
+        if let Some((_, error)) = start(finder, &path, |start| start.beside())? {
+            return Ok(Some(error));
+        }
+    }
+    Ok(None)
+}
+
+/// The error for files of a checkpoint whose index is missing, or is not a file.
+fn lone_part(finder: &Finder, prefix: &Prefix) -> Result<Option<Error>, Error> {
+    let index = prefix.with(INDEX);
+    if let Some(kind) = finder.kind(&index)? {
+        let error = kind.check().err();
+        return Ok(error.map(|error| Error::reading(&index, error)));
+    }
+    let mut names = finder.names(prefix.directory())?.unwrap_or_default();
+    names.retain(|name| is_part(name) && prefix.is_of(&prefix.directory().join(name)));
+    if names.is_empty() {
+        return Ok(None);
+    }
+    names.sort();
+    // What lies there in place of a data file explains more.
+    for name in &names {
+        let path = prefix.directory().join(name);
+        if finder.kind(&path)? == Some(Kind::File)
+            && let Some(error) = finder.storage.stand_in(&path)
+        {
+            return Ok(Some(error));
+        }
+    }
+    let only_graph = names
+        .iter()
+        .all(|name| name.as_bytes().ends_with(META.as_bytes()));
+    let what = if only_graph {
+        "a training graph, which holds no values; the checkpoint's .index and .data files are \
+                 missing: put them beside it"
+    } else {
+        "the .index file of the checkpoint is missing, without which its .data files cannot be \
+                  read: put it beside them"
+    };
+    Ok(Some(Error::NotFound {
+        path: prefix.path().to_owned(),
+        found: format!(
+            "there is {}, but no {}: {what}",
+            listed(names),
+            index.display()
+        ),
+    }))
+}
+
+/// Judges a file by its first bytes.
+fn start<T>(
+    finder: &Finder,
+    path: &Path,
+    judge: impl Fn(Start<'_>) -> Option<T>,
+) -> Result<Option<T>, Error> {
+    let bytes = finder.storage.start(path);
+    let bytes = bytes.map_err(|source| Error::reading(path, source))?;
+    Ok(judge(Start {
+        bytes: &bytes,
+        path,
+        in_archive: finder.storage.inflated_bytes().is_some(),
+    }))
+}
+
+/// The folder whose name is mistyped in a path, if there is one with nearly that name.
+fn meant(finder: &Finder, path: &Path) -> Option<PathBuf> {
+    let is_missing = |path: &&Path| matches!(finder.storage.kind(path), Ok(None));
+    let missing = path.ancestors().take_while(is_missing).last()?;
+    let name = missing.file_name()?.to_str()?;
+    let names = finder.names(Prefix::of(missing).directory()).ok()??;
+    let near = names.iter().filter_map(|found| {
+        let distance = strsim::damerau_levenshtein(found.to_str()?, name);
+        (distance <= MAX_TYPING_ERRORS).then(|| (distance, missing.with_file_name(found)))
+    });
+    let is_directory = |path: &Path| finder.storage.kind(path).ok() == Some(Some(Kind::Directory));
+    let mut folders: Vec<_> = near.filter(|(_, path)| is_directory(path)).collect();
+    folders.sort();
+    folders.into_iter().next().map(|(_, path)| path)
+}

@@ -1,0 +1,61 @@
+//! Finds the checkpoint behind whatever a person types.
+//!
+//! A checkpoint has no file of its own name: `model.ckpt-400` stands for `model.ckpt-400.index`,
+//! `.meta` and `.data-00000-of-00001`. (In V1 it may be the file itself, or stand for
+//! `model.ckpt-400-00000-of-00002`.) People give the prefix, any of those files, the folder, or
+//! the `checkpoint` state file that TensorFlow writes, whose paths are often those of another
+//! machine. Nothing is guessed: where several would do, the error lists them. Where nothing is found,
+//! `missing` says what is there instead.
+
+mod finder;
+mod location;
+mod missing;
+mod prefix;
+mod search;
+mod state_file;
+
+pub use location::{Format, Location};
+
+use std::path::Path;
+
+use crate::address;
+use crate::error::Error;
+use crate::foreign::{self, Start};
+use crate::limits::Limits;
+use crate::storage::zip::Archive;
+use crate::storage::{Disk, LocalFile};
+use finder::Finder;
+
+/// Finds the checkpoint at `path`: a prefix, one of its files, a folder, a zip archive, or any of
+/// these in an archive (`archive.zip!/folder/prefix`). `step` picks one of several.
+pub fn locate(path: &Path, step: Option<u64>) -> Result<Location, Error> {
+    locate_within(path, step, &Limits::default())
+}
+
+/// As [`locate`], with limits for reading an archive and, later, the checkpoint.
+pub fn locate_within(path: &Path, step: Option<u64>, limits: &Limits) -> Result<Location, Error> {
+    address::refuse(path, address::Use::Checkpoint)?;
+    let opened = match Archive::behind(path, limits) {
+        Ok(None) => return Finder::new(Disk::default(), limits).locate(path, step),
+        Ok(Some((archive, inside))) => Finder::new(archive, limits).locate(&inside, step),
+        Err(error) => Err(error),
+    };
+    // Some formats, such as PyTorch's, are zip archives.
+    opened.map_err(|error| match error {
+        Error::NotFound { .. } | Error::Archive { .. } | Error::Unsupported { .. } => {
+            format_of(path).unwrap_or(error)
+        }
+        error => error,
+    })
+}
+
+/// What a zip archive without a checkpoint is, if it is another format, whatever its name.
+fn format_of(path: &Path) -> Option<Error> {
+    let start = foreign::start(&LocalFile::open(path).ok()?).ok()?;
+    let start = Start {
+        bytes: &start,
+        path,
+        in_archive: false,
+    };
+    start.not_plain_zip()
+}

@@ -1,0 +1,142 @@
+//! Finds the checkpoint that a path stands for, in one storage.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::finder::{Finder, listed};
+use super::location::Location;
+use super::missing;
+use super::prefix::Prefix;
+use super::state_file::{self, STATE_FILE, Stated};
+use crate::address;
+use crate::error::Error;
+use crate::storage::regular::Kind;
+
+impl Finder {
+    /// Finds the checkpoint at `path`; `step` picks one of several.
+    pub(super) fn locate(&self, path: &Path, step: Option<u64>) -> Result<Location, Error> {
+        let kind = self.kind(path)?;
+        if kind == Some(Kind::Directory) {
+            return self.below(path, step);
+        }
+        if path.file_name() == Some(OsStr::new(STATE_FILE)) && kind.is_some() {
+            return self.in_folder(Prefix::of(path).directory(), step);
+        }
+        let prefix = Prefix::of(path);
+        let exact = self.at(&prefix)?;
+        let Some(step) = step else {
+            return exact.ok_or_else(|| self.not_found(path));
+        };
+        if let Some(location) = exact.filter(|location| location.step_in_name() == Some(step)) {
+            return Ok(location);
+        }
+        // `--step 400 model.ckpt` is `model.ckpt-400`.
+        self.at(&prefix.extended(&format!("-{step}")))?
+            .ok_or_else(|| self.no_step(path, step, prefix.directory()))
+    }
+
+    /// Looks in a folder, and where checkpoints may lie deeper, in those below it.
+    fn below(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
+        let folders = self.storage.folders(folder);
+        if let [folder] = &folders[..] {
+            return self.in_folder(folder, step);
+        }
+        let mut inhabited = Vec::new();
+        for folder in folders {
+            let found = self.all_in(&folder)?;
+            if !found.is_empty() {
+                inhabited.push((folder, found));
+            }
+        }
+        if inhabited.len() < 2 {
+            let only = inhabited.pop();
+            return self.in_folder(only.as_ref().map_or(folder, |(folder, _)| folder), step);
+        }
+        let found = inhabited.into_iter().flat_map(|(_, found)| found);
+        let is_meant = |at: &Location| step.is_none_or(|_| at.step_in_name() == step);
+        let mut found: Vec<Location> = found.filter(is_meant).collect();
+        match found.len() {
+            0 => Err(self.no_step(folder, step.unwrap_or_default(), folder)),
+            1 => Ok(found.remove(0)),
+            _ => Err(Error::Ambiguous {
+                path: folder.to_owned(),
+                names: listed(&found, |at| at.prefix().display().to_string()),
+            }),
+        }
+    }
+
+    /// Picks one of the checkpoints in a folder.
+    fn in_folder(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
+        if step.is_none()
+            && let Some(latest) = self.latest(folder)?
+        {
+            return Ok(latest);
+        }
+        let mut found = self.all_in(folder)?;
+        found.retain(|location| step.is_none_or(|_| location.step_in_name() == step));
+        match (found.len(), step) {
+            (0, Some(step)) => Err(self.no_step(folder, step, folder)),
+            (0, None) => Err(self.not_found(folder)),
+            (1, _) => Ok(found.remove(0)),
+            _ => Err(Error::Ambiguous {
+                path: folder.to_owned(),
+                names: listed(&found, Location::name),
+            }),
+        }
+    }
+
+    /// The checkpoint that the state file of a folder names; `None` if there is no state file.
+    fn latest(&self, folder: &Path) -> Result<Option<Location>, Error> {
+        let listing = || self.listing(folder);
+        let Some(text) = state_file::latest(self.storage.as_ref(), folder, listing)? else {
+            return Ok(None);
+        };
+        let stated = Stated::new(&text, folder);
+        for inside in &stated.inside {
+            let prefix = Prefix::within(folder, inside.as_os_str());
+            if let Some(location) = self.at(&prefix)? {
+                return Ok(Some(location));
+            }
+        }
+        for inside in &stated.inside {
+            let prefix = Prefix::within(folder, inside.as_os_str());
+            if self.kind(prefix.path())? != Some(Kind::Directory)
+                && let Some(error) = missing::recognised(self, prefix.path())?
+            {
+                return Err(error);
+            }
+        }
+        let outside = stated.outside.filter(|outside| {
+            // One that cannot be reached may well be there.
+            let found = self.storage.plain_path(outside);
+            found.is_some_and(|path| !matches!(self.at(&Prefix::of(&path)), Ok(None)))
+        });
+        let found = match outside {
+            Some(outside) => format!(
+                "its `{STATE_FILE}` file names {text}, which is outside of the folder and is not \
+                 followed; to take that one, give its path: electra-convert inspect {}",
+                address::quoted(outside.as_os_str())
+            ),
+            None => format!(
+                "its `{STATE_FILE}` file names {text}, which is not there; {}",
+                self.listing(folder)
+            ),
+        };
+        Err(Error::NotFound {
+            path: folder.to_owned(),
+            found,
+        })
+    }
+
+    fn no_step(&self, path: &Path, step: u64, folder: &Path) -> Error {
+        Error::NotFound {
+            path: path.to_owned(),
+            found: format!("there is no step {step}; {}", self.listing(folder)),
+        }
+    }
+
+    /// The error for a path that leads nowhere.
+    fn not_found(&self, path: &Path) -> Error {
+        missing::explain(self, path).unwrap_or_else(|error| error)
+    }
+}

@@ -1,0 +1,44 @@
+//! What every format of checkpoints can do: list variables, and read their pieces.
+
+use std::fmt;
+
+use crate::contiguous::Contiguous;
+use crate::error::Error;
+use crate::layout;
+use crate::variable::Variable;
+
+/// Reads the variables of one format.
+pub(crate) trait Reader: fmt::Debug + Send + Sync {
+    /// Every variable, in the byte order of their names.
+    fn variables(&self) -> &[Variable];
+
+    /// Number of files that hold values.
+    fn shard_count(&self) -> usize;
+
+    /// Checks that a piece of a variable, by its number, is there, without reading it.
+    fn check_present(&self, variable: &Variable, piece: usize) -> Result<(), Error>;
+
+    /// Reads a piece of a variable into `buf`, which is as long as the piece.
+    fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error>;
+
+    /// The variable as a run of bytes, if it is one.
+    fn contiguous<'a>(&'a self, _variable: &'a Variable) -> Option<Contiguous<'a>> {
+        None
+    }
+
+    /// Reads a whole variable.
+    fn read(&self, variable: &Variable, buf: &mut [u8]) -> Result<(), Error> {
+        for (at, piece) in variable.pieces.iter().enumerate() {
+            match &piece.slice {
+                None => self.read_piece(variable, at, buf)?,
+                Some(ranges) => {
+                    let len = usize::try_from(piece.len).expect("no longer than the buffer");
+                    let mut slice = vec![0; len];
+                    self.read_piece(variable, at, &mut slice)?;
+                    layout::place(&slice, ranges, (variable.dtype, &variable.shape), buf);
+                }
+            }
+        }
+        Ok(())
+    }
+}

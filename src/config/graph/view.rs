@@ -1,0 +1,367 @@
+//! The training graph as the model's variables see it.
+//!
+//! Which node is which variable follows from the saver's own `SaveV2` node, which lists the keys of
+//! the checkpoint beside the variables that it saves; a variable that no saver in the graph lists is
+//! known by its `shared_name`, else by its node's name. Keys become the canonical names of the name
+//! table by the same renames as the checkpoint's variables.
+
+use std::collections::{HashMap, HashSet};
+
+use tf_checkpoint::{MetaGraph, NodeId, Tensor};
+
+use crate::variables::Inventory;
+
+/// Operations that are variables.
+const VARIABLES: &[&str] = &[
+    "VariableV2",
+    "Variable",
+    "VarHandleOp",
+    "AutoReloadVariable",
+];
+/// Operations that hand on their first input unchanged.
+const FORWARDING: &[&str] = &[
+    "Identity",
+    "ReadVariableOp",
+    "StopGradient",
+    "PreventGradient",
+    "Snapshot",
+    "Enter",
+    "RefEnter",
+    "Exit",
+    "RefExit",
+    "NextIteration",
+    "Switch",
+    "RefSwitch",
+    "EnsureShape",
+    "CheckNumerics",
+    "PlaceholderWithDefault",
+    "TPUReplicatedInput",
+    "TPUReplicatedOutput",
+    "TPUPartitionedInput",
+    "DeepCopy",
+    "Print",
+    "Cast",
+];
+/// Operations that give their first input another shape and keep the order of its elements.
+const RESHAPING: &[&str] = &["Reshape", "ExpandDims", "Squeeze"];
+/// Matrix products, with the attribute that transposes their second operand.
+const PRODUCTS: &[(&str, &str)] = &[
+    ("MatMul", "transpose_b"),
+    ("BatchMatMul", "adj_y"),
+    ("BatchMatMulV2", "adj_y"),
+    ("BatchMatMulV3", "adj_y"),
+];
+const ADDITIONS: &[&str] = &["BiasAdd", "Add", "AddV2"];
+/// How many nodes one walk visits at most; a variable is read some dozen times.
+const MAX_WALK: usize = 4096;
+/// How many products with one kernel are followed at most; each tower of a graph has one.
+const MAX_PRODUCTS: usize = 16;
+
+/// A training graph with the nodes of each variable.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    graph: &'a MetaGraph,
+    /// The nodes of each variable, by canonical name; a partitioned variable has several.
+    variables: HashMap<String, Vec<NodeId>>,
+}
+
+/// A matrix product with a variable.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Product {
+    /// The node that multiplies.
+    pub(super) node: NodeId,
+    /// What is multiplied by the variable; `None` where the graph is cut there.
+    pub(super) features: Option<Tensor>,
+}
+
+impl<'a> View<'a> {
+    /// Finds the variables of an inventory in a graph.
+    pub(crate) fn new(graph: &'a MetaGraph, inventory: &Inventory) -> Self {
+        let mut canonical: HashMap<&str, &str> = HashMap::new();
+        for item in inventory.items() {
+            canonical.insert(&item.variable.key, &item.name);
+            canonical.insert(&item.variable.name, &item.name);
+        }
+        let mut view = Self {
+            graph,
+            variables: HashMap::new(),
+        };
+        let saved = view.saved_keys();
+        for node in graph
+            .nodes()
+            .filter(|&node| VARIABLES.contains(&graph.op(node)))
+        {
+            let key = match saved.get(&node) {
+                Some(key) => key.clone(),
+                None => view.own_key(node),
+            };
+            let name = match canonical.get(key.as_str()) {
+                Some(name) => (*name).to_owned(),
+                None => inventory.rename(&key),
+            };
+            view.variables.entry(name).or_default().push(node);
+        }
+        view
+    }
+
+    /// The graph itself.
+    pub(crate) fn graph(&self) -> &'a MetaGraph {
+        self.graph
+    }
+
+    /// The key under which each variable is saved, by the graph's savers.
+    fn saved_keys(&self) -> HashMap<NodeId, String> {
+        /// Inputs of `SaveV2` before the tensors: prefix, names, slices.
+        const FIRST_TENSOR: usize = 3;
+        let graph = self.graph;
+        let mut keys = HashMap::new();
+        let mut read = HashSet::new();
+        for saver in graph.nodes().filter(|&node| graph.op(node) == "SaveV2") {
+            // Savers that share a list of names save the same variables.
+            let names = graph.input(saver, 1).filter(|names| read.insert(*names));
+            let names = names.and_then(|names| graph.strings(names.node));
+            let tensors = graph.inputs(saver).iter().skip(FIRST_TENSOR);
+            for (name, &tensor) in names.into_iter().flatten().zip(tensors) {
+                if tensor.is_missing() {
+                    continue;
+                }
+                if let Some(variable) = self.variable_behind(tensor) {
+                    keys.entry(variable).or_insert(name);
+                }
+            }
+        }
+        keys
+    }
+
+    fn own_key(&self, node: NodeId) -> String {
+        let shared = self.graph.string(node, "shared_name");
+        shared
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| self.graph.name(node))
+    }
+
+    /// The variable that a tensor is an unchanged copy of.
+    fn variable_behind(&self, tensor: Tensor) -> Option<NodeId> {
+        let origin = self.origin(tensor, |_| false);
+        VARIABLES
+            .contains(&self.graph.op(origin.node))
+            .then_some(origin.node)
+    }
+
+    /// The tensor that `tensor` is an unchanged copy of, also through the operations that
+    /// `passes` accepts.
+    pub(super) fn origin(&self, mut tensor: Tensor, passes: impl Fn(NodeId) -> bool) -> Tensor {
+        for _ in 0..MAX_WALK {
+            let op = self.graph.op(tensor.node);
+            let operand = match op {
+                "IdentityN" => tensor.output as usize,
+                _ if FORWARDING.contains(&op) || passes(tensor.node) => 0,
+                _ => break,
+            };
+            let Some(input) = self.graph.input(tensor.node, operand) else {
+                break;
+            };
+            tensor = input;
+        }
+        tensor
+    }
+
+    /// As [`origin`](Self::origin), through changes of shape too.
+    pub(super) fn flat_origin(&self, tensor: Tensor) -> Tensor {
+        self.origin(tensor, |node| self.keeps_order(node))
+    }
+
+    /// True for an operation that changes the shape of its first input and not the order of elements.
+    pub(super) fn keeps_order(&self, node: NodeId) -> bool {
+        let op = self.graph.op(node);
+        RESHAPING.contains(&op) || (op == "Transpose" && self.is_identity_transpose(node))
+    }
+
+    /// `tf.tensordot` transposes by the identity, a constant or a concatenation of two.
+    fn is_identity_transpose(&self, node: NodeId) -> bool {
+        let Some(permutation) = self.graph.input(node, 1) else {
+            return false;
+        };
+        let permutation = self.origin(permutation, |_| false).node;
+        let parts = match self.graph.op(permutation) {
+            "ConcatV2" => match self.graph.inputs(permutation).split_last() {
+                Some((_axis, parts)) => parts.to_vec(),
+                None => return false,
+            },
+            _ => vec![permutation.into()],
+        };
+        let constants: Option<Vec<_>> = parts
+            .into_iter()
+            .map(|part| self.graph.constant(self.origin(part, |_| false).node))
+            .collect();
+        constants.is_some_and(|parts| parts.iter().flat_map(|part| &part.values).is_sorted())
+    }
+
+    /// The tensors that hold the value of a variable unchanged, but for their shape.
+    pub(super) fn reads(&self, name: &str) -> HashSet<Tensor> {
+        let roots = self.variables.get(name).into_iter().flatten();
+        let roots: Vec<Tensor> = roots.map(|&node| node.into()).collect();
+        self.copies(&roots, |consumer, _| {
+            self.graph.op(consumer) == "ConcatV2" && self.joins_variables(consumer)
+        })
+    }
+
+    /// The tensors that hold the elements of `roots` unchanged, also through the nodes that `passes`
+    /// accepts.
+    fn copies(&self, roots: &[Tensor], passes: impl Fn(NodeId, u32) -> bool) -> HashSet<Tensor> {
+        let mut found: HashSet<Tensor> = roots.iter().copied().collect();
+        let mut open: Vec<Tensor> = roots.to_vec();
+        while let Some(tensor) = open.pop() {
+            for next in self.graph.consumers(tensor.node) {
+                if next.output != tensor.output || found.len() >= MAX_WALK {
+                    continue;
+                }
+                let op = self.graph.op(next.node);
+                let first = next.operand == 0;
+                let output = match op {
+                    "IdentityN" => next.operand,
+                    _ if first && (FORWARDING.contains(&op) || self.keeps_order(next.node)) => 0,
+                    _ if passes(next.node, next.operand) => 0,
+                    _ => continue,
+                };
+                let copy = Tensor {
+                    node: next.node,
+                    output,
+                };
+                if found.insert(copy) {
+                    open.push(copy);
+                }
+            }
+        }
+        found
+    }
+
+    /// True for the concatenation of a partitioned variable's parts.
+    fn joins_variables(&self, node: NodeId) -> bool {
+        let Some((_axis, parts)) = self.graph.inputs(node).split_last() else {
+            return false;
+        };
+        parts
+            .iter()
+            .all(|&part| !part.is_missing() && self.variable_behind(part).is_some())
+    }
+
+    /// The nodes that multiply something by a kernel `[in, out]` from the right. A product with the
+    /// transposed kernel is that of a gradient, or an output layer tied to an embedding table.
+    pub(super) fn products(&self, kernel: &str) -> Vec<Product> {
+        let mut found = Vec::new();
+        for read in self.reads(kernel) {
+            for next in self.graph.consumers(read.node) {
+                let is_kernel = next.operand == 1 && next.output == read.output;
+                if is_kernel && self.multiplies_untransposed(next.node) {
+                    found.push(Product {
+                        node: next.node,
+                        features: self.graph.input(next.node, 0),
+                    });
+                }
+            }
+        }
+        found.sort_by_key(|product| product.node);
+        found.dedup_by_key(|product| product.node);
+        found.truncate(MAX_PRODUCTS);
+        found
+    }
+
+    /// Returns a product with a kernel that [`products`](Self::products) does not recognise, if it
+    /// recognises no product at all: the layer is computed in an unknown way.
+    pub(super) fn unknown_product(&self, kernel: &str) -> Option<NodeId> {
+        if !self.products(kernel).is_empty() {
+            return None;
+        }
+        let reads = self.reads(kernel);
+        let uses = reads
+            .iter()
+            .flat_map(|read| self.graph.consumers(read.node));
+        let is_product =
+            |node: &NodeId| self.is_product(*node) || self.graph.op(*node).starts_with("Conv");
+        uses.map(|next| next.node).filter(is_product).min()
+    }
+
+    fn multiplies_untransposed(&self, node: NodeId) -> bool {
+        let op = self.graph.op(node);
+        match PRODUCTS.iter().find(|(product, _)| *product == op) {
+            Some((_, transposed)) => !self.graph.flag(node, transposed),
+            None if op == "Einsum" => self.einsum(node).is_some_and(|equation| {
+                // The axes that are summed over must be the kernel's first.
+                let mut axes = equation.right.chars();
+                let is_kept = |axis: char| equation.output.contains(axis);
+                axes.next().is_some_and(|axis| !is_kept(axis))
+                    && axes.skip_while(|&axis| !is_kept(axis)).all(is_kept)
+            }),
+            None => false,
+        }
+    }
+
+    fn einsum(&self, node: NodeId) -> Option<Equation> {
+        let text = self.graph.string(node, "equation")?;
+        let (inputs, output) = text.split_once("->")?;
+        let (_, right) = inputs.split_once(',')?;
+        let [right, output] = [right, output].map(|axes| axes.replace(' ', ""));
+        Some(Equation { right, output })
+    }
+
+    /// True for a matrix product of any kind.
+    pub(super) fn is_product(&self, node: NodeId) -> bool {
+        let op = self.graph.op(node);
+        op == "Einsum" || PRODUCTS.iter().any(|(product, _)| *product == op)
+    }
+
+    /// The nodes that add a bias to the products of a dense layer's kernel.
+    pub(super) fn dense_outputs(&self, layer: &str) -> Vec<NodeId> {
+        let biases = self.reads(&format!("{layer}/bias"));
+        let products = self.products(&format!("{layer}/kernel"));
+        let roots: Vec<Tensor> = products.iter().map(|product| product.node.into()).collect();
+        let mut found: Vec<NodeId> = self
+            .copies(&roots, |_, _| false)
+            .iter()
+            .flat_map(|copy| self.graph.consumers(copy.node))
+            .map(|next| next.node)
+            .filter(|&node| ADDITIONS.contains(&self.graph.op(node)))
+            .filter(|&node| {
+                self.graph
+                    .inputs(node)
+                    .iter()
+                    .any(|input| biases.contains(input))
+            })
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The outputs of a LayerNorm: the nodes that add beta, or what is left of it.
+    pub(super) fn norm_outputs(&self, scope: &str) -> Vec<NodeId> {
+        let graph = self.graph;
+        let is_addition = |node: &NodeId| ADDITIONS.contains(&graph.op(*node));
+        let mut found = Vec::new();
+        for beta in self.reads(&format!("{scope}/beta")) {
+            for next in graph
+                .consumers(beta.node)
+                .iter()
+                .filter(|n| n.output == beta.output)
+            {
+                match graph.op(next.node) {
+                    "Sub" if next.operand == 0 => {
+                        let sums = graph.consumers(next.node).iter().map(|sum| sum.node);
+                        found.extend(sums.filter(is_addition));
+                    }
+                    _ => found.extend(Some(next.node).filter(is_addition)),
+                }
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// The axes of an `Einsum` of two operands, such as `abc,cd->abd`.
+struct Equation {
+    right: String,
+    output: String,
+}

@@ -1,0 +1,69 @@
+//! Makes one tensor from its variables, in memory.
+
+use tf_checkpoint::{Checkpoint, DType, Variable};
+
+use super::Error;
+use super::buffer::AlignedBytes;
+use super::lift::{identity, lift, lowered_bias};
+use super::transform::{Overflow, cast, concat, from_floats, to_floats, transpose};
+use crate::plan::PlannedTensor;
+use crate::variables::Recipe;
+
+/// Reads the variables of a tensor and turns them into its bytes.
+pub(crate) fn convert_tensor(
+    tensor: &PlannedTensor,
+    checkpoint: &Checkpoint,
+) -> Result<AlignedBytes, Error> {
+    let variables = &tensor.variables;
+    let read = |variable| read_bytes(variable, checkpoint);
+    let floats = |at: usize| read_floats(&variables[at], checkpoint);
+    let bytes = match tensor.recipe {
+        Recipe::Copy => read(&variables[0])?,
+        Recipe::Transpose => {
+            let [rows, columns] = tensor.matrix();
+            let element = element_size(variables[0].dtype);
+            transpose(&read(&variables[0])?, [columns, rows], element)
+        }
+        Recipe::Stack => {
+            let rows = variables.iter().map(read);
+            concat(&rows.collect::<Result<Vec<_>, _>>()?)
+        }
+        Recipe::Identity => from_floats(&identity(tensor.shape[0])),
+        Recipe::Lift => from_floats(&lift(&floats(0)?, &floats(1)?)),
+        Recipe::LoweredBias => {
+            let lift = lift(&floats(2)?, &floats(3)?);
+            from_floats(&lowered_bias(&floats(0)?, &floats(1)?, &lift))
+        }
+    };
+    cast(bytes, tensor.cast).map_err(|Overflow { index, value }| Error::Overflow {
+        tensor: tensor.name.clone(),
+        variable: tensor.variable_names(),
+        index,
+        value,
+        dtype: tensor.cast.to.to_string(),
+    })
+}
+
+fn read_bytes(variable: &Variable, checkpoint: &Checkpoint) -> Result<AlignedBytes, Error> {
+    // Before as many bytes are allocated as the checkpoint claims.
+    checkpoint.check_present(variable)?;
+    let len = usize::try_from(variable.bytes()).expect("the platform has 64 bits");
+    let offset = checkpoint
+        .contiguous(variable)
+        .map_or(0, |run| run.offset());
+    let mut bytes = AlignedBytes::beside(len, offset);
+    checkpoint.read(variable, bytes.as_bytes_mut())?;
+    Ok(bytes)
+}
+
+/// All elements of a variable, row-major.
+pub(crate) fn read_floats(variable: &Variable, checkpoint: &Checkpoint) -> Result<Vec<f64>, Error> {
+    Ok(to_floats(
+        &read_bytes(variable, checkpoint)?,
+        variable.dtype,
+    ))
+}
+
+fn element_size(dtype: DType) -> usize {
+    dtype.size().expect("only floating-point types are planned")
+}
