@@ -11,7 +11,7 @@ use candle_electra::ElectraConfig;
 use candle_electra::{Batch, ElectraForPreTraining};
 use candle_nn::{VarBuilder, VarMap};
 use divan::Bencher;
-use electra_convert::verify::{Original, References, verify};
+use electra_convert::verify::{CompareWith, References, verify};
 use electra_convert::{Model, PlanOptions, Request, Source, convert};
 
 use bundle_writer::{Sizes, discriminator};
@@ -68,7 +68,13 @@ fn base_verification(bencher: Bencher<'_, '_>) {
     let plans = request.plan(&source).unwrap();
     convert(&source, &request, plans, &()).unwrap();
     bencher.bench_local(|| {
-        let report = verify(&out, Original::Recorded, References::default(), &()).unwrap();
+        let report = verify(
+            &out,
+            CompareWith::RecordedChecksums,
+            References::default(),
+            &(),
+        )
+        .unwrap();
         assert!(report.passed(), "{}", report.summary());
     });
 }

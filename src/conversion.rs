@@ -15,7 +15,7 @@ use crate::request::{Export, Request};
 use crate::source::Source;
 use crate::threads::with_threads;
 use crate::variables::Model;
-use crate::verify::{self, Original, References, Report};
+use crate::verify::{self, CompareWith, References, Report};
 
 /// Writes the planned models, verifies them and publishes them together.
 ///
@@ -145,7 +145,7 @@ fn prove(
         seed: text.seed,
     });
     let references = References { golden: None, text };
-    let original = Original::Checkpoint(source.checkpoint(), plan);
+    let original = CompareWith::Checkpoint(source.checkpoint(), plan);
     let report = with_threads(request.threads, || {
         verify::watched(folder, original, references, watch)
     })

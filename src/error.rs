@@ -107,7 +107,7 @@ fn of_export(error: &export::Error) -> ErrorKind {
 fn of_verify(error: &verify::Error) -> ErrorKind {
     use verify::Error;
     match error {
-        Error::Original(error) => of_export(error),
+        Error::CompareWith(error) => of_export(error),
         Error::Load(error) => of_load(error),
         Error::Probe(error) => of_probe(error),
         Error::Incomplete { .. } => ErrorKind::Verification,

@@ -69,4 +69,4 @@ pub use source::Source;
 pub use tf_checkpoint;
 pub use tf_checkpoint::Checkpoint;
 pub use threads::with_threads;
-pub use variables::{Inventory, Model, Rename, Setup};
+pub use variables::{Inventory, Model, Rename, TrainingSetup};

@@ -130,8 +130,8 @@ mod tests {
 
     #[test]
     fn units_stay_within_the_total_of_each_phase() {
-        struct Sums(Mutex<Vec<(u64, u64)>>);
-        impl Progress for Sums {
+        struct TensorChecksums(Mutex<Vec<(u64, u64)>>);
+        impl Progress for TensorChecksums {
             fn begin(&self, _phase: Phase, total: u64) {
                 lock(&self.0).push((total, 0));
             }
@@ -140,7 +140,7 @@ mod tests {
                 ControlFlow::Continue(())
             }
         }
-        let sums = Sums(Mutex::default());
+        let sums = TensorChecksums(Mutex::default());
         let watch = Watch::new(&sums);
         watch.begin(Phase::Converting, 10);
         watch.advance(4).unwrap();

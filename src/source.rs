@@ -7,11 +7,11 @@ use candle_electra::{ElectraConfig, ModelClass};
 use tf_checkpoint::{Checkpoint, MetaGraph};
 
 use crate::Error;
-use crate::config::{Stated, TaskKind};
+use crate::config::{ConfigOptions, TaskKind};
 use crate::export::{TASK_KEY, WEIGHTS_KEY};
 use crate::plan::{Plan, PlanOptions, TargetDtype, Weights};
 use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
-use crate::variables::{self, Inventory, Model, Rename, Role, Setup};
+use crate::variables::{self, Inventory, Model, Rename, Role, TrainingSetup};
 
 /// How many directories above the checkpoint may hold its vocabulary.
 const VOCABULARY_LEVELS: usize = 2;
@@ -56,10 +56,12 @@ impl Source {
     }
 
     /// Which models it holds; an error when it is no ELECTRA.
-    pub fn setup(&self) -> Result<Setup, Error> {
+    pub fn setup(&self) -> Result<TrainingSetup, Error> {
         let graph = self.graph.as_ref();
-        let setup = match Setup::of(&self.inventory, graph) {
-            Err(variables::Error::OnlyAverages) => Setup::of(&self.inventory.averaged()?, graph),
+        let setup = match TrainingSetup::of(&self.inventory, graph) {
+            Err(variables::Error::OnlyAverages) => {
+                TrainingSetup::of(&self.inventory.averaged()?, graph)
+            }
             setup => setup,
         };
         Ok(setup?)
@@ -135,13 +137,13 @@ impl Source {
         };
         let labels = config.id2label.as_ref();
         let options = PlanOptions {
-            stated: Stated {
+            stated: ConfigOptions {
                 // Where nothing else shows a value, there is nothing to compare it with.
                 fallback: Some(Box::new(config.clone())),
                 task: note(TASK_KEY).map(str::to_owned),
                 task_kind: task_kind.filter(|kind| kind.can_be_stated()),
                 labels: labels.map(|labels| labels.values().cloned().collect()),
-                ..Stated::default()
+                ..ConfigOptions::default()
             },
             // Whoever compares takes the element types from the file (Plan::adopt_dtypes).
             dtype: TargetDtype::Keep,

@@ -2,7 +2,7 @@
 #![no_main]
 
 use candle_electra::ElectraConfig;
-use electra_convert::verify::{Original, References, verify};
+use electra_convert::verify::{CompareWith, References, verify};
 use electra_convert_fuzz::{folder, put};
 
 libfuzzer_sys::fuzz_target!(init: {
@@ -10,5 +10,5 @@ libfuzzer_sys::fuzz_target!(init: {
     put("config.json", config.to_json().as_bytes());
 }, |bytes: &[u8]| {
     put("model.safetensors", bytes);
-    let _ = verify(folder(), Original::Recorded, References::default(), &());
+    let _ = verify(folder(), CompareWith::RecordedChecksums, References::default(), &());
 });

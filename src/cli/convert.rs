@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
-use electra_convert::config::{ConfigFile, Stated, TaskKind};
+use electra_convert::config::{ConfigFile, ConfigOptions, TaskKind};
 use electra_convert::export::MAX_CONFIG_LEN;
 use electra_convert::tokenizer::{self, TokenizerSetup, Vocabulary};
 use electra_convert::{
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         (error.downcast_ref::<Error>()).is_some_and(|error| error.kind() == ErrorKind::Interrupted)
     };
     if result.as_ref().is_err_and(interrupted) {
-        signals.obey();
+        signals.terminate();
     }
     result
 }
@@ -144,7 +144,7 @@ fn meant_command(word: &Path) -> Option<String> {
 }
 
 /// Reads what the arguments say of the configuration.
-pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<Stated> {
+pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<ConfigOptions> {
     let config = args
         .config
         .as_ref()
@@ -164,7 +164,7 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<Stated> {
             })
         })
         .transpose()?;
-    Ok(Stated {
+    Ok(ConfigOptions {
         num_attention_heads: args.num_attention_heads,
         hidden_act: args.hidden_act.map(|arg| arg.0),
         layer_norm_eps: args.layer_norm_eps,
@@ -249,7 +249,7 @@ fn choose_model(
             .interact();
         if answer.is_err() {
             let _ = dialoguer::console::Term::stderr().show_cursor();
-            signals.obey();
+            signals.terminate();
         }
         signals.release();
         return Ok(choices[answer.context("no model was chosen")?].0);

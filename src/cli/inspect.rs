@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use electra_convert::plan::Weights;
-use electra_convert::variables::{Item, Role};
+use electra_convert::variables::{InventoryEntry, Role};
 use electra_convert::{Model, PlanOptions, Source};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
         // Looking is no export; the list says what an export would be refused for.
         ..PlanOptions::default()
     };
-    let items: Vec<&Item> = source
+    let items: Vec<&InventoryEntry> = source
         .inventory()
         .items()
         .iter()
@@ -44,7 +44,7 @@ fn json(
     args: &InspectArgs,
     source: &Source,
     options: &PlanOptions,
-    items: &[&Item],
+    items: &[&InventoryEntry],
 ) -> anyhow::Result<Value> {
     let models: Vec<Value> = choices(source, options)
         .into_iter()
@@ -88,7 +88,7 @@ fn json(
     }))
 }
 
-fn variable_json(source: &Source, item: &Item) -> Value {
+fn variable_json(source: &Source, item: &InventoryEntry) -> Value {
     let checkpoint = source.checkpoint();
     let variable = &item.variable;
     let pieces: Vec<Value> = variable
@@ -125,7 +125,7 @@ fn text(
     args: &InspectArgs,
     source: &Source,
     options: &PlanOptions,
-    items: &[&Item],
+    items: &[&InventoryEntry],
 ) -> anyhow::Result<String> {
     let mut out = String::new();
     if !args.variables && args.grep.is_none() {
@@ -208,7 +208,7 @@ fn about_model(args: &InspectArgs, source: &Source, options: &PlanOptions, model
         Err(error) => return columns(2, &[[model.to_string(), error.to_string()]]),
     };
     let task = plan.task.as_ref();
-    let origin = |key| plan.inferred.sources[key].to_string();
+    let origin = |key| plan.resolved.sources[key].to_string();
     let parameters = count(plan.parameters(), "parameter");
     let rows = task.map(|task| report::task_line(task, &plan)).into_iter();
     let rows = rows.chain([
@@ -242,14 +242,14 @@ fn choices(source: &Source, options: &PlanOptions) -> Vec<(Model, PlanOptions)> 
 }
 
 #[derive(Default)]
-struct Sums {
+struct TensorChecksums {
     variables: usize,
     elements: usize,
     bytes: u64,
 }
 
-fn by_role(items: &[Item]) -> BTreeMap<Role, Sums> {
-    let mut sums: BTreeMap<Role, Sums> = BTreeMap::new();
+fn by_role(items: &[InventoryEntry]) -> BTreeMap<Role, TensorChecksums> {
+    let mut sums: BTreeMap<Role, TensorChecksums> = BTreeMap::new();
     for item in items {
         let sums = sums.entry(item.role).or_default();
         sums.variables += 1;

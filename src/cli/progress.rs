@@ -58,7 +58,7 @@ impl Signals {
     }
 
     /// Ends the process as the received signal would have, if one was received.
-    pub(crate) fn obey(&self) {
+    pub(crate) fn terminate(&self) {
         if let Ok(signal) = i32::try_from(self.received.load(Ordering::Relaxed))
             && signal != 0
         {

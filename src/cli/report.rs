@@ -6,8 +6,8 @@
 use std::io::{self, Write};
 
 use anyhow::Context as _;
-use electra_convert::config::Inferred;
-use electra_convert::config::candidate::Source as ValueSource;
+use electra_convert::config::ResolvedConfig;
+use electra_convert::config::candidate::ValueSource;
 use electra_convert::plan::Weights;
 use electra_convert::tasks::TaskHead;
 use electra_convert::tokenizer::{TokenizerSetup, Tokens};
@@ -63,7 +63,7 @@ pub(crate) fn checkpoint_json(source: &Source, step: Option<u64>) -> Value {
         "shards": checkpoint.shard_count(),
         "inflated_bytes": checkpoint.location().storage().inflated_bytes(),
         "step": step,
-        "setup": source.setup().ok().map(electra_convert::Setup::key),
+        "setup": source.setup().ok().map(electra_convert::TrainingSetup::key),
     })
 }
 
@@ -111,7 +111,7 @@ pub(crate) fn sizes_line(plan: &Plan) -> String {
 /// What a plan exports, as JSON.
 pub(crate) fn plan_json(plan: &Plan) -> Value {
     let sources: Map<String, Value> = plan
-        .inferred
+        .resolved
         .sources
         .iter()
         .map(|(key, source)| {
@@ -190,7 +190,7 @@ pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose
     let mut out = String::new();
     let setup = source
         .setup()
-        .map_or("", electra_convert::Setup::description);
+        .map_or("", electra_convert::TrainingSetup::description);
     let tensors = format!(
         "{}, {}, {}, {}",
         plan.tensors.len(),
@@ -218,7 +218,7 @@ pub(crate) fn plan_text(source: &Source, step: Option<u64>, plan: &Plan, verbose
         out.push_str(&columns(4, &rows));
     }
     out.push_str(&heading("Configuration that no shape tells"));
-    out.push_str(&config_text(&plan.inferred));
+    out.push_str(&config_text(&plan.resolved));
 
     out.push_str(&heading("Left out"));
     if plan.left_out.is_empty() {
@@ -321,7 +321,7 @@ fn tensor_row(tensor: &electra_convert::plan::PlannedTensor) -> [String; 4] {
         Recipe::Copy => "",
         Recipe::Transpose => ", transposed",
         Recipe::Stack => ", stacked",
-        Recipe::Identity | Recipe::Lift | Recipe::LoweredBias => ", computed",
+        Recipe::Identity | Recipe::GeluOffset | Recipe::CompensatedBias => ", computed",
     });
     if tensor.cast.is_lossy() {
         how.push_str(&format!(", rounded to {}", tensor.cast.to));
@@ -335,13 +335,13 @@ fn tensor_row(tensor: &electra_convert::plan::PlannedTensor) -> [String; 4] {
 }
 
 /// Values with their sources; those that are mere defaults of transformers share a line.
-fn config_text(inferred: &Inferred) -> String {
-    let values = serde_json::to_value(&inferred.config).expect("plain data");
+fn config_text(resolved: &ResolvedConfig) -> String {
+    let values = serde_json::to_value(&resolved.config).expect("plain data");
     let value = |key: &str| match &values[key] {
         Value::String(text) => text.clone(),
         value => value.to_string(),
     };
-    let (defaults, told): (Vec<_>, Vec<_>) = inferred
+    let (defaults, told): (Vec<_>, Vec<_>) = resolved
         .sources
         .iter()
         .filter(|(_, source)| !source.is_shape())

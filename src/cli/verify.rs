@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use electra_convert::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use electra_convert::probe::text_check::Text;
-use electra_convert::verify::{Golden, Original, References, check_files, verify};
+use electra_convert::verify::{CompareWith, Golden, References, check_files, verify};
 use electra_convert::{Error, Source, with_threads};
 use serde_json::{Value, json};
 use tf_checkpoint::address::{self, Use};
@@ -49,8 +49,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         })
         .transpose()?;
     let original = match &compared {
-        Some((source, plan)) => Original::Checkpoint(source.checkpoint(), plan),
-        None => Original::Recorded,
+        Some((source, plan)) => CompareWith::Checkpoint(source.checkpoint(), plan),
+        None => CompareWith::RecordedChecksums,
     };
     let golden = args.golden.as_ref().map(|path| Golden {
         path,

@@ -1,7 +1,7 @@
 //! Values and where they come from.
 //!
 //! A config value can be told by the shapes of several variables, by an option, by a config.json
-//! and by the training graph. Each such telling is a [`Claim`]; [`agree`] takes the first of them
+//! and by the training graph. Each such telling is a [`Candidate`]; [`resolve`] takes the first of them
 //! and refuses when another says something else. So nothing is overruled silently.
 
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::variables::Error;
 
 /// Where a config value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ValueSource {
     /// The shape of this variable.
     Shape(String),
     /// The number of this scope's layers.
@@ -37,7 +37,7 @@ pub enum Source {
     TransformersDefault,
 }
 
-impl Source {
+impl ValueSource {
     /// The name in JSON.
     pub fn key(&self) -> &'static str {
         match self {
@@ -64,7 +64,7 @@ impl Source {
 }
 
 /// The alternate form (`{:#}`) has the whole path of a training graph.
-impl fmt::Display for Source {
+impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Shape(variable) => write!(f, "the shape of {variable}"),
@@ -88,25 +88,25 @@ impl fmt::Display for Source {
 
 /// A value with its source.
 #[derive(Clone, Debug)]
-pub struct Claim<T> {
+pub struct Candidate<T> {
     /// The value.
     pub value: T,
     /// Where it comes from.
-    pub source: Source,
+    pub source: ValueSource,
 }
 
-impl<T> Claim<T> {
+impl<T> Candidate<T> {
     /// A value from a source.
-    pub fn new(value: T, source: Source) -> Self {
+    pub fn new(value: T, source: ValueSource) -> Self {
         Self { value, source }
     }
 }
 
 /// The first of the claims, if all others say the same; `None` when there is none.
-pub fn agree<T: PartialEq + fmt::Display>(
+pub fn resolve<T: PartialEq + fmt::Display>(
     key: &'static str,
-    claims: impl IntoIterator<Item = Claim<T>>,
-) -> Result<Option<Claim<T>>, Error> {
+    claims: impl IntoIterator<Item = Candidate<T>>,
+) -> Result<Option<Candidate<T>>, Error> {
     let mut claims = claims.into_iter();
     let Some(first) = claims.next() else {
         return Ok(None);

@@ -31,7 +31,7 @@ pub(super) const CARRIED: &[&str] = &[
 
 /// What the user says of the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Stated {
+pub struct ConfigOptions {
     /// `--num-attention-heads`
     pub num_attention_heads: Option<usize>,
     /// `--hidden-act`
@@ -60,7 +60,7 @@ pub struct ConfigFile {
     pub values: Map<String, Value>,
 }
 
-impl Stated {
+impl ConfigOptions {
     /// What it says of a generator when it describes the discriminator of the same checkpoint: the
     /// original code takes the generator's configuration from the discriminator's, but for sizes
     /// and head count.

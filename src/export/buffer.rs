@@ -95,13 +95,13 @@ impl AlignedBytes {
     /// `len` zero bytes, to be copied from or to `offset` in a file.
     pub(crate) fn beside(len: usize, offset: u64) -> Self {
         let mut bytes = Self::default();
-        bytes.move_beside(len, offset);
+        bytes.resize_aligned_to(len, offset);
         bytes
     }
 
     /// Makes it `len` bytes long, to be copied from or to `offset` in a file. What they are is
     /// unspecified.
-    pub(crate) fn move_beside(&mut self, len: usize, offset: u64) {
+    pub(crate) fn resize_aligned_to(&mut self, len: usize, offset: u64) {
         if len + LINE > self.memory.as_bytes().len() {
             // The old memory goes before the new comes.
             self.memory = Memory::default();
@@ -150,7 +150,7 @@ mod tests {
                 assert_eq!(new.as_bytes().len(), len);
                 assert!(new.as_bytes().iter().all(|&byte| byte == 0));
             }
-            bytes.move_beside(len, 4 * at as u64);
+            bytes.resize_aligned_to(len, 4 * at as u64);
             bytes.as_bytes_mut().fill(1);
             assert_eq!(bytes.as_bytes().len(), len);
             if len % 8 == 0 {

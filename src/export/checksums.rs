@@ -17,23 +17,23 @@ use crate::plan::{Plan, PlannedTensor, torch_name};
 pub(crate) const KEY: &str = "source_crc32c";
 
 /// The checksums of all tensors, by name.
-pub(crate) type Record = BTreeMap<String, Sums>;
+pub(crate) type Record = BTreeMap<String, TensorChecksums>;
 
 /// The checksums of one tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Sums {
+pub(crate) struct TensorChecksums {
     /// Element type of what the checksums are of.
     pub(crate) dtype: String,
     /// True when they are of the tensor as it is written, false when of its variable.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) written: bool,
     /// One for each piece that the checkpoint keeps it in.
-    pub(crate) pieces: Vec<PieceSum>,
+    pub(crate) pieces: Vec<SliceChecksum>,
 }
 
 /// The checksum of one piece.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PieceSum {
+pub(crate) struct SliceChecksum {
     /// CRC-32C, eight hexadecimal digits.
     crc32c: String,
     /// True when the checkpoint has the bytes of each element in the order of a big-endian machine.
@@ -49,7 +49,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-impl PieceSum {
+impl SliceChecksum {
     fn of(piece: &Piece) -> Option<Self> {
         let extent = piece.extent?;
         let slice = piece.slice.as_ref();
@@ -70,10 +70,10 @@ impl PieceSum {
     }
 }
 
-impl Sums {
+impl TensorChecksums {
     /// Those that the checkpoint's index has of a variable; `None` when it has none.
     pub(crate) fn of(variable: &Variable) -> Option<Self> {
-        let pieces = variable.pieces.iter().map(PieceSum::of);
+        let pieces = variable.pieces.iter().map(SliceChecksum::of);
         Some(Self {
             dtype: variable.dtype.to_string(),
             written: false,
@@ -95,7 +95,7 @@ impl Sums {
         Self {
             dtype: torch_name(dtype).to_owned(),
             written: true,
-            pieces: vec![PieceSum {
+            pieces: vec![SliceChecksum {
                 crc32c: hex(crc32c::crc32c(bytes)),
                 big_endian: false,
                 slice: None,
@@ -118,8 +118,8 @@ pub(crate) fn planned(plan: &Plan) -> Record {
     plan.tensors
         .iter()
         .map(|tensor| {
-            let sums = Sums::of_planned(tensor).filter(|_| !tensor.cast.is_lossy());
-            let sums = sums.unwrap_or_else(|| Sums::of_tensor(tensor.cast.to, &[]));
+            let sums = TensorChecksums::of_planned(tensor).filter(|_| !tensor.cast.is_lossy());
+            let sums = sums.unwrap_or_else(|| TensorChecksums::of_tensor(tensor.cast.to, &[]));
             (tensor.name.clone(), sums)
         })
         .collect()
@@ -128,7 +128,7 @@ pub(crate) fn planned(plan: &Plan) -> Record {
 /// Notes the checksum of a tensor that was just written, where it is one of the tensor.
 pub(crate) fn note(record: &mut Record, name: &str, dtype: safetensors::Dtype, bytes: &[u8]) {
     if let Some(sums) = record.get_mut(name).filter(|sums| sums.written) {
-        *sums = Sums::of_tensor(dtype, bytes);
+        *sums = TensorChecksums::of_tensor(dtype, bytes);
     }
 }
 

@@ -4,7 +4,7 @@ use tf_checkpoint::{Checkpoint, DType, Variable};
 
 use super::Error;
 use super::buffer::AlignedBytes;
-use super::lift::{identity, lift, lowered_bias};
+use super::gelu_offset::{identity, lift, lowered_bias};
 use super::transform::{Overflow, cast, concat, from_floats, to_floats, transpose};
 use crate::plan::PlannedTensor;
 use crate::variables::Recipe;
@@ -29,8 +29,8 @@ pub(crate) fn convert_tensor(
             concat(&rows.collect::<Result<Vec<_>, _>>()?)
         }
         Recipe::Identity => from_floats(&identity(tensor.shape[0])),
-        Recipe::Lift => from_floats(&lift(&floats(0)?, &floats(1)?)),
-        Recipe::LoweredBias => {
+        Recipe::GeluOffset => from_floats(&lift(&floats(0)?, &floats(1)?)),
+        Recipe::CompensatedBias => {
             let lift = lift(&floats(2)?, &floats(3)?);
             from_floats(&lowered_bias(&floats(0)?, &floats(1)?, &lift))
         }

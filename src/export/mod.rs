@@ -7,7 +7,7 @@ mod buffer;
 pub(crate) mod checksums;
 mod error;
 mod files;
-mod lift;
+mod gelu_offset;
 mod materialise;
 mod publish;
 mod reader;

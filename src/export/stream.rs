@@ -225,7 +225,7 @@ impl Worker<'_> {
         offset: u64,
     ) -> Result<u32, Error> {
         let first = variable.offset() + part.start;
-        self.source.move_beside(STEP, first);
+        self.source.resize_aligned_to(STEP, first);
         let mut sum = 0;
         let mut at = part.start;
         while at < part.end {
@@ -251,12 +251,12 @@ impl Worker<'_> {
         let element = tensor.cast.to_size();
         let row = width * element;
         let step = (STEP / row.max(1)).max(1);
-        self.transposed.move_beside(tensor.bytes(), offset);
+        self.transposed.resize_aligned_to(tensor.bytes(), offset);
         let mut sum = 0;
         for first in (0..height).step_by(step) {
             let at = (first * row) as u64;
             let len = step.min(height - first) * row;
-            self.source.move_beside(len, variable.offset() + at);
+            self.source.resize_aligned_to(len, variable.offset() + at);
             variable.read(self.source.as_bytes_mut(), at)?;
             sum = crc32c::crc32c_append(sum, self.source.as_bytes());
             let target = self.transposed.as_bytes_mut();

@@ -12,8 +12,8 @@ use candle_electra::{ElectraConfig, ModelClass};
 use safetensors::Dtype;
 use tf_checkpoint::{MetaGraph, Variable};
 
-use crate::config::candidate::{Claim, Source as ValueSource, agree};
-use crate::config::{Inferred, infer};
+use crate::config::candidate::{Candidate, ValueSource, resolve};
+use crate::config::{ResolvedConfig, resolve_config};
 use crate::plan::cast::{Cast, TargetDtype, torch_name};
 use crate::plan::checks::{
     check_averaged, check_head, check_left_out, narrowing, on_averages, on_heads, unknown_first,
@@ -25,7 +25,7 @@ use crate::plan::types::{LeftOut, Plan, PlannedTensor};
 use crate::tasks::TaskHead;
 use crate::tokenizer::{PAD, TokenizerSetup};
 use crate::variables::names::{self, Rule, Scopes};
-use crate::variables::{Inventory, Item, Model, Recipe, Role, Setup};
+use crate::variables::{Inventory, InventoryEntry, Model, Recipe, Role, TrainingSetup};
 
 /// What an Electric discriminator loses. Source: `pretrain/run_pretraining.py` in
 /// google-research/electra, `_get_discriminator_output`.
@@ -46,34 +46,34 @@ impl Plan {
             Weights::Raw => Cow::Borrowed(inventory),
             Weights::Average => Cow::Owned(inventory.averaged()?),
         };
-        let (head, scopes) = Setup::of(inventory, graph)?.place(model)?;
+        let (head, scopes) = TrainingSetup::of(inventory, graph)?.place(model)?;
         let mut warnings = Vec::new();
         let head = whole_head(head, inventory, options, &mut warnings);
         let task = (model == Model::FineTuned)
             .then(|| TaskHead::find(inventory, graph, &options.stated))
             .transpose()?;
         let head = task.as_ref().map_or(head, TaskHead::head);
-        let mut inferred = infer(inventory, model, (head, scopes), graph, &options.stated)
+        let mut resolved = resolve_config(inventory, model, (head, scopes), graph, &options.stated)
             .map_err(|error| unknown_first(inventory, options, error))?;
         let tokenizer = options.tokenizer.as_ref();
         let tokenizer = tokenizer
-            .map(|tokenizer| tokenizer.fitted(inferred.config.vocab_size))
+            .map(|tokenizer| tokenizer.fitted(resolved.config.vocab_size))
             .transpose()?;
         if let Some(tokenizer) = &tokenizer {
-            take_padding(tokenizer, &mut inferred)?;
+            take_padding(tokenizer, &mut resolved)?;
         }
 
-        let mut tensors = planned(&inferred.config, (head, scopes), inventory, model, options)?;
+        let mut tensors = planned(&resolved.config, (head, scopes), inventory, model, options)?;
         if let Some(task) = &task {
-            task.configure(&mut inferred, &options.stated)?;
-            tensors.extend(planned_head(task, &inferred.config, inventory, options)?);
+            task.configure(&mut resolved, &options.stated)?;
+            tensors.extend(planned_head(task, &resolved.config, inventory, options)?);
         }
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
 
         check_averaged(&tensors, inventory, model, options)?;
         let left_out = left_out(inventory, &tensors);
         check_left_out(&left_out, (head, scopes), inventory, options, &mut warnings)?;
-        let inexact = check_head(head, &inferred, inventory, options)?;
+        let inexact = check_head(head, &resolved, inventory, options)?;
         warnings.extend(inexact.clone());
         let tasks = || exportable_tasks(inventory, graph, options);
         warnings.extend(on_heads(head, inventory, tasks));
@@ -88,7 +88,7 @@ impl Plan {
         let mut plan = Self {
             model,
             head,
-            inferred,
+            resolved,
             tensors,
             left_out,
             warnings,
@@ -98,8 +98,8 @@ impl Plan {
             weights: options.weights,
         };
         let dtype = Some(plan.dtype_name().to_owned());
-        plan.inferred.config.torch_dtype.clone_from(&dtype);
-        plan.inferred.config.dtype = dtype;
+        plan.resolved.config.torch_dtype.clone_from(&dtype);
+        plan.resolved.config.dtype = dtype;
         Ok(plan)
     }
 }
@@ -141,7 +141,7 @@ fn planned(
 fn planned_tensor(
     rule: &Rule,
     layer: usize,
-    item: &Item,
+    item: &InventoryEntry,
     dtype: TargetDtype,
 ) -> Result<PlannedTensor, Error> {
     let variable = item.variable.clone();
@@ -215,7 +215,8 @@ fn left_out(inventory: &Inventory, tensors: &[PlannedTensor]) -> Vec<LeftOut> {
     let variables = tensors.iter().flat_map(|tensor| &tensor.variables);
     let mut exported: Vec<&str> = variables.map(|v| v.name.as_str()).collect();
     exported.sort_unstable();
-    let is_exported = |item: &&Item| exported.binary_search(&item.variable.name.as_str()).is_ok();
+    let is_exported =
+        |item: &&InventoryEntry| exported.binary_search(&item.variable.name.as_str()).is_ok();
     let mut by_role: BTreeMap<Role, LeftOut> = BTreeMap::new();
     for item in inventory.items().iter().filter(|item| !is_exported(item)) {
         let group = by_role.entry(item.role).or_insert_with(|| LeftOut {
@@ -262,21 +263,22 @@ fn exportable_tasks(
 }
 
 /// Takes the id of the padding token from the vocabulary; a config.json must not say otherwise.
-fn take_padding(tokenizer: &TokenizerSetup, inferred: &mut Inferred) -> Result<(), Error> {
+fn take_padding(tokenizer: &TokenizerSetup, resolved: &mut ResolvedConfig) -> Result<(), Error> {
     const KEY: &str = "pad_token_id";
     let vocabulary = &tokenizer.vocabulary;
-    let told = Claim::new(
+    let told = Candidate::new(
         vocabulary.id(PAD).expect("checked when it was read"),
         ValueSource::Vocabulary(vocabulary.path().to_owned()),
     );
-    let stated = match (inferred.sources.get(KEY), inferred.config.pad_token_id) {
+    let stated = match (resolved.sources.get(KEY), resolved.config.pad_token_id) {
         (Some(source @ ValueSource::ConfigFile(_)), Some(id)) => {
-            Some(Claim::new(id, source.clone()))
+            Some(Candidate::new(id, source.clone()))
         }
         _ => None,
     };
-    let Claim { value, source } = agree(KEY, stated.into_iter().chain([told]))?.expect("not empty");
-    inferred.config.pad_token_id = Some(value);
-    inferred.sources.insert(KEY, source);
+    let Candidate { value, source } =
+        resolve(KEY, stated.into_iter().chain([told]))?.expect("not empty");
+    resolved.config.pad_token_id = Some(value);
+    resolved.sources.insert(KEY, source);
     Ok(())
 }

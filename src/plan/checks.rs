@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use candle_electra::{Activation, ModelClass, Part};
 
-use crate::config::{HeadActivation, Inferred};
+use crate::config::{HeadActivation, ResolvedConfig};
 use crate::plan::cast::TargetDtype;
 use crate::plan::error::Error;
 use crate::plan::options::{PlanOptions, Weights};
@@ -184,20 +184,20 @@ pub(super) fn own_roles(head: ModelClass, scopes: Scopes) -> Vec<Role> {
 /// this one applies.
 pub(super) fn check_head(
     head: ModelClass,
-    inferred: &Inferred,
+    resolved: &ResolvedConfig,
     inventory: &Inventory,
     options: &PlanOptions,
 ) -> Result<Option<String>, Error> {
     if head != ModelClass::MaskedLm {
         return Ok(None);
     }
-    let activation = match &inferred.generator_head {
+    let activation = match &resolved.generator_head {
         Some(HeadActivation::Known(activation)) => activation.to_string(),
         Some(HeadActivation::Unknown(what)) => {
             format!("an activation that is not recognised: {what}")
         }
         None if inventory.is_keras() => return Ok(None),
-        None => inferred.config.hidden_act.to_string(),
+        None => resolved.config.hidden_act.to_string(),
     };
     if activation == Activation::Gelu.key() {
         return Ok(None);

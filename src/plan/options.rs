@@ -1,14 +1,14 @@
 //! Choices that shape a plan.
 
 use super::cast::TargetDtype;
-use crate::config::Stated;
+use crate::config::ConfigOptions;
 use crate::tokenizer::TokenizerSetup;
 
 /// Choices that shape a plan.
 #[derive(Clone, Debug, Default)]
 pub struct PlanOptions {
     /// What the user says of the configuration.
-    pub stated: Stated,
+    pub stated: ConfigOptions,
     /// Element type to write.
     pub dtype: TargetDtype,
     /// Leave variables without a role out instead of failing.

@@ -4,7 +4,7 @@ use candle_electra::{ElectraConfig, ModelClass};
 use safetensors::Dtype;
 use tf_checkpoint::{Checkpoint, Variable};
 
-use crate::config::Inferred;
+use crate::config::ResolvedConfig;
 use crate::plan::cast::{Cast, torch_name};
 use crate::plan::options::Weights;
 use crate::tasks::TaskHead;
@@ -86,7 +86,7 @@ pub struct Plan {
     /// The Hugging Face class that it is written for.
     pub head: ModelClass,
     /// The configuration and the source of each value.
-    pub inferred: Inferred,
+    pub resolved: ResolvedConfig,
     /// The tensors, by name.
     pub tensors: Vec<PlannedTensor>,
     /// What is not exported, by role.
@@ -106,7 +106,7 @@ pub struct Plan {
 impl Plan {
     /// The configuration to be written.
     pub fn config(&self) -> &ElectraConfig {
-        &self.inferred.config
+        &self.resolved.config
     }
 
     /// Number of exported weights.

@@ -6,7 +6,7 @@
 //! | kind | head | class |
 //! |---|---|---|
 //! | tagging | `dense` on every token | `ElectraForTokenClassification` |
-//! | classification, regression | `dense` on the first token | `ElectraForSequenceClassification`, by way of [`Recipe::Lift`] |
+//! | classification, regression | `dense` on the first token | `ElectraForSequenceClassification`, by way of [`Recipe::GeluOffset`] |
 //! | span | `dense` (start) and `dense_1` (end) on every token | `ElectraForQuestionAnswering` |
 //! | joint span | the end depends on the start (`qa_hidden`) | none |
 //!
@@ -24,11 +24,11 @@
 use candle_electra::{Dim, ElectraConfig, ModelClass};
 use tf_checkpoint::{MetaGraph, Variable};
 
-use crate::config::candidate::{Claim, Source, agree};
+use crate::config::candidate::{Candidate, ValueSource, resolve};
 use crate::config::graph::{self, Reads, View, Wiring};
-use crate::config::{Inferred, Stated, TaskKind};
+use crate::config::{ConfigOptions, ResolvedConfig, TaskKind};
 use crate::variables::names::{self, ELECTRA, Rule, TASK_HEAD_SCOPE, TASK_HEADS};
-use crate::variables::{Error, Inventory, Item, Recipe, Role};
+use crate::variables::{Error, Inventory, InventoryEntry, Recipe, Role};
 
 /// Google's tasks.
 const TASKS: &[(TaskKind, &[&str])] = &[
@@ -66,9 +66,9 @@ const TABLE: &[(TaskKind, &[Made])] = &[
     ]),
     (TaskKind::Classification, &[
         ("classifier.dense.weight",    Recipe::Identity,    &[]),
-        ("classifier.dense.bias",      Recipe::Lift,        &[GAMMA, BETA]),
+        ("classifier.dense.bias",      Recipe::GeluOffset,        &[GAMMA, BETA]),
         ("classifier.out_proj.weight", Recipe::Transpose,   &["{D}/kernel"]),
-        ("classifier.out_proj.bias",   Recipe::LoweredBias, &["{D}/bias", "{D}/kernel", GAMMA, BETA]),
+        ("classifier.out_proj.bias",   Recipe::CompensatedBias, &["{D}/bias", "{D}/kernel", GAMMA, BETA]),
     ]),
     (TaskKind::Span, &[
         ("qa_outputs.weight", Recipe::Stack, &["{D}/kernel", "{D}_1/kernel"]),
@@ -119,7 +119,7 @@ impl TaskHead {
     pub fn find(
         inventory: &Inventory,
         graph: Option<&MetaGraph>,
-        stated: &Stated,
+        stated: &ConfigOptions,
     ) -> Result<Self, Error> {
         let tasks = inventory.tasks();
         let name = match (&stated.task, &tasks[..]) {
@@ -167,7 +167,11 @@ impl TaskHead {
     }
 
     /// Adds the labels and the kind of problem to a configuration.
-    pub(crate) fn configure(&self, inferred: &mut Inferred, stated: &Stated) -> Result<(), Error> {
+    pub(crate) fn configure(
+        &self,
+        resolved: &mut ResolvedConfig,
+        stated: &ConfigOptions,
+    ) -> Result<(), Error> {
         if let TaskKind::Span | TaskKind::Choice = self.kind {
             // Start and end are no labels; the class has two outputs by default. Choices are texts.
             return match &stated.labels {
@@ -185,7 +189,7 @@ impl TaskHead {
         if labels.len() != self.labels || distinct.len() != labels.len() {
             return Err(self.wrong_labels(&labels, self.labels));
         }
-        let config = &mut inferred.config;
+        let config = &mut resolved.config;
         config.label2id = Some(labels.iter().cloned().zip(0..).collect());
         config.id2label = Some((0..).zip(labels).collect());
         config.num_labels = Some(self.labels);
@@ -282,7 +286,7 @@ impl TaskHead {
     }
 }
 
-fn wrong_shape(item: &Item, expected: &[usize]) -> Error {
+fn wrong_shape(item: &InventoryEntry, expected: &[usize]) -> Error {
     Error::WrongKind {
         variable: item.name.clone(),
         found: format!("the shape {:?}", item.variable.shape),
@@ -291,7 +295,7 @@ fn wrong_shape(item: &Item, expected: &[usize]) -> Error {
 }
 
 /// The number of labels by the shape of the last bias.
-fn labels(bias: &Item) -> Result<usize, Error> {
+fn labels(bias: &InventoryEntry) -> Result<usize, Error> {
     match bias.variable.shape[..] {
         [labels] if labels > 0 => Ok(labels),
         _ => Err(Error::WrongKind {
@@ -328,11 +332,11 @@ struct OwnHead<'a> {
 }
 
 impl<'a> OwnHead<'a> {
-    fn get(&self, variable: &str) -> Option<&'a Item> {
+    fn get(&self, variable: &str) -> Option<&'a InventoryEntry> {
         self.inventory.get(&format!("{TASK_HEAD_SCOPE}/{variable}"))
     }
 
-    fn find(&self, graph: Option<&MetaGraph>, stated: &Stated) -> Result<TaskHead, Error> {
+    fn find(&self, graph: Option<&MetaGraph>, stated: &ConfigOptions) -> Result<TaskHead, Error> {
         let has = |variable| self.get(variable).is_some();
         let is_bare = has("classifier/kernel") && !has("sequence_summary/summary/kernel");
         let (kind, warning) = match self.name {
@@ -346,13 +350,13 @@ impl<'a> OwnHead<'a> {
             Some(reads) if is_bare && stated.task_kind.is_none() => (reads.value, None),
             _ => (kind, warning),
         };
-        let by_name = Claim::new(
+        let by_name = Candidate::new(
             kind,
-            Source::Names(format!("{TASK_HEAD_SCOPE}/{}", self.name)),
+            ValueSource::Names(format!("{TASK_HEAD_SCOPE}/{}", self.name)),
         );
         let stated = stated.task_kind.filter(|_| !is_bare);
-        let stated = stated.map(|kind| Claim::new(kind, Source::Option("--task-kind")));
-        agree("the kind of task", stated.into_iter().chain([by_name]))?;
+        let stated = stated.map(|kind| Candidate::new(kind, ValueSource::Option("--task-kind")));
+        resolve("the kind of task", stated.into_iter().chain([by_name]))?;
 
         // On the first token, a bare classifier is what the original code has.
         let (form, class) = if is_bare && kind == TaskKind::Classification {
@@ -379,8 +383,8 @@ impl<'a> OwnHead<'a> {
         &self,
         graph: Option<&MetaGraph>,
         kind: TaskKind,
-        stated: &Stated,
-    ) -> Result<Option<Claim<TaskKind>>, Error> {
+        stated: &ConfigOptions,
+    ) -> Result<Option<Candidate<TaskKind>>, Error> {
         let has = |layer: &str| self.get(&format!("{layer}/kernel")).is_some();
         let layers = ["sequence_summary/summary", "classifier/dense", self.name];
         let (Some(graph), Some(layer)) = (graph, layers.into_iter().find(|layer| has(layer)))
@@ -436,7 +440,7 @@ impl<'a> OwnHead<'a> {
     }
 
     /// What a bare `classifier` is on: by option, by the name of the class, or as in transformers.
-    fn bare(&self, stated: &Stated) -> Result<(TaskKind, Option<String>), Error> {
+    fn bare(&self, stated: &ConfigOptions) -> Result<(TaskKind, Option<String>), Error> {
         const CLASSES: &str = "tf_electra_for_";
         let item = self.get("classifier/kernel").expect("it is bare");
         let mut classes = item.variable.name.split('/');
@@ -444,12 +448,15 @@ impl<'a> OwnHead<'a> {
         let is_tagging = class.is_some_and(|class| class.starts_with("token_classification"));
         if let Some(kind) = stated.task_kind {
             let claims = [
-                Some(Claim::new(kind, Source::Option("--task-kind"))),
+                Some(Candidate::new(kind, ValueSource::Option("--task-kind"))),
                 is_tagging.then(|| {
-                    Claim::new(TaskKind::Tagging, Source::Names(item.variable.name.clone()))
+                    Candidate::new(
+                        TaskKind::Tagging,
+                        ValueSource::Names(item.variable.name.clone()),
+                    )
                 }),
             ];
-            agree("the kind of task", claims.into_iter().flatten())?;
+            resolve("the kind of task", claims.into_iter().flatten())?;
             return Ok((kind, None));
         }
         if is_tagging {
@@ -477,14 +484,14 @@ fn scope(task: &str) -> String {
 /// The variables of one task.
 struct Layers<'a> {
     task: &'a str,
-    items: Vec<(&'a str, &'a Item)>,
+    items: Vec<(&'a str, &'a InventoryEntry)>,
 }
 
 impl<'a> Layers<'a> {
     fn of(inventory: &'a Inventory, task: &'a str) -> Self {
         let scope = scope(task);
         let items = inventory.items().iter();
-        let below = |item: &'a Item| item.name.strip_prefix(&scope)?.strip_prefix('/');
+        let below = |item: &'a InventoryEntry| item.name.strip_prefix(&scope)?.strip_prefix('/');
         Self {
             task,
             items: items
@@ -494,7 +501,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&'a Item> {
+    fn get(&self, name: &str) -> Option<&'a InventoryEntry> {
         let found = self.items.iter().find(|(found, _)| *found == name);
         found.map(|(_, item)| *item)
     }
@@ -515,7 +522,7 @@ impl<'a> Layers<'a> {
         &self,
         inventory: &Inventory,
         graph: Option<&MetaGraph>,
-        stated: &Stated,
+        stated: &ConfigOptions,
     ) -> Result<TaskKind, Error> {
         let none = |why: String| Error::NoClassForTask {
             task: self.task.to_owned(),
@@ -542,7 +549,7 @@ impl<'a> Layers<'a> {
         let view = graph.map(|graph| View::new(graph, inventory));
         let mut claims = Vec::new();
         if let Some(kind) = stated.task_kind {
-            claims.push(Claim::new(kind, Source::Option("--task-kind")));
+            claims.push(Candidate::new(kind, ValueSource::Option("--task-kind")));
         }
         for layer in ["dense", "dense_1"]
             .into_iter()
@@ -565,7 +572,7 @@ impl<'a> Layers<'a> {
         if is_span {
             return self.span(&claims, by_name.map(|(kind, _)| *kind));
         }
-        let kind = agree("the kind of task", claims)?.map(|claim| claim.value);
+        let kind = resolve("the kind of task", claims)?.map(|claim| claim.value);
         match kind.or(by_name.map(|(kind, _)| *kind)) {
             Some(TaskKind::Span | TaskKind::Choice) => Err(none(
                 "it has one dense layer, which is no head of this kind".into(),
@@ -581,10 +588,11 @@ impl<'a> Layers<'a> {
     /// both read every token.
     fn span(
         &self,
-        claims: &[Claim<TaskKind>],
+        claims: &[Candidate<TaskKind>],
         by_name: Option<TaskKind>,
     ) -> Result<TaskKind, Error> {
-        let is_stated = |claim: &&Claim<TaskKind>| matches!(claim.source, Source::Option(_));
+        let is_stated =
+            |claim: &&Candidate<TaskKind>| matches!(claim.source, ValueSource::Option(_));
         let stated = claims.iter().find(is_stated).map(|claim| claim.value);
         let in_graph = claims.iter().find(|claim| !is_stated(claim));
         let other = match (stated, in_graph) {
@@ -635,7 +643,7 @@ fn wiring(
     view: &View<'_>,
     inventory: &Inventory,
     layer: &str,
-) -> Result<Option<Result<Claim<TaskKind>, String>>, Error> {
+) -> Result<Option<Result<Candidate<TaskKind>, String>>, Error> {
     let is_layer = |scope: &String| {
         inventory
             .get(&format!("{scope}/output/LayerNorm/beta"))
@@ -651,7 +659,7 @@ fn wiring(
                 Reads::Every => TaskKind::Tagging,
                 Reads::First => TaskKind::Classification,
             };
-            Ok(Claim::new(kind, view.source(node)))
+            Ok(Candidate::new(kind, view.source(node)))
         }
         Wiring::Foreign { what, node } => Err(format!("{layer} reads {what} (node {node})")),
     }))

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use tf_checkpoint::Variable;
 
-use crate::variables::item::Item;
+use crate::variables::item::InventoryEntry;
 use crate::variables::names::{ELECTRA_BODY, GENERATOR_BODY};
 use crate::variables::rename::Rename;
 use crate::variables::role::Role;
@@ -19,7 +19,7 @@ use crate::variables::{Error, keras};
 /// All variables of a checkpoint with their roles.
 #[derive(Clone, Debug)]
 pub struct Inventory {
-    items: Vec<Item>,
+    items: Vec<InventoryEntry>,
     renames: Vec<Rename>,
     /// Scopes of the encoders of Keras models.
     encoders: Vec<String>,
@@ -28,9 +28,9 @@ pub struct Inventory {
 impl Inventory {
     /// Renames every variable, those of Keras models to the original's names, then gives it a role.
     pub fn new(variables: &[Variable], renames: &[Rename]) -> Result<Self, Error> {
-        let mut items: Vec<Item> = variables
+        let mut items: Vec<InventoryEntry> = variables
             .iter()
-            .map(|variable| Item {
+            .map(|variable| InventoryEntry {
                 role: Role::Unknown,
                 variable: variable.clone(),
                 name: rename(&variable.name, renames),
@@ -49,7 +49,7 @@ impl Inventory {
     }
 
     /// Gives every item that is no state of the training run its role.
-    fn with_states(mut items: Vec<Item>, renames: &[Rename]) -> Result<Self, Error> {
+    fn with_states(mut items: Vec<InventoryEntry>, renames: &[Rename]) -> Result<Self, Error> {
         let encoders = keras::rename(&mut items)?;
         for item in items.iter_mut().filter(|item| item.role == Role::Unknown) {
             item.role = Role::of(&item.name);
@@ -77,8 +77,8 @@ impl Inventory {
 
     /// The same checkpoint with moving averages in place of the variables that have one.
     pub fn averaged(&self) -> Result<Self, Error> {
-        let mut averages: HashMap<&str, &Item> = HashMap::new();
-        let is_average = |item: &&Item| item.role == Role::Average;
+        let mut averages: HashMap<&str, &InventoryEntry> = HashMap::new();
+        let is_average = |item: &&InventoryEntry| item.role == Role::Average;
         for item in self.items.iter().filter(is_average) {
             let base = item.average_of.as_deref().expect("of an average");
             if let Some(other) = averages.insert(base, item) {
@@ -111,7 +111,7 @@ impl Inventory {
     }
 
     /// All variables, by name.
-    pub fn items(&self) -> &[Item] {
+    pub fn items(&self) -> &[InventoryEntry] {
         &self.items
     }
 
@@ -121,7 +121,7 @@ impl Inventory {
     }
 
     /// The variable of this name (after renaming).
-    pub fn get(&self, name: &str) -> Option<&Item> {
+    pub fn get(&self, name: &str) -> Option<&InventoryEntry> {
         self.items
             .binary_search_by(|item| item.name.as_str().cmp(name))
             .ok()

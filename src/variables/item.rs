@@ -6,7 +6,7 @@ use crate::variables::role::Role;
 
 /// A variable with its name after renaming and its role.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct InventoryEntry {
     /// The variable as the checkpoint describes it, under its own name.
     pub variable: Variable,
     /// Its name after [`Rename`]s, as the original code would have it.

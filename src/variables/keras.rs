@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use candle_electra::Part;
 
 use crate::variables::Error;
-use crate::variables::item::Item;
+use crate::variables::item::InventoryEntry;
 use crate::variables::names::{self, ELECTRA, GENERATOR, KerasMatch, Scopes};
 use crate::variables::role::Role;
 
@@ -35,7 +35,7 @@ struct Encoder {
 
 /// Gives the variables of models in Keras the names that the original code would have given them.
 /// Returns the scopes of their encoders; none, and nothing is changed, where there is no ELECTRA of Keras.
-pub(crate) fn rename(items: &mut [Item]) -> Result<Vec<String>, Error> {
+pub(crate) fn rename(items: &mut [InventoryEntry]) -> Result<Vec<String>, Error> {
     let found: Vec<Option<KerasMatch>> = items.iter().map(lookup).collect();
     let encoders = encoders(items, &found);
     if encoders.is_empty() {
@@ -76,7 +76,7 @@ pub(crate) fn rename(items: &mut [Item]) -> Result<Vec<String>, Error> {
 }
 
 /// The rule that the full name of a weight follows, or else its object path.
-fn lookup(item: &Item) -> Option<KerasMatch> {
+fn lookup(item: &InventoryEntry) -> Option<KerasMatch> {
     if item.role != Role::Unknown {
         return None;
     }
@@ -92,7 +92,7 @@ fn lookup(item: &Item) -> Option<KerasMatch> {
 }
 
 /// The encoders by scope.
-fn encoders(items: &[Item], found: &[Option<KerasMatch>]) -> BTreeMap<String, Encoder> {
+fn encoders(items: &[InventoryEntry], found: &[Option<KerasMatch>]) -> BTreeMap<String, Encoder> {
     let mut encoders: BTreeMap<String, Encoder> = BTreeMap::new();
     let matches = || std::iter::zip(items, found).filter_map(|(i, f)| Some((i, f.as_ref()?)));
     for (item, found) in matches().filter(|(_, found)| found.rule.part() == Part::Layer) {

@@ -6,7 +6,7 @@
 //! | and which is it in TensorFlow 2 code? | `keras` |
 //! | what is each variable for? | [`Inventory`], [`Role`] |
 //! | which belong to the training run alone? | `state` |
-//! | which models are there? | [`Setup`] |
+//! | which models are there? | [`TrainingSetup`] |
 //! | which other architecture is it? | `architecture` |
 
 mod architecture;
@@ -25,10 +25,10 @@ mod state;
 pub use error::Error;
 pub(crate) use error::list;
 pub use inventory::Inventory;
-pub use item::Item;
+pub use item::InventoryEntry;
 pub use model::Model;
 pub use names::is_transposed;
 pub use recipe::Recipe;
 pub use rename::Rename;
 pub use role::Role;
-pub use setup::{Setup, follows_head_rule};
+pub use setup::{TrainingSetup, follows_head_rule};

@@ -12,9 +12,9 @@ pub enum Recipe {
     /// 1 on the diagonal and 0 elsewhere, from no variable.
     Identity,
     /// What lifts every output of a LayerNorm (gamma, beta) to where gelu is the identity.
-    Lift,
+    GeluOffset,
     /// What is left of a bias when its inputs were lifted (bias, kernel, gamma, beta).
-    LoweredBias,
+    CompensatedBias,
 }
 
 impl Recipe {
@@ -25,8 +25,8 @@ impl Recipe {
             Self::Transpose => "transpose",
             Self::Stack => "stack",
             Self::Identity => "identity",
-            Self::Lift => "lift",
-            Self::LoweredBias => "lowered_bias",
+            Self::GeluOffset => "lift",
+            Self::CompensatedBias => "lowered_bias",
         }
     }
 
@@ -38,6 +38,9 @@ impl Recipe {
     /// True when numbers are computed that no variable holds; in float32, whatever the variables
     /// are.
     pub fn is_computed(self) -> bool {
-        matches!(self, Self::Identity | Self::Lift | Self::LoweredBias)
+        matches!(
+            self,
+            Self::Identity | Self::GeluOffset | Self::CompensatedBias
+        )
     }
 }

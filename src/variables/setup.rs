@@ -131,18 +131,18 @@ const KINDS: &[Kind] = &[
 
 /// What a checkpoint holds.
 #[derive(Clone, Copy)]
-pub struct Setup {
+pub struct TrainingSetup {
     kind: &'static Kind,
     places: [Place; Model::ALL.len()],
 }
 
-impl fmt::Debug for Setup {
+impl fmt::Debug for TrainingSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.key())
     }
 }
 
-impl Setup {
+impl TrainingSetup {
     /// Finds out what a checkpoint holds by which roles occur in it; the training graph is asked only
     /// where the roles leave open whether there was a generator.
     pub fn of(inventory: &Inventory, graph: Option<&MetaGraph>) -> Result<Self, Error> {

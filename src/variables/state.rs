@@ -16,7 +16,7 @@ use std::collections::HashSet;
 
 use tf_checkpoint::Variable;
 
-use crate::variables::item::Item;
+use crate::variables::item::InventoryEntry;
 use crate::variables::names::{self, ELECTRA_BODY, GENERATOR_BODY, TASK_HEAD_SCOPE};
 use crate::variables::role::Role;
 
@@ -245,7 +245,7 @@ pub(crate) struct States<'a> {
 }
 
 impl<'a> States<'a> {
-    pub(crate) fn new(items: &'a [Item]) -> Self {
+    pub(crate) fn new(items: &'a [InventoryEntry]) -> Self {
         let paths: HashSet<&str> = items
             .iter()
             .filter_map(|item| item.variable.object_path())
@@ -266,7 +266,7 @@ impl<'a> States<'a> {
     }
 
     /// The state that an item is; `None` where it may be a weight.
-    pub(crate) fn of(&self, item: &Item) -> Option<State> {
+    pub(crate) fn of(&self, item: &InventoryEntry) -> Option<State> {
         let name = item.name.as_str();
         if names::lookup(name).is_some() {
             return None;
@@ -452,8 +452,8 @@ mod tests {
     const KERAS_X: &str = "tf_electra_model_3/electra/encoder/layer_._0/output/dense/kernel";
     const HEAD: &str = "task_specific/sst/dense/kernel";
 
-    fn item(name: &str, shape: &[usize], dtype: DType) -> Item {
-        Item {
+    fn item(name: &str, shape: &[usize], dtype: DType) -> InventoryEntry {
+        InventoryEntry {
             variable: Variable {
                 key: name.to_owned(),
                 name: name.to_owned(),
@@ -468,7 +468,7 @@ mod tests {
     }
 
     fn role(name: &str, others: &[&str], shape: &[usize], dtype: DType) -> Option<Role> {
-        let items: Vec<Item> = others
+        let items: Vec<InventoryEntry> = others
             .iter()
             .map(|other| item(other, &[4, 4], DType::Float32))
             .collect();

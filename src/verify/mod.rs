@@ -13,19 +13,19 @@
 //!
 //! # What proves what
 //!
-//! Against the checkpoint ([`Original::Checkpoint`]) *bits* proves that every tensor holds the bytes
+//! Against the checkpoint ([`CompareWith::Checkpoint`]) *bits* proves that every tensor holds the bytes
 //! of the variable that the name table says, whatever happened to the file since. For that the
 //! `.index` file is enough: it holds the CRC-32C of every variable. Rounded tensors (`--dtype`) are
 //! compared value by value, which needs the data.
 //!
-//! Without the checkpoint ([`Original::Recorded`]) *bits* compares with the checksums that the
+//! Without the checkpoint ([`CompareWith::RecordedChecksums`]) *bits* compares with the checksums that the
 //! conversion noted in the metadata. That proves that no tensor has changed, moved or been swapped
 //! since; not that the conversion was right, nor that nobody changed tensor and note together.
 //!
 //! Neither can tell a wrong head count or activation in config.json: shapes fit and numbers stay
 //! finite. *golden* can, *text* often can, and so can a `.meta` file beside the checkpoint.
 
-mod bits;
+mod checksums;
 mod failure;
 mod forward;
 mod golden;
@@ -34,7 +34,7 @@ mod task_head;
 mod tokenizer;
 mod values;
 
-pub use bits::BitsReport;
+pub use checksums::ChecksumReport;
 pub use failure::Failure;
 pub use forward::HeadOutput;
 pub use golden::{Deviation, GoldenReport};
@@ -56,15 +56,15 @@ use crate::plan::Plan;
 use crate::probe::text_check::{self, Text, TextCheck, Verdict};
 use crate::progress::{Phase, Progress, Stopped, Watch};
 use crate::threads;
-use bits::BitsCheck;
+use checksums::ChecksumCheck;
 
 /// What the written tensors are compared with.
 #[derive(Clone, Copy, Debug)]
-pub enum Original<'a> {
+pub enum CompareWith<'a> {
     /// The checkpoint, or its `.index` alone, and the plan of the conversion.
     Checkpoint(&'a Checkpoint, &'a Plan),
     /// The checksums that the conversion noted in the metadata.
-    Recorded,
+    RecordedChecksums,
 }
 
 /// Reference outputs to compare with.
@@ -111,7 +111,7 @@ pub struct Report {
     /// All classes.
     pub heads: Vec<HeadReport>,
     /// The comparison with the checkpoint.
-    pub bits: BitsReport,
+    pub bits: ChecksumReport,
     /// Tensors whose elements are all the same.
     pub constant: Vec<String>,
     /// The tokenizer files; `None` if there are none.
@@ -150,7 +150,7 @@ impl Report {
 /// at.
 pub fn verify(
     folder: &Path,
-    original: Original<'_>,
+    original: CompareWith<'_>,
     references: References<'_>,
     progress: &dyn Progress,
 ) -> Result<Report, Error> {
@@ -164,7 +164,7 @@ pub fn verify(
 /// As [`verify`]. After a stop the result means nothing.
 pub(crate) fn watched(
     folder: &Path,
-    original: Original<'_>,
+    original: CompareWith<'_>,
     references: References<'_>,
     watch: &Watch<'_>,
 ) -> Result<Report, Error> {
@@ -180,7 +180,7 @@ pub(crate) fn watched(
         .unwrap_or(ModelClass::Model);
     let mut failures = Vec::new();
 
-    if let Original::Checkpoint(_, plan) = original {
+    if let CompareWith::Checkpoint(_, plan) = original {
         compare_config(&config, plan, &mut failures);
     }
     let structures = structure::check(&weights, &config, own, &mut failures);
@@ -209,7 +209,7 @@ pub(crate) fn watched(
         let can_be_made_up = config.num_labels() <= MAX_MADE_UP_LABELS;
         let heads = heads.filter(|head| *head == own || can_be_made_up);
         outputs = forward::check(&weights, &config, heads, watch, &mut failures)?;
-        if let Original::Checkpoint(checkpoint, plan) = original {
+        if let CompareWith::Checkpoint(checkpoint, plan) = original {
             task_report =
                 task_head::check(&weights, &config, plan, checkpoint, watch, &mut failures)?;
         }
@@ -292,14 +292,14 @@ pub fn check_files(folder: &Path) -> Result<(), Error> {
 /// Every tensor is read for its own checks and for the forward pass, and once more for each comparison.
 fn begin(
     weights: &WeightsFile,
-    original: Original<'_>,
+    original: CompareWith<'_>,
     references: References<'_>,
     watch: &Watch<'_>,
 ) {
     let len = |(start, end): (usize, usize)| end.saturating_sub(start) as u64;
     let tensors = weights.tensors().into_iter();
     let bytes: u64 = tensors.map(|(_, info)| len(info.data_offsets)).sum();
-    let has_task = matches!(original, Original::Checkpoint(_, plan) if plan.task.is_some());
+    let has_task = matches!(original, CompareWith::Checkpoint(_, plan) if plan.task.is_some());
     let times = 2 + u64::from(has_task) + u64::from(references.golden.is_some());
     watch.begin(Phase::Verifying, bytes.saturating_mul(times));
 }
@@ -308,7 +308,7 @@ fn begin(
 fn compare_config(config: &ElectraConfig, plan: &Plan, failures: &mut Vec<Failure>) {
     let [found, expected] =
         [config, plan.config()].map(|config| serde_json::to_value(config).expect("plain data"));
-    for (&key, source) in &plan.inferred.sources {
+    for (&key, source) in &plan.resolved.sources {
         if source.is_evidence() && found[key] != expected[key] {
             failures.push(Failure::Config {
                 key,
@@ -340,7 +340,7 @@ fn check_text(
 /// What the checks of one tensor's bits and values found.
 #[derive(Default)]
 struct TensorChecks {
-    bits: BitsReport,
+    bits: ChecksumReport,
     is_constant: bool,
     failures: Vec<Failure>,
 }
@@ -348,11 +348,11 @@ struct TensorChecks {
 /// Reads every tensor once, for the checks of its bits and its values, on all cores.
 fn check_tensors(
     weights: &WeightsFile,
-    original: Original<'_>,
+    original: CompareWith<'_>,
     watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
-) -> Result<(BitsReport, Vec<String>), Error> {
-    let bits = BitsCheck::new(weights, original, failures);
+) -> Result<(ChecksumReport, Vec<String>), Error> {
+    let bits = ChecksumCheck::new(weights, original, failures);
     let tensors = weights.tensors();
     let check = |at: usize| -> Result<TensorChecks, Error> {
         let (name, info) = &tensors[at];
@@ -374,7 +374,7 @@ fn check_tensors(
         Ok(found)
     };
     let checked = threads::map(tensors.len(), check)?;
-    let mut report = BitsReport::default();
+    let mut report = ChecksumReport::default();
     let mut constant = Vec::new();
     for ((name, _), found) in std::iter::zip(&tensors, checked) {
         report.add(&found.bits);
@@ -411,7 +411,7 @@ pub enum Error {
     Load(#[from] LoadError),
     /// The checkpoint to compare with cannot be read.
     #[error(transparent)]
-    Original(#[from] export::Error),
+    CompareWith(#[from] export::Error),
     /// There is no such folder.
     #[error("{} {what}: give the folder of an export", path.display())]
     NoFolder {

@@ -2,7 +2,7 @@
 //!
 //! The encoder runs on pseudo-random sequences, and what it gives goes through both: the class of
 //! transformers with the written tensors, and the original's dense layers, in float64. For a
-//! classification the two are of another form ([`Recipe::Lift`](crate::variables::Recipe::Lift)), and this
+//! classification the two are of another form ([`Recipe::GeluOffset`](crate::variables::Recipe::GeluOffset)), and this
 //! is the proof that they compute the same.
 
 use candle_core::{D, Device, Result, Tensor};

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::Error;
 use crate::foreign::{self, refuse_stand_in};
 use crate::storage::ReadAt;
-use crate::variable::{Extent, Piece, Variable};
+use crate::variable::{Piece, StoredBytes, Variable};
 
 /// Length of the longest counter, in bytes: an `int64`.
 const MAX_COUNTER_LEN: u64 = 8;
@@ -21,7 +21,7 @@ pub struct Contiguous<'a> {
 }
 
 impl Contiguous<'_> {
-    pub(crate) fn extent(&self) -> Extent {
+    pub(crate) fn extent(&self) -> StoredBytes {
         extent(self.piece)
     }
 
@@ -67,7 +67,7 @@ impl Contiguous<'_> {
 
     /// Compares the CRC-32C of the whole run with the one in the index.
     pub fn check(&self, found: u32) -> Result<(), Error> {
-        let Extent { offset, crc32c, .. } = self.extent();
+        let StoredBytes { offset, crc32c, .. } = self.extent();
         if found == crc32c {
             return Ok(());
         }
@@ -82,6 +82,6 @@ impl Contiguous<'_> {
     }
 }
 
-pub(crate) fn extent(piece: &Piece) -> Extent {
+pub(crate) fn extent(piece: &Piece) -> StoredBytes {
     piece.extent.expect("a bundle's pieces have one")
 }

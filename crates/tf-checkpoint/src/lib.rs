@@ -47,4 +47,4 @@ pub use graph::{Constant, MetaGraph, NodeId, Tensor, Use};
 pub use layout::cut;
 pub use limits::{Limits, TooDense};
 pub use locate::{Format, Location, locate, locate_within};
-pub use variable::{DType, Extent, Piece, Variable, swap_bytes};
+pub use variable::{DType, Piece, StoredBytes, Variable, swap_bytes};

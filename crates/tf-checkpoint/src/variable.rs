@@ -93,14 +93,14 @@ pub struct Piece {
     /// Number of bytes, row-major.
     pub len: u64,
     /// Where a TensorBundle has them. A V1 table keeps values in another form, under a key.
-    pub extent: Option<Extent>,
+    pub extent: Option<StoredBytes>,
     /// The part of the variable that they hold, an index range for each axis; `None` for all of it.
     pub slice: Option<Vec<Range<usize>>>,
 }
 
 /// A run of bytes in a data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extent {
+pub struct StoredBytes {
     /// The first byte.
     pub offset: u64,
     /// CRC-32C of the bytes (unmasked).

@@ -32,7 +32,7 @@ use std::fmt;
 pub(crate) use view::View;
 pub(crate) use wiring::{Reads, Wiring, read as wiring};
 
-use crate::config::candidate::{Claim, Source};
+use crate::config::candidate::{Candidate, ValueSource};
 use crate::config::epsilon::Epsilon;
 use crate::variables::Error;
 use candle_electra::Activation;
@@ -79,7 +79,7 @@ impl NotUnderstood {
 /// was not understood.
 #[derive(Debug)]
 pub(super) struct Findings<T> {
-    pub(super) claims: Vec<Claim<T>>,
+    pub(super) claims: Vec<Candidate<T>>,
     pub(super) not_understood: Option<NotUnderstood>,
 }
 
@@ -97,7 +97,7 @@ impl<T> Findings<T> {
         match found {
             Ok(found) => self
                 .claims
-                .extend(found.map(|(value, node)| Claim::new(value, view.source(node)))),
+                .extend(found.map(|(value, node)| Candidate::new(value, view.source(node)))),
             Err(error) => {
                 self.not_understood.get_or_insert(error);
             }
@@ -180,8 +180,8 @@ impl ModelScopes {
 
 impl View<'_> {
     /// The source of a value that a node shows.
-    pub(crate) fn source(&self, node: NodeId) -> Source {
-        Source::Graph {
+    pub(crate) fn source(&self, node: NodeId) -> ValueSource {
+        ValueSource::Graph {
             path: self.graph().path().to_owned(),
             node: self.graph().name(node),
         }

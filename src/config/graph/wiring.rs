@@ -353,7 +353,7 @@ impl Trace<'_> {
             .collect()
     }
 
-    /// Item `index` along an axis.
+    /// InventoryEntry `index` along an axis.
     fn take_item(
         &mut self,
         node: NodeId,
@@ -388,7 +388,7 @@ impl Trace<'_> {
         Step::To(from)
     }
 
-    /// Item `index` of a stack along its first axis.
+    /// InventoryEntry `index` of a stack along its first axis.
     fn unpack(&self, stack: NodeId, index: i64) -> Result<Step, NodeId> {
         let graph = self.view.graph();
         let axis = graph.integer(stack, "axis");
@@ -417,7 +417,9 @@ impl Trace<'_> {
         let stack = self.view.origin(from, |_| false).node;
         if graph.op(stack) == "Pack" {
             return match axes[..] {
-                [Part::Item(index), ..] if axes[1..].iter().all(|part| *part == Part::All) => {
+                [Part::InventoryEntry(index), ..]
+                    if axes[1..].iter().all(|part| *part == Part::All) =>
+                {
                     self.unpack(stack, index)
                 }
                 _ => Err(node),
@@ -431,7 +433,7 @@ impl Trace<'_> {
             _ if axes.iter().all(|part| *part == Part::All) => Ok(Step::To(from)),
             [Part::All, tokens, ..] if axes[2..].iter().all(|part| *part == Part::All) => {
                 match tokens {
-                    Part::Item(0) => Ok(self.first_of(from)),
+                    Part::InventoryEntry(0) => Ok(self.first_of(from)),
                     _ => Ok(Step::Foreign("a part of the tokens")),
                 }
             }
@@ -459,7 +461,7 @@ impl Trace<'_> {
                 let all = size == -1 || shape.get(axis).is_some_and(|&len| len == size);
                 match (begin, size) {
                     (0, _) if all => Part::All,
-                    (_, 1) => Part::Item(begin),
+                    (_, 1) => Part::InventoryEntry(begin),
                     _ => Part::Some,
                 }
             });
@@ -484,13 +486,13 @@ impl Trace<'_> {
             let from_start = has(begin_mask) || begin == 0;
             let to_end = has(end_mask) || shape.get(axis).is_some_and(|&len| len == end);
             if has(shrink) {
-                Part::Item(begin)
+                Part::InventoryEntry(begin)
             } else if stride == 1 && from_start && to_end {
                 Part::All
             } else if stride == 1 && from_start && end == 1 {
-                Part::Item(0)
+                Part::InventoryEntry(0)
             } else if stride == 1 && begin == -1 && to_end {
-                Part::Item(-1)
+                Part::InventoryEntry(-1)
             } else {
                 Part::Some
             }
@@ -558,6 +560,6 @@ impl Trace<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     All,
-    Item(i64),
+    InventoryEntry(i64),
     Some,
 }

@@ -18,7 +18,7 @@ use crate::protobuf::message::{Malformed, fields, read_version, submessages};
 use crate::slice_key::{SLICE_KEY_TAG, slice_key};
 use crate::sstable::{self, Table};
 use crate::storage::ReadAt;
-use crate::variable::{DType, Extent, Piece, Variable};
+use crate::variable::{DType, Piece, StoredBytes, Variable};
 
 /// The newest format version read (`kTensorBundleVersion`).
 const VERSION: i32 = 1;
@@ -302,7 +302,7 @@ fn piece(entry: &Entry, dtype: DType, files: DataFiles) -> Result<Piece, Fault> 
     Ok(Piece {
         shard,
         len,
-        extent: Some(Extent {
+        extent: Some(StoredBytes {
             offset,
             crc32c: crc::unmask(entry.crc32c),
             big_endian: files.big_endian,

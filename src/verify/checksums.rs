@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use safetensors::tensor::TensorInfo;
 use tf_checkpoint::{Checkpoint, DType, cut, swap_bytes};
 
-use super::{Error, Failure, Original};
-use crate::export::checksums::{self, PieceSum, Sums};
+use super::{CompareWith, Error, Failure};
+use crate::export::checksums::{self, SliceChecksum, TensorChecksums};
 use crate::export::{AlignedBytes, WeightsFile, convert_tensor, transpose, uncast};
 use crate::plan::{Cast, PlannedTensor};
 use crate::variables::Recipe;
@@ -21,7 +21,7 @@ use crate::variables::names::is_transposed;
 
 /// How many tensors were compared, and how.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BitsReport {
+pub struct ChecksumReport {
     /// By CRC-32C with the checkpoint's index.
     pub against_index: usize,
     /// By value with the checkpoint's data, rounded again.
@@ -39,18 +39,18 @@ pub struct BitsReport {
 /// What a tensor should be.
 struct Expected<'a> {
     /// `None` when only its values can tell.
-    sums: Option<Sums>,
+    sums: Option<TensorChecksums>,
     transpose: bool,
     planned: Option<(&'a PlannedTensor, &'a Checkpoint)>,
 }
 
-pub(super) struct BitsCheck<'a> {
+pub(super) struct ChecksumCheck<'a> {
     expected: BTreeMap<String, Expected<'a>>,
     /// False when neither a checkpoint nor notes are there.
     has_original: bool,
 }
 
-impl BitsReport {
+impl ChecksumReport {
     /// Adds what was counted elsewhere.
     pub(super) fn add(&mut self, other: &Self) {
         self.against_index += other.against_index;
@@ -62,20 +62,20 @@ impl BitsReport {
     }
 }
 
-impl<'a> BitsCheck<'a> {
+impl<'a> ChecksumCheck<'a> {
     pub(super) fn new(
         weights: &WeightsFile,
-        original: Original<'a>,
+        original: CompareWith<'a>,
         failures: &mut Vec<Failure>,
     ) -> Self {
         let expected = match original {
-            Original::Checkpoint(checkpoint, plan) => Some(
+            CompareWith::Checkpoint(checkpoint, plan) => Some(
                 plan.tensors
                     .iter()
                     .map(|planned| (planned.name.clone(), planned_sums(planned, checkpoint)))
                     .collect(),
             ),
-            Original::Recorded => recorded_sums(weights, failures),
+            CompareWith::RecordedChecksums => recorded_sums(weights, failures),
         };
         let has_original = expected.is_some();
         let expected: BTreeMap<String, Expected<'a>> = expected.unwrap_or_default();
@@ -98,7 +98,7 @@ impl<'a> BitsCheck<'a> {
         name: &str,
         info: &TensorInfo,
         bytes: AlignedBytes,
-        report: &mut BitsReport,
+        report: &mut ChecksumReport,
         failures: &mut Vec<Failure>,
     ) -> Result<(), Error> {
         let Some(expected) = self.expected.get(name) else {
@@ -188,7 +188,7 @@ fn compare_sums(
     info: &TensorInfo,
     bytes: AlignedBytes,
     cast: Cast,
-    sums: &Sums,
+    sums: &TensorChecksums,
     transposed: bool,
 ) -> Vec<String> {
     let mut shape = info.shape.clone();
@@ -225,7 +225,7 @@ fn compare_sums(
 }
 
 /// The CRC-32C of a part of a variable, in the byte order in which the checkpoint has it.
-fn stored_crc(part: Cow<'_, [u8]>, piece: &PieceSum, dtype: DType) -> u32 {
+fn stored_crc(part: Cow<'_, [u8]>, piece: &SliceChecksum, dtype: DType) -> u32 {
     match dtype.size() {
         Some(size) if piece.big_endian => {
             let mut swapped = part.into_owned();
@@ -238,7 +238,7 @@ fn stored_crc(part: Cow<'_, [u8]>, piece: &PieceSum, dtype: DType) -> u32 {
 
 fn planned_sums<'a>(planned: &'a PlannedTensor, checkpoint: &'a Checkpoint) -> Expected<'a> {
     Expected {
-        sums: Sums::of_planned(planned),
+        sums: TensorChecksums::of_planned(planned),
         transpose: planned.recipe == Recipe::Transpose,
         planned: Some((planned, checkpoint)),
     }

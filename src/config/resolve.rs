@@ -4,7 +4,7 @@
 //! of them, in all layers, must agree. Head count, activation and LayerNorm epsilon leave no trace in
 //! shapes; they come from the options, a config.json and the training graph, which must agree, else
 //! from the original code's own rules. What a training graph shows and no rule recognises is an error
-//! unless the user states the value. Every value is kept with its [`Source`].
+//! unless the user states the value. Every value is kept with its [`ValueSource`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,11 @@ use serde_json::Value;
 use tf_checkpoint::MetaGraph;
 
 use super::graph::{Findings, GraphFacts, ModelScopes, View};
-use crate::config::candidate::{Claim, Source, agree};
+use crate::config::candidate::{Candidate, ValueSource, resolve};
 use crate::config::epsilon::Epsilon;
-use crate::config::options::{ACTIVATION, CARRIED, ConfigFile, EPSILON, HEADS, LAYERS, Stated};
+use crate::config::options::{
+    ACTIVATION, CARRIED, ConfigFile, ConfigOptions, EPSILON, HEADS, LAYERS,
+};
 use crate::variables::names::{self, Scopes, TABLE};
 use crate::variables::{Error, Inventory, Model, follows_head_rule};
 
@@ -27,11 +29,11 @@ const FIXED: &[(&str, &[&str])] = &[
 
 /// A configuration with the source of each value that was not simply fixed.
 #[derive(Clone, Debug)]
-pub struct Inferred {
+pub struct ResolvedConfig {
     /// The configuration, without `dtype`, which the plan decides.
     pub config: ElectraConfig,
     /// Where each value comes from, by key.
-    pub sources: BTreeMap<&'static str, Source>,
+    pub sources: BTreeMap<&'static str, ValueSource>,
     /// The activation of the generator's head, where the training graph shows it.
     pub generator_head: Option<HeadActivation>,
 }
@@ -46,13 +48,13 @@ pub enum HeadActivation {
 }
 
 /// Infers the configuration of the model in `scopes`.
-pub fn infer(
+pub fn resolve_config(
     inventory: &Inventory,
     model: Model,
     (class, scopes): (ModelClass, Scopes),
     graph: Option<&MetaGraph>,
-    stated: &Stated,
-) -> Result<Inferred, Error> {
+    stated: &ConfigOptions,
+) -> Result<ResolvedConfig, Error> {
     let file = stated.config.as_ref();
     if let Some(file) = file {
         check_fixed(file)?;
@@ -67,7 +69,7 @@ pub fn infer(
             return Err(nothing_tells(dim, model, class, scopes));
         }
         claims.extend(stated_size(file, dim.key())?);
-        let claim = agree(dim.key(), claims)?.expect("not empty");
+        let claim = resolve(dim.key(), claims)?.expect("not empty");
         if claim.value == 0 {
             return Err(impossible(dim.key(), &claim, "it must be positive"));
         }
@@ -81,7 +83,7 @@ pub fn infer(
     let hidden_size = size(Dim::Hidden)?;
     let intermediate_size = size(Dim::Intermediate)?;
 
-    let layers = agree(
+    let layers = resolve(
         LAYERS,
         [layers].into_iter().chain(stated_size(file, LAYERS)?),
     )?
@@ -112,7 +114,7 @@ pub fn infer(
                 ..
             },
         ) => Some(HeadActivation::Unknown(unknown.describe(view))),
-        (_, findings) => agree(
+        (_, findings) => resolve(
             "the activation of generator_predictions/dense",
             findings.claims.iter().cloned(),
         )?
@@ -137,7 +139,7 @@ pub fn infer(
     sources.insert(HEADS, heads.source);
     sources.insert(ACTIVATION, activation.source);
     sources.insert(EPSILON, epsilon.source);
-    Ok(Inferred {
+    Ok(ResolvedConfig {
         config,
         sources,
         generator_head,
@@ -145,10 +147,10 @@ pub fn infer(
 }
 
 /// The size claims of every variable of the model, and the layers that occur.
-type Shapes = (BTreeMap<Dim, Vec<Claim<usize>>>, BTreeSet<usize>);
+type Shapes = (BTreeMap<Dim, Vec<Candidate<usize>>>, BTreeSet<usize>);
 
 fn read_shapes(inventory: &Inventory, class: ModelClass, scopes: Scopes) -> Result<Shapes, Error> {
-    let mut sizes: BTreeMap<Dim, Vec<Claim<usize>>> = BTreeMap::new();
+    let mut sizes: BTreeMap<Dim, Vec<Candidate<usize>>> = BTreeMap::new();
     let mut layers = BTreeSet::new();
     for item in inventory.items() {
         let Some(found) = names::lookup(&item.name) else {
@@ -174,7 +176,7 @@ fn read_shapes(inventory: &Inventory, class: ModelClass, scopes: Scopes) -> Resu
             sizes
                 .entry(dim)
                 .or_default()
-                .push(Claim::new(size, Source::Shape(item.name.clone())));
+                .push(Candidate::new(size, ValueSource::Shape(item.name.clone())));
         }
     }
     Ok((sizes, layers))
@@ -186,7 +188,7 @@ fn count_layers(
     layers: &BTreeSet<usize>,
     model: Model,
     scopes: Scopes,
-) -> Result<Claim<usize>, Error> {
+) -> Result<Candidate<usize>, Error> {
     let gap = std::iter::zip(0.., layers)
         .find(|(expected, found)| expected != *found)
         .map(|(expected, _)| expected);
@@ -200,7 +202,10 @@ fn count_layers(
             is_head: false,
         });
     }
-    Ok(Claim::new(layers.len(), Source::Layers(scopes.body)))
+    Ok(Candidate::new(
+        layers.len(),
+        ValueSource::Layers(scopes.body),
+    ))
 }
 
 /// A training graph, and what it shows.
@@ -226,12 +231,12 @@ fn head_count(
     scopes: Scopes,
     hidden_size: usize,
     (view, facts): Graph<'_>,
-    stated: &Stated,
-) -> Result<Claim<usize>, Error> {
+    stated: &ConfigOptions,
+) -> Result<Candidate<usize>, Error> {
     const OPTION: &str = "--num-attention-heads";
     let mut claims = Vec::new();
     if let Some(heads) = stated.num_attention_heads {
-        claims.push(Claim::new(heads, Source::Option(OPTION)));
+        claims.push(Candidate::new(heads, ValueSource::Option(OPTION)));
     }
     claims.extend(stated_size(stated.config.as_ref(), HEADS)?);
     let is_stated = !claims.is_empty() || stated.fallback.is_some();
@@ -247,12 +252,17 @@ fn head_count(
                 why: format!("it does not divide the hidden size {hidden_size}"),
             });
         }
-        claims.push(Claim::new(hidden_size / size.value, size.source.clone()));
+        claims.push(Candidate::new(
+            hidden_size / size.value,
+            size.source.clone(),
+        ));
     }
-    let heads = match agree(HEADS, claims)? {
+    let heads = match resolve(HEADS, claims)? {
         Some(heads) => heads,
         None => match &stated.fallback {
-            Some(config) => Claim::new(config.num_attention_heads, Source::TransformersDefault),
+            Some(config) => {
+                Candidate::new(config.num_attention_heads, ValueSource::TransformersDefault)
+            }
             None => default_head_count(model, scopes, hidden_size)?,
         },
     };
@@ -272,7 +282,7 @@ fn default_head_count(
     model: Model,
     scopes: Scopes,
     hidden_size: usize,
-) -> Result<Claim<usize>, Error> {
+) -> Result<Candidate<usize>, Error> {
     const SIZE: usize = 64;
     let rule = if follows_head_rule(model, scopes) {
         "a generator has max(1, hidden size / 64) heads"
@@ -282,76 +292,80 @@ fn default_head_count(
         return Err(Error::UnknownHeadCount { model, hidden_size });
     };
     let heads = (hidden_size / SIZE).max(1);
-    Ok(Claim::new(heads, Source::OriginalCode(rule)))
+    Ok(Candidate::new(heads, ValueSource::OriginalCode(rule)))
 }
 
-fn activation((view, facts): Graph<'_>, stated: &Stated) -> Result<Claim<Activation>, Error> {
+fn activation(
+    (view, facts): Graph<'_>,
+    stated: &ConfigOptions,
+) -> Result<Candidate<Activation>, Error> {
     const OPTION: &str = "--hidden-act";
     let mut claims = Vec::new();
     if let Some(activation) = stated.hidden_act {
-        claims.push(Claim::new(activation, Source::Option(OPTION)));
+        claims.push(Candidate::new(activation, ValueSource::Option(OPTION)));
     }
     if let Some(file) = &stated.config
         && let Some(value) = file.values.get(ACTIVATION)
     {
-        let source = Source::ConfigFile(file.path.clone());
+        let source = ValueSource::ConfigFile(file.path.clone());
         let activation = serde_json::from_value(value.clone()).map_err(|_| {
             let names = Activation::ALL.map(Activation::key).join(", ");
             impossible(
                 ACTIVATION,
-                &Claim::new(value, source.clone()),
+                &Candidate::new(value, source.clone()),
                 &format!("the ones known are {names}"),
             )
         })?;
-        claims.push(Claim::new(activation, source));
+        claims.push(Candidate::new(activation, source));
     }
     let is_stated = !claims.is_empty() || stated.fallback.is_some();
     check_understood(view, &facts.activation, is_stated, OPTION)?;
     claims.extend(facts.activation.claims.iter().cloned());
-    Ok(agree(ACTIVATION, claims)?.unwrap_or_else(|| {
+    Ok(resolve(ACTIVATION, claims)?.unwrap_or_else(|| {
         let rule = "gelu, unless the training run set another";
-        Claim::new(Activation::Gelu, Source::OriginalCode(rule))
+        Candidate::new(Activation::Gelu, ValueSource::OriginalCode(rule))
     }))
 }
 
-fn epsilon((view, facts): Graph<'_>, stated: &Stated) -> Result<Claim<Epsilon>, Error> {
+fn epsilon((view, facts): Graph<'_>, stated: &ConfigOptions) -> Result<Candidate<Epsilon>, Error> {
     const OPTION: &str = "--layer-norm-eps";
     let mut claims = Vec::new();
     if let Some(epsilon) = stated.layer_norm_eps {
-        claims.push(Claim::new(epsilon, Source::Option(OPTION)));
+        claims.push(Candidate::new(epsilon, ValueSource::Option(OPTION)));
     }
     if let Some(file) = &stated.config
         && let Some(value) = file.values.get(EPSILON)
     {
-        let source = Source::ConfigFile(file.path.clone());
+        let source = ValueSource::ConfigFile(file.path.clone());
         let epsilon = value.as_f64().and_then(Epsilon::new).ok_or_else(|| {
-            let claim = Claim::new(value, source.clone());
+            let claim = Candidate::new(value, source.clone());
             impossible(EPSILON, &claim, "it must be a number of 0 or more")
         })?;
-        claims.push(Claim::new(epsilon, source));
+        claims.push(Candidate::new(epsilon, source));
     }
     let is_stated = !claims.is_empty() || stated.fallback.is_some();
     check_understood(view, &facts.epsilon, is_stated, OPTION)?;
     claims.extend(facts.epsilon.claims.iter().cloned());
     let default = Epsilon::new(ElectraConfig::default().layer_norm_eps).expect("a small number");
-    Ok(agree(EPSILON, claims)?
-        .unwrap_or_else(|| Claim::new(default, Source::OriginalCode("LayerNorm adds 1e-12"))))
+    Ok(resolve(EPSILON, claims)?.unwrap_or_else(|| {
+        Candidate::new(default, ValueSource::OriginalCode("LayerNorm adds 1e-12"))
+    }))
 }
 
 /// A size that the config file states.
 fn stated_size(
     file: Option<&ConfigFile>,
     key: &'static str,
-) -> Result<Option<Claim<usize>>, Error> {
+) -> Result<Option<Candidate<usize>>, Error> {
     let Some((file, value)) = file.and_then(|file| Some((file, file.values.get(key)?))) else {
         return Ok(None);
     };
-    let source = Source::ConfigFile(file.path.clone());
+    let source = ValueSource::ConfigFile(file.path.clone());
     match value.as_u64().and_then(|n| usize::try_from(n).ok()) {
-        Some(size) => Ok(Some(Claim::new(size, source))),
+        Some(size) => Ok(Some(Candidate::new(size, source))),
         None => Err(impossible(
             key,
-            &Claim::new(value, source),
+            &Candidate::new(value, source),
             "it must be a whole number",
         )),
     }
@@ -363,7 +377,7 @@ fn check_fixed(file: &ConfigFile) -> Result<(), Error> {
             continue;
         };
         if !value.as_str().is_some_and(|v| allowed.contains(&v)) {
-            let claim = Claim::new(value, Source::ConfigFile(file.path.clone()));
+            let claim = Candidate::new(value, ValueSource::ConfigFile(file.path.clone()));
             let why = format!("an ELECTRA has {}", allowed.join(" or "));
             return Err(impossible(key, &claim, &why));
         }
@@ -374,7 +388,7 @@ fn check_fixed(file: &ConfigFile) -> Result<(), Error> {
 /// The defaults, with what the config file states of them.
 fn carried(
     file: Option<&ConfigFile>,
-    sources: &mut BTreeMap<&'static str, Source>,
+    sources: &mut BTreeMap<&'static str, ValueSource>,
 ) -> Result<ElectraConfig, Error> {
     let defaults = serde_json::to_value(ElectraConfig::default()).expect("plain data");
     let Value::Object(mut values) = defaults else {
@@ -383,14 +397,20 @@ fn carried(
     for &key in CARRIED {
         let stated = file.and_then(|file| Some((file, file.values.get(key)?)));
         let Some((file, value)) = stated else {
-            sources.insert(key, Source::TransformersDefault);
+            sources.insert(key, ValueSource::TransformersDefault);
             continue;
         };
-        let source = Source::ConfigFile(file.path.clone());
+        let source = ValueSource::ConfigFile(file.path.clone());
         values.insert(key.to_owned(), value.clone());
         // One key at a time, so that the error can name it.
         serde_json::from_value::<ElectraConfig>(Value::Object(values.clone())).map_err(
-            |error| impossible(key, &Claim::new(value, source.clone()), &error.to_string()),
+            |error| {
+                impossible(
+                    key,
+                    &Candidate::new(value, source.clone()),
+                    &error.to_string(),
+                )
+            },
         )?;
         sources.insert(key, source);
     }
@@ -412,7 +432,7 @@ fn nothing_tells(dim: Dim, model: Model, class: ModelClass, scopes: Scopes) -> E
     }
 }
 
-fn impossible<T: std::fmt::Display>(key: &'static str, claim: &Claim<T>, why: &str) -> Error {
+fn impossible<T: std::fmt::Display>(key: &'static str, claim: &Candidate<T>, why: &str) -> Error {
     Error::Impossible {
         key,
         value: claim.value.to_string(),
