@@ -12,7 +12,7 @@ use candle_electra::{Batch, ElectraForPreTraining};
 use candle_nn::{VarBuilder, VarMap};
 use divan::Bencher;
 use electra_convert::verify::{CompareWith, References, verify};
-use electra_convert::{Model, PlanOptions, Request, Source, convert};
+use electra_convert::{Conversion, ElectraCheckpoint, Model};
 
 use bundle_writer::{Sizes, discriminator};
 
@@ -55,18 +55,9 @@ fn base_verification(bencher: Bencher<'_, '_>) {
     let prefix = folder.path().join("model");
     discriminator(BASE).write(&prefix);
     let out = folder.path().join("out");
-    let source = Source::open(&prefix, None, &[]).unwrap();
-    let request = Request {
-        models: vec![Model::Discriminator],
-        out: out.clone(),
-        options: PlanOptions::default(),
-        force: false,
-        verify: false,
-        threads: None,
-        text: None,
-    };
-    let plans = request.plan(&source).unwrap();
-    convert(&source, &request, plans, &()).unwrap();
+    let checkpoint = ElectraCheckpoint::open(&prefix).unwrap();
+    let conversion = Conversion::new(&checkpoint, Model::Discriminator).verify(false);
+    conversion.run(&out, &()).unwrap();
     bencher.bench_local(|| {
         let report = verify(
             &out,

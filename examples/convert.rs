@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 
-use electra_convert::{Model, PlanOptions, Request, Source, convert};
+use electra_convert::{Conversion, ElectraCheckpoint, Model};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let paths: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
@@ -11,20 +11,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: convert CKPT OUT".into());
     };
 
-    let source = Source::open(checkpoint, None, &[])?;
-    let request = Request {
-        models: vec![Model::Discriminator],
-        out: out.clone(),
-        options: PlanOptions::default(),
-        force: false,
-        verify: true,
-        threads: None,
-        text: None,
-    };
-    let plans = request.plan(&source)?;
-    for export in convert(&source, &request, plans, &())? {
+    let checkpoint = ElectraCheckpoint::open(checkpoint)?;
+    for export in Conversion::new(&checkpoint, Model::Discriminator).run(out, &())? {
         println!(
-            "{} of {} weights",
+            "{} of {} parameters",
             export.plan.head.name(),
             export.plan.parameters()
         );

@@ -183,7 +183,7 @@ class Checker:
             self.check_tokenizer(out)
         for framework in self.frameworks:
             framework.auto_model(out)
-            for head in verified["heads"]:
+            for head in verified["classes"]:
                 # transformers refuses to load a tensor of another shape.
                 if head["mismatched"] or framework.class_of(head["class"]) is None:
                     continue

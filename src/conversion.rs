@@ -1,79 +1,377 @@
-//! The steps from an open checkpoint to published models.
+//! The whole job: choose models and options, plan, run.
+//!
+//! A [`Conversion`] is a builder over an open checkpoint. [`plan`](Conversion::plan) turns it into a
+//! [`PlannedConversion`], which shows what will be done, without reading a value, and
+//! [`run`](PlannedConversion::run) does it: the tensors are streamed into a staging directory, verified
+//! there, and published together. On any error the output directory is as it was before.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tf_checkpoint::{Checkpoint, Variable, address};
 
+use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
-use crate::export::{CONFIG_FILE, Stage, WEIGHTS_FILE, provenance, write_safetensors, write_text};
-use crate::plan::{Plan, PlannedTensor};
+use crate::export::{
+    CONFIG_FILE, Contents, Stage, WEIGHTS_FILE, provenance, write_safetensors, write_text,
+};
+use crate::plan::{Plan, PlanOptions, PlannedTensor};
 use crate::probe::text_check::Text;
 use crate::progress::{Phase, Progress, Watch};
-use crate::request::{Export, Request};
-use crate::source::Source;
 use crate::threads::with_threads;
-use crate::variables::Model;
+use crate::tokenizer;
+use crate::variables::{Model, follows_head_rule};
 use crate::verify::{self, CompareWith, References, Report};
 
-/// Writes the planned models, verifies them and publishes them together.
-///
-/// `plans` are those of [`Request::plan`]. On any error OUT is as it was before.
-pub fn convert(
-    source: &Source,
-    request: &Request,
-    plans: Vec<Plan>,
-    progress: &dyn Progress,
-) -> Result<Vec<Export>, Error> {
-    address::refuse(&request.out, address::Use::Output)?;
-    for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
-        tensor.check_present(source.checkpoint())?;
-    }
-    let watch = &Watch::new(progress);
-    let ready = make_ready(source.checkpoint(), &plans, watch).and_then(|()| source.step());
-    // Checked first: this error explains a checksum mismatch.
-    source.checkpoint().check_unchanged()?;
-    let step = ready?;
-    // Before there is anything that a signal must not leave behind.
-    watch.begin(Phase::Converting, 0);
-    watch.check()?;
-    let stage = Stage::new(
-        &request.out,
-        request.contents(&plans, source),
-        request.force,
-    )?;
-
-    let mut exports = Vec::with_capacity(plans.len());
-    for plan in plans {
-        let below = |file: &str| request.below_out(plan.model, file);
-        let path = |file: &str| stage.path(&below(file));
-        let staged = write(source, &plan, path, request.threads, watch);
-        // Says more than what came of it, such as a checksum.
-        source.checkpoint().check_unchanged()?;
-        let staged = staged?;
-        let report = request
-            .verify
-            .then(|| prove(source, request, &plan, &stage, watch))
-            .transpose()?;
-        watch.check()?;
-        let published = |(file, len)| (request.out.join(below(file)), len);
-        exports.push(Export {
-            files: staged.into_iter().map(published).collect(),
-            report,
-            plan,
-            step,
-            warnings: Vec::new(),
-        });
-    }
-    let warnings = stage.publish()?;
-    if let Some(first) = exports.first_mut() {
-        first.warnings = warnings;
-    }
-    Ok(exports)
+/// The models to export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Models {
+    /// One model, into the output directory itself.
+    One(Model),
+    /// Discriminator and generator, each into a directory named after it.
+    Both,
 }
 
-/// Reads a variable of every data file, so that those in an archive are inflated.
+impl Models {
+    /// Returns the models, in the order in which they are exported.
+    pub fn list(self) -> Vec<Model> {
+        match self {
+            Self::One(model) => vec![model],
+            Self::Both => Model::BOTH.into(),
+        }
+    }
+
+    /// Returns the path of a file of `model` below the output directory.
+    fn below_out(self, model: Model, file: &str) -> PathBuf {
+        match self {
+            Self::One(_) => PathBuf::from(file),
+            Self::Both => Path::new(model.key()).join(file),
+        }
+    }
+}
+
+impl From<Model> for Models {
+    fn from(model: Model) -> Self {
+        Self::One(model)
+    }
+}
+
+/// A text that a model is measured on.
+#[derive(Clone, Debug)]
+pub struct TextRequest {
+    /// A few kilobytes in the model's language.
+    pub text: String,
+    /// The file that the text comes from, for messages.
+    pub path: PathBuf,
+    /// The seed of everything that is drawn at random.
+    pub seed: u64,
+}
+
+/// A conversion: a checkpoint, the models to export, and options with defaults.
+///
+/// ```no_run
+/// use electra_convert::{Conversion, ElectraCheckpoint, Model};
+///
+/// let checkpoint = ElectraCheckpoint::open("model.ckpt-400")?;
+/// let exports = Conversion::new(&checkpoint, Model::Discriminator).run("out", &())?;
+/// println!("wrote {} tensors", exports[0].plan.tensors.len());
+/// # Ok::<(), electra_convert::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Conversion<'a> {
+    checkpoint: &'a ElectraCheckpoint,
+    models: Models,
+    options: PlanOptions,
+    replace: bool,
+    verify: bool,
+    threads: Option<NonZeroUsize>,
+    text: Option<TextRequest>,
+}
+
+impl<'a> Conversion<'a> {
+    /// Creates a conversion of `models` with the default options: element types are kept, the result is
+    /// verified, an earlier export is not replaced, no tokenizer is written.
+    pub fn new(checkpoint: &'a ElectraCheckpoint, models: impl Into<Models>) -> Self {
+        Self {
+            checkpoint,
+            models: models.into(),
+            options: PlanOptions::default(),
+            replace: false,
+            verify: true,
+            threads: None,
+            text: None,
+        }
+    }
+
+    /// Sets the options that shape the plans.
+    #[must_use]
+    pub fn options(mut self, options: PlanOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Replaces an earlier export in the output directory, as a whole.
+    #[must_use]
+    pub fn replace(mut self, replace: bool) -> Self {
+        self.replace = replace;
+        self
+    }
+
+    /// Verifies what was written before it is published; the default.
+    #[must_use]
+    pub fn verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
+    }
+
+    /// Limits the number of threads that convert and verify; by default it is the number of cores.
+    #[must_use]
+    pub fn threads(mut self, threads: Option<NonZeroUsize>) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Measures the models on a text as a part of verification.
+    #[must_use]
+    pub fn text(mut self, text: Option<TextRequest>) -> Self {
+        self.text = text;
+        self
+    }
+
+    /// Plans the export of each model. Nothing is written.
+    ///
+    /// # Errors
+    /// Those of [`ElectraCheckpoint::plan`], and [`tokenizer::Error::Needed`] for a measurement on text
+    /// without a tokenizer.
+    pub fn plan(self) -> Result<PlannedConversion<'a>, Error> {
+        if self.text.is_some() && self.options.tokenizer.is_none() {
+            return Err(tokenizer::Error::Needed { what: "--text" }.into());
+        }
+        let plan = |model| match self.models {
+            Models::One(_) => self.checkpoint.plan(model, &self.options),
+            Models::Both => self.checkpoint.plan(model, &self.options_for(model)?),
+        };
+        let plans = self.models.list().into_iter().map(plan);
+        let plans = plans.collect::<Result<_, _>>()?;
+        Ok(PlannedConversion {
+            conversion: self,
+            plans,
+        })
+    }
+
+    /// Plans, and runs the plans: see [`PlannedConversion::run`].
+    pub fn run(self, out: impl AsRef<Path>, progress: &dyn Progress) -> Result<Vec<Export>, Error> {
+        self.plan()?.run(out, progress)
+    }
+
+    /// Returns the options for `model` where both models are exported: options about the
+    /// configuration describe the discriminator.
+    fn options_for(&self, model: Model) -> Result<PlanOptions, Error> {
+        let mut options = self.options.clone();
+        let (_, scopes) = self.checkpoint.setup()?.place(model)?;
+        if follows_head_rule(model, scopes) {
+            options.stated = options.stated.for_generator_beside();
+        }
+        Ok(options)
+    }
+}
+
+/// A published model.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Export {
+    /// What was done.
+    pub plan: Plan,
+    /// The files that were written with their lengths in bytes, in the order in which they appeared.
+    pub files: Vec<(PathBuf, u64)>,
+    /// What verification found; `None` if it was switched off.
+    pub report: Option<Report>,
+    /// The training step; `None` if it is not known.
+    pub step: Option<u64>,
+    /// Warnings about files that were in the output directory and stay there.
+    pub warnings: Vec<String>,
+}
+
+/// A conversion with its plans.
+#[derive(Clone, Debug)]
+pub struct PlannedConversion<'a> {
+    conversion: Conversion<'a>,
+    plans: Vec<Plan>,
+}
+
+impl PlannedConversion<'_> {
+    /// Returns the plan of each model.
+    pub fn plans(&self) -> &[Plan] {
+        &self.plans
+    }
+
+    /// Writes the planned models, verifies them and publishes them together in the directory `out`.
+    ///
+    /// `progress` covers all phases, verification included, and may stop them. On any error `out` is
+    /// as it was before.
+    pub fn run(self, out: impl AsRef<Path>, progress: &dyn Progress) -> Result<Vec<Export>, Error> {
+        let Self { conversion, plans } = self;
+        let out = out.as_ref();
+        address::refuse(out, address::Use::Output)?;
+        for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
+            tensor.check_present(conversion.checkpoint.checkpoint())?;
+        }
+        let watch = Watch::new(progress);
+        let run = Run {
+            conversion: &conversion,
+            out,
+            watch: &watch,
+        };
+        with_threads(conversion.threads, || run.publish(plans)).map_err(Error::Threads)?
+    }
+}
+
+/// A conversion that is running.
+struct Run<'a> {
+    conversion: &'a Conversion<'a>,
+    out: &'a Path,
+    watch: &'a Watch<'a>,
+}
+
+impl Run<'_> {
+    fn publish(&self, plans: Vec<Plan>) -> Result<Vec<Export>, Error> {
+        let source = self.conversion.checkpoint;
+        let checkpoint = source.checkpoint();
+        let ready = make_ready(checkpoint, &plans, self.watch).and_then(|()| source.step());
+        // Checked first: this error explains a checksum mismatch.
+        checkpoint.check_unchanged()?;
+        let step = ready?;
+        // Before there is anything that a signal must not leave behind.
+        self.watch.begin(Phase::Converting, 0);
+        self.watch.check()?;
+        let stage = Stage::new(self.out, self.contents(&plans), self.conversion.replace)?;
+
+        let mut exports = Vec::with_capacity(plans.len());
+        for plan in plans {
+            let below = |file: &str| self.conversion.models.below_out(plan.model, file);
+            let staged = self.write(&plan, |file| stage.path(&below(file)));
+            // Checked first: this error explains a checksum mismatch.
+            checkpoint.check_unchanged()?;
+            let staged = staged?;
+            let verify = || self.verify(&plan, &stage);
+            let report = self.conversion.verify.then(verify).transpose()?;
+            self.watch.check()?;
+            let published = |(file, len)| (self.out.join(below(file)), len);
+            exports.push(Export {
+                files: staged.into_iter().map(published).collect(),
+                report,
+                plan,
+                step,
+                warnings: Vec::new(),
+            });
+        }
+        let warnings = stage.publish()?;
+        if let Some(first) = exports.first_mut() {
+            first.warnings = warnings;
+        }
+        Ok(exports)
+    }
+
+    /// Returns every file to write, below the output directory. The weights come last: where they are,
+    /// the rest is there.
+    fn contents(&self, plans: &[Plan]) -> Contents {
+        let models = self.conversion.models;
+        let folders: Vec<PathBuf> = plans
+            .iter()
+            .map(|plan| models.below_out(plan.model, ""))
+            .collect();
+        let of_model = |(plan, folder): (&Plan, &PathBuf)| -> Vec<PathBuf> {
+            let texts = tokenizer::FILES.iter().filter(|_| plan.tokenizer.is_some());
+            let files = [CONFIG_FILE].iter().chain(texts).chain(&[WEIGHTS_FILE]);
+            files.map(|file| folder.join(file)).collect()
+        };
+        let files = plans.iter().zip(&folders).flat_map(of_model).collect();
+        let checkpoint = self.conversion.checkpoint.checkpoint();
+        Contents::new(folders, files, checkpoint.location().folder().to_owned())
+    }
+
+    /// Writes every file of a model to the path that `path` gives it; returns the files with their
+    /// lengths.
+    fn write(
+        &self,
+        plan: &Plan,
+        path: impl Fn(&str) -> PathBuf,
+    ) -> Result<Vec<(&'static str, u64)>, Error> {
+        let tensors = plan.tensors.iter();
+        let total = tensors.map(PlannedTensor::source_bytes).sum();
+        self.watch.begin(Phase::Converting, total);
+        let mut texts = vec![(CONFIG_FILE, plan.config().to_json())];
+        if let Some(tokenizer) = &plan.tokenizer {
+            texts.extend(tokenizer.files(plan.config().max_position_embeddings)?);
+        }
+        let mut written = Vec::new();
+        for (file, text) in texts {
+            written.push((file, write_text(&text, &path(file))?));
+        }
+        let source = self.conversion.checkpoint;
+        let checkpoint = source.checkpoint();
+        let metadata = provenance(plan, checkpoint.location(), source.step()?);
+        let weights = path(WEIGHTS_FILE);
+        let len = write_safetensors(
+            plan,
+            checkpoint,
+            &metadata,
+            &weights,
+            self.conversion.threads,
+            self.watch,
+        )?;
+        written.push((WEIGHTS_FILE, len));
+        Ok(written)
+    }
+
+    /// Verifies a staged model; a failed check is an error.
+    fn verify(&self, plan: &Plan, stage: &Stage) -> Result<Report, Error> {
+        let weights = stage.path(&self.conversion.models.below_out(plan.model, WEIGHTS_FILE));
+        let folder = weights.parent().unwrap_or(&weights);
+        let generator = match &self.conversion.text {
+            Some(_) if plan.model == Model::Discriminator => self.stage_generator(stage)?,
+            _ => None,
+        };
+        let text = self.conversion.text.as_ref().map(|text| Text {
+            text: &text.text,
+            path: &text.path,
+            generator: generator.as_deref(),
+            seed: text.seed,
+        });
+        let references = References { golden: None, text };
+        let checkpoint = self.conversion.checkpoint.checkpoint();
+        let original = CompareWith::Checkpoint(checkpoint, plan);
+        let report = verify::watched(folder, original, references, self.watch);
+        self.watch.check()?;
+        let report = report?;
+        if report.passed() {
+            return Ok(report);
+        }
+        Err(Error::Rejected {
+            model: plan.model,
+            report: Box::new(report),
+        })
+    }
+
+    /// Writes the generator of the checkpoint into a scratch directory of the stage, for a measurement
+    /// that needs it; returns `None` if there is no generator.
+    fn stage_generator(&self, stage: &Stage) -> Result<Option<PathBuf>, Error> {
+        let source = self.conversion.checkpoint;
+        if source.setup()?.place(Model::Generator).is_err() {
+            return Ok(None);
+        }
+        let mut options = self.conversion.options_for(Model::Generator)?;
+        options.allow_inexact = true;
+        let plan = source.plan(Model::Generator, &options)?;
+        let folder = stage.scratch(Model::Generator.key())?;
+        self.write(&plan, |file| folder.join(file))?;
+        Ok(Some(folder))
+    }
+}
+
+/// Reads one variable of every data file, so that files in an archive are inflated before anything is
+/// written.
 fn make_ready(checkpoint: &Checkpoint, plans: &[Plan], watch: &Watch<'_>) -> Result<(), Error> {
     let mut smallest: BTreeMap<usize, &Variable> = BTreeMap::new();
     let tensors = plans.iter().flat_map(|plan| &plan.tensors);
@@ -92,96 +390,4 @@ fn make_ready(checkpoint: &Checkpoint, plans: &[Plan], watch: &Watch<'_>) -> Res
         watch.advance(1)?;
     }
     Ok(())
-}
-
-/// Writes every file of a model to where `path` puts it; returns the files with their lengths.
-fn write(
-    source: &Source,
-    plan: &Plan,
-    path: impl Fn(&str) -> PathBuf,
-    threads: Option<NonZeroUsize>,
-    watch: &Watch<'_>,
-) -> Result<Vec<(&'static str, u64)>, Error> {
-    let tensors = plan.tensors.iter();
-    let total = tensors.map(PlannedTensor::source_bytes).sum();
-    watch.begin(Phase::Converting, total);
-    let mut texts = vec![(CONFIG_FILE, plan.config().to_json())];
-    if let Some(tokenizer) = &plan.tokenizer {
-        let files = tokenizer.files(plan.config().max_position_embeddings);
-        texts.extend(files?);
-    }
-    let mut written = Vec::new();
-    for (file, text) in texts {
-        written.push((file, write_text(&text, &path(file))?));
-    }
-    let checkpoint = source.checkpoint();
-    let metadata = provenance(plan, checkpoint.location(), source.step()?);
-    let weights = path(WEIGHTS_FILE);
-    let len = write_safetensors(plan, checkpoint, &metadata, &weights, threads, watch)?;
-    written.push((WEIGHTS_FILE, len));
-    Ok(written)
-}
-
-/// Verifies a staged model; a failed check is an error.
-fn prove(
-    source: &Source,
-    request: &Request,
-    plan: &Plan,
-    stage: &Stage,
-    watch: &Watch<'_>,
-) -> Result<Report, Error> {
-    let weights = stage.path(&request.below_out(plan.model, WEIGHTS_FILE));
-    let folder = weights.parent().unwrap_or(&weights);
-    let generator = match &request.text {
-        Some(_) if plan.model == Model::Discriminator => {
-            stage_generator(source, request, stage, watch)?
-        }
-        _ => None,
-    };
-    let text = request.text.as_ref().map(|text| Text {
-        text: &text.text,
-        path: &text.path,
-        generator: generator.as_deref(),
-        seed: text.seed,
-    });
-    let references = References { golden: None, text };
-    let original = CompareWith::Checkpoint(source.checkpoint(), plan);
-    let report = with_threads(request.threads, || {
-        verify::watched(folder, original, references, watch)
-    })
-    .map_err(verify::Error::Threads)?;
-    watch.check()?;
-    let report = report?;
-    if report.passed() {
-        return Ok(report);
-    }
-    Err(Error::Rejected {
-        model: plan.model,
-        report: Box::new(report),
-    })
-}
-
-/// Writes the generator of the checkpoint beside the staged files, for a measurement that needs it;
-/// `None` where there is none. It goes with the stage.
-fn stage_generator(
-    source: &Source,
-    request: &Request,
-    stage: &Stage,
-    watch: &Watch<'_>,
-) -> Result<Option<PathBuf>, Error> {
-    if source.setup()?.place(Model::Generator).is_err() {
-        return Ok(None);
-    }
-    let mut options = request.options_beside(source, Model::Generator)?;
-    options.allow_inexact = true;
-    let plan = source.plan(Model::Generator, &options)?;
-    let folder = stage.scratch(Model::Generator.key())?;
-    write(
-        source,
-        &plan,
-        |file| folder.join(file),
-        request.threads,
-        watch,
-    )?;
-    Ok(Some(folder))
 }

@@ -43,6 +43,9 @@ pub enum Error {
     /// There is nothing to verify.
     #[error(transparent)]
     Verify(#[from] verify::Error),
+    /// The system allows no more threads.
+    #[error("cannot start threads")]
+    Threads(#[source] io::Error),
     /// The export was written, failed its verification, and was not published.
     #[error("the {model} was not published, it did not pass verification: {}", report.summary())]
     Rejected {
@@ -64,6 +67,7 @@ impl Error {
             Self::Tokenizer(error) => of_tokenizer(error),
             Self::Export(error) => of_export(error),
             Self::Verify(error) => of_verify(error),
+            Self::Threads(_) => ErrorKind::Failure,
             Self::Rejected { .. } => ErrorKind::Verification,
         }
     }

@@ -18,25 +18,16 @@
 //! | [`mod@plan`] | what an export will be, as plain data |
 //! | [`export`] | writes, publishes and reads the files of an export |
 //! | [`probe`] | what a converted model computes for text |
+//! | [`report`] | what was found and done, as data that serialises |
 //! | [`verify`] | what must be true of a converted directory |
 //!
 //! [`Progress`] shows and stops the work in all phases.
 //!
 //! ```no_run
-//! use electra_convert::{Model, PlanOptions, Request, Source, convert};
+//! use electra_convert::{Conversion, ElectraCheckpoint, Model};
 //!
-//! let source = Source::open("model.ckpt-400".as_ref(), None, &[])?;
-//! let request = Request {
-//!     models: vec![Model::Discriminator],
-//!     out: "out".into(),
-//!     options: PlanOptions::default(),
-//!     force: false,
-//!     verify: true,
-//!     threads: None,
-//!     text: None,
-//! };
-//! let plans = request.plan(&source)?;
-//! let exports = convert(&source, &request, plans, &())?;
+//! let checkpoint = ElectraCheckpoint::open("model.ckpt-400")?;
+//! let exports = Conversion::new(&checkpoint, Model::Discriminator).run("out", &())?;
 //! println!("wrote {} tensors", exports[0].plan.tensors.len());
 //! # Ok::<(), electra_convert::Error>(())
 //! ```
@@ -46,13 +37,13 @@ compile_error!("electra-convert runs on 64-bit little-endian Unix systems");
 
 pub mod config;
 mod conversion;
+mod electra_checkpoint;
 mod error;
 pub mod export;
 pub mod plan;
 pub mod probe;
 mod progress;
-mod request;
-mod source;
+pub mod report;
 pub mod tasks;
 mod threads;
 pub mod tokenizer;
@@ -60,12 +51,11 @@ pub mod variables;
 pub mod verify;
 
 pub use candle_electra;
-pub use conversion::convert;
+pub use conversion::{Conversion, Export, Models, PlannedConversion, TextRequest};
+pub use electra_checkpoint::{ElectraCheckpoint, OpenOptions};
 pub use error::{Error, ErrorKind};
 pub use plan::{Plan, PlanOptions, TargetDtype};
 pub use progress::{Phase, Progress};
-pub use request::{Export, Request, TextRequest};
-pub use source::Source;
 pub use tf_checkpoint;
 pub use tf_checkpoint::Checkpoint;
 pub use threads::with_threads;

@@ -123,20 +123,19 @@ impl<'a> Watch<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use parking_lot::Mutex;
 
     use super::*;
-    use crate::threads::lock;
 
     #[test]
     fn units_stay_within_the_total_of_each_phase() {
         struct TensorChecksums(Mutex<Vec<(u64, u64)>>);
         impl Progress for TensorChecksums {
             fn begin(&self, _phase: Phase, total: u64) {
-                lock(&self.0).push((total, 0));
+                self.0.lock().push((total, 0));
             }
             fn advance(&self, units: u64) -> ControlFlow<()> {
-                lock(&self.0).last_mut().unwrap().1 += units;
+                self.0.lock().last_mut().unwrap().1 += units;
                 ControlFlow::Continue(())
             }
         }
@@ -148,6 +147,6 @@ mod tests {
         watch.begin(Phase::Verifying, 7);
         watch.advance(1).unwrap();
         watch.end().unwrap();
-        assert_eq!(*lock(&sums.0), [(10, 10), (7, 7)]);
+        assert_eq!(*sums.0.lock(), [(10, 10), (7, 7)]);
     }
 }

@@ -3,8 +3,9 @@
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{io, thread};
+
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 /// Number of threads to use: that of [`with_threads`], else the number of cores that this process may
 /// use.
@@ -55,50 +56,27 @@ pub(crate) fn each<S>(
             }
         }
     };
-    thread::scope(|scope| {
+    rayon::scope(|scope| {
         for _ in 1..threads.min(count) {
-            // Where the system allows no more threads, those that there are do it.
-            if thread::Builder::new().spawn_scoped(scope, run).is_err() {
-                break;
-            }
+            scope.spawn(|_| run());
         }
         run();
     });
 }
 
-/// The results of the jobs with the numbers below `count`, in their order, done on all cores. When one
-/// fails, no further one starts.
+/// Returns the results of the jobs with the numbers below `count`, in their order, done on all threads
+/// of the pool. After an error no further job starts.
 pub(crate) fn map<T: Send, E: Send>(
     count: usize,
-    work: impl Fn(usize) -> Result<T, E> + Sync,
+    work: impl Fn(usize) -> Result<T, E> + Sync + Send,
 ) -> Result<Vec<T>, E> {
-    let done = Mutex::new(Vec::new());
-    each(
-        count,
-        available(),
-        || (),
-        |(), job| {
-            let result = work(job);
-            let next = match &result {
-                Ok(_) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            };
-            lock(&done).push((job, result));
-            next
-        },
-    );
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_unstable_by_key(|(job, _)| *job);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-/// What is behind a lock, whatever became of those who held it.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    (0..count).into_par_iter().map(work).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use parking_lot::Mutex;
+
     use super::*;
 
     #[test]
@@ -110,11 +88,11 @@ mod tests {
                 threads,
                 || (),
                 |(), job| {
-                    lock(&done)[job] += 1;
+                    done.lock()[job] += 1;
                     ControlFlow::Continue(())
                 },
             );
-            assert_eq!(*lock(&done), vec![1; 40]);
+            assert_eq!(*done.lock(), vec![1; 40]);
 
             let done = AtomicUsize::new(0);
             each(
@@ -140,10 +118,8 @@ mod tests {
     fn results_come_in_the_order_of_the_jobs() {
         let squares = map(100, |job| Ok::<_, ()>(job * job)).unwrap();
         assert_eq!(squares, (0..100).map(|job| job * job).collect::<Vec<_>>());
-        assert_eq!(
-            map(100, |job| if job < 60 { Ok(()) } else { Err(job) }),
-            Err(60)
-        );
+        let failed = map(100, |job| if job < 60 { Ok(()) } else { Err(job) });
+        assert!(failed.is_err_and(|job| job >= 60));
         assert_eq!(map(0, |_| Err::<(), _>(())), Ok(vec![]));
     }
 }

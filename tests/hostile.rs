@@ -24,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cap::Cap;
-use electra_convert::{Model, PlanOptions, Source};
+use electra_convert::{ElectraCheckpoint, Model, PlanOptions};
 use tempfile::TempDir;
 use tf_checkpoint::{self, locate};
 
@@ -53,7 +53,7 @@ struct Contents {
 }
 
 fn read(folder: &Path) -> Result<Contents, electra_convert::Error> {
-    let source = Source::open(folder, None, &[])?;
+    let source = ElectraCheckpoint::open(folder)?;
     let plan = source.plan(Model::Discriminator, &PlanOptions::default())?;
     let checkpoint = source.checkpoint();
     let tensors = plan.tensors.iter().map(|tensor| {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use cap::Cap;
-use electra_convert::{Model, PlanOptions, Source};
+use electra_convert::{ElectraCheckpoint, Model, PlanOptions};
 use tempfile::TempDir;
 
 use bundle_writer::{Field, message};
@@ -45,7 +45,7 @@ pub fn folder() -> &'static Path {
 
 /// Opens a checkpoint, plans both models and reads every variable that is there.
 pub fn read_all(path: &Path) {
-    let Ok(source) = Source::open(path, None, &[]) else {
+    let Ok(source) = ElectraCheckpoint::open(path) else {
         return;
     };
     for model in [Model::Discriminator, Model::Generator] {

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use electra_convert::config::{Epsilon, TaskKind};
 use electra_convert::plan::Weights;
 use electra_convert::verify::GOLDEN_TOLERANCE;
-use electra_convert::{Model, Rename, TargetDtype};
+use electra_convert::{Model, Models, Rename, TargetDtype};
 use regex::Regex;
 
 use super::exit::Exit;
@@ -282,21 +282,23 @@ pub(crate) enum ModelArg {
 }
 
 impl ModelArg {
-    pub(crate) fn models(self) -> Vec<Model> {
-        match self {
-            Self::Discriminator => vec![Model::Discriminator],
-            Self::Generator => vec![Model::Generator],
-            Self::Both => Model::BOTH.to_vec(),
-            Self::Finetuned => vec![Model::FineTuned],
-        }
-    }
-
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Discriminator => Model::Discriminator.key(),
             Self::Generator => Model::Generator.key(),
             Self::Both => "both",
             Self::Finetuned => Model::FineTuned.key(),
+        }
+    }
+}
+
+impl From<ModelArg> for Models {
+    fn from(arg: ModelArg) -> Self {
+        match arg {
+            ModelArg::Discriminator => Model::Discriminator.into(),
+            ModelArg::Generator => Model::Generator.into(),
+            ModelArg::Both => Self::Both,
+            ModelArg::Finetuned => Model::FineTuned.into(),
         }
     }
 }

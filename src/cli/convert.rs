@@ -12,19 +12,20 @@ use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
 use electra_convert::config::{ConfigFile, ConfigOptions, TaskKind};
 use electra_convert::export::MAX_CONFIG_LEN;
+use electra_convert::report::{Command, ConversionReport, Document, DryRunReport, Status};
 use electra_convert::tokenizer::{self, TokenizerSetup, Vocabulary};
 use electra_convert::{
-    Error, ErrorKind, Export, Model, Plan, PlanOptions, Request, Source, TextRequest, convert,
+    Conversion, ElectraCheckpoint, Error, ErrorKind, Model, Models, OpenOptions, Plan, PlanOptions,
+    TextRequest,
 };
-use serde_json::json;
 use tf_checkpoint::address::Use;
-use tf_checkpoint::{Checkpoint, Limits, ReadBy, locate};
+use tf_checkpoint::{Limits, ReadBy};
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
 use super::exit::Usage;
 use super::progress::{Bar, Signals};
-use super::text::{self, HEADING, WARNING, columns, count};
-use super::{checks, input, report};
+use super::text::{self, columns, count};
+use super::{input, report};
 
 /// Converts, and reports what was done.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
@@ -63,22 +64,18 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         }),
         None => None,
     };
-    let request = Request {
-        models: model.models(),
-        out,
-        options,
-        force: args.force,
-        verify: !args.no_verify,
-        threads: args.threads,
-        text,
-    };
-
     let start = Instant::now();
-    let plans = request.plan(&source)?;
+    let planned = Conversion::new(&source, Models::from(model))
+        .options(options)
+        .replace(args.force)
+        .verify(!args.no_verify)
+        .threads(args.threads)
+        .text(text)
+        .plan()?;
     if !args.output.quiet {
         // Both models of a checkpoint share what concerns the vocabulary.
         let mut warnings: Vec<String> = idle_renames(&source).collect();
-        for warning in plans.iter().flat_map(|plan| &plan.warnings) {
+        for warning in planned.plans().iter().flat_map(|plan| &plan.warnings) {
             if !warnings.contains(warning) {
                 warnings.push(warning.clone());
             }
@@ -86,25 +83,37 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         text::warn(warnings);
     }
     if args.dry_run {
-        return report_plans(args, &source, source.step()?, &plans);
+        let report = DryRunReport::new(&source, planned.plans())?;
+        if args.output.json {
+            report::print_json(&Document::new(Command::Convert, Status::Planned, report))?;
+        } else if !args.output.quiet {
+            report::print_text(&report::dry_run(&report))?;
+        }
+        return Ok(());
     }
 
     let hidden = args.output.quiet || args.output.json;
     let bar = Bar::new(hidden, Some(signals));
-    let exports = convert(&source, &request, plans, &bar)?;
+    let exports = planned.run(&out, &bar)?;
     drop(bar);
     signals.release();
     if !args.output.quiet {
         text::warn(exports.iter().flat_map(|export| export.warnings.clone()));
     }
 
-    // Known since before the export was published: a checkpoint that is gone now is no failure.
-    let step = exports.first().and_then(|export| export.step);
-    report_exports(args, &source, step, &exports, start.elapsed().as_secs_f64())
+    // The step was read before the export was published: a checkpoint that is gone now is no failure.
+    let seconds = start.elapsed().as_secs_f64();
+    let report = ConversionReport::new(&source, &exports, seconds);
+    if args.output.json {
+        report::print_json(&Document::new(Command::Convert, Status::Converted, report))?;
+    } else if !args.output.quiet {
+        report::print_text(&report::conversion(&report, args.output.verbose))?;
+    }
+    Ok(())
 }
 
 /// Opens the checkpoint that the arguments name.
-pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<Source> {
+pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<ElectraCheckpoint> {
     let path = args.checkpoint.as_deref().expect("clap requires it");
     let read_by = match args.reader {
         ReaderArg::Native => ReadBy::Native,
@@ -117,11 +126,11 @@ pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<Source> {
             return Err(Usage(what.into()).into());
         }
     };
-    let opened = locate(path, args.step)
-        .and_then(|location| Checkpoint::open_by(location, read_by))
-        .map_err(Error::from)
-        .and_then(|checkpoint| Source::new(checkpoint, &args.rename));
-    let error = match opened {
+    let options = OpenOptions::default()
+        .step(args.step)
+        .renames(args.rename.clone())
+        .read_by(read_by);
+    let error = match options.open(path) {
         Ok(source) => return Ok(source),
         Err(error) => anyhow::Error::from(error),
     };
@@ -185,7 +194,10 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
 }
 
 /// Finds and reads the vocabulary; warns where there is none.
-fn tokenizer(args: &ConvertArgs, source: &Source) -> anyhow::Result<Option<TokenizerSetup>> {
+fn tokenizer(
+    args: &ConvertArgs,
+    source: &ElectraCheckpoint,
+) -> anyhow::Result<Option<TokenizerSetup>> {
     let vocabulary = match &args.vocab {
         Some(path) if path.as_os_str() == "none" => return Ok(None),
         Some(path) => {
@@ -215,7 +227,7 @@ fn tokenizer(args: &ConvertArgs, source: &Source) -> anyhow::Result<Option<Token
 /// Asks on a terminal; elsewhere the answer is an error that teaches the command.
 fn choose_model(
     args: &ConvertArgs,
-    source: &Source,
+    source: &ElectraCheckpoint,
     options: &PlanOptions,
     signals: &Signals,
 ) -> anyhow::Result<ModelArg> {
@@ -266,7 +278,7 @@ fn choose_model(
         .collect();
     Err(Usage(format!(
         "say which model to export with --model; {} holds\n{}",
-        report::checkpoint_name(source),
+        text::printable(&source.checkpoint().location().prefix().to_string_lossy()),
         columns(2, &rows).trim_end()
     ))
     .into())
@@ -299,91 +311,9 @@ fn command_with(model: ModelArg) -> String {
     format!("electra-convert {}", quoted.join(" "))
 }
 
-fn idle_renames(source: &Source) -> impl Iterator<Item = String> {
+fn idle_renames(source: &ElectraCheckpoint) -> impl Iterator<Item = String> {
     source
         .inventory()
         .idle_renames()
         .map(|rename| format!("--rename '{rename}' changes no variable's name in this checkpoint"))
-}
-
-/// Prints what was exported.
-fn report_exports(
-    args: &ConvertArgs,
-    source: &Source,
-    step: Option<u64>,
-    exports: &[Export],
-    seconds: f64,
-) -> anyhow::Result<()> {
-    if args.output.json {
-        report::print_json(&json!({
-            "format_version": report::FORMAT_VERSION,
-            "command": "convert",
-            "status": "converted",
-            "checkpoint": report::checkpoint_json(source, step),
-            "exports": exports.iter().map(report::export_json).collect::<Vec<_>>(),
-            "seconds": seconds,
-        }))?;
-    } else if !args.output.quiet {
-        for export in exports {
-            let mut out = format!(
-                "{HEADING}Exported the {} of {}{HEADING:#}\n",
-                export.plan.model,
-                report::checkpoint_name(source)
-            );
-            out.push_str(&report::plan_text(
-                source,
-                step,
-                &export.plan,
-                args.output.verbose,
-            ));
-            out.push_str(&text::heading("Written"));
-            let rows: Vec<[String; 2]> = export
-                .files
-                .iter()
-                .map(|(path, len)| [path.display().to_string(), text::bytes(*len)])
-                .collect();
-            out.push_str(&columns(1, &rows));
-            out.push_str(&match &export.report {
-                Some(report) => checks::text(report, args.output.verbose),
-                None => format!("\n{WARNING}Not verified{WARNING:#} (--no-verify)\n"),
-            });
-            out.push('\n');
-            report::print_text(&out)?;
-        }
-        report::print_text(&format!("Done in {seconds:.2} s\n"))?;
-    }
-    Ok(())
-}
-
-/// Prints the plans of a dry run.
-fn report_plans(
-    args: &ConvertArgs,
-    source: &Source,
-    step: Option<u64>,
-    plans: &[Plan],
-) -> anyhow::Result<()> {
-    if args.output.json {
-        report::print_json(&json!({
-            "format_version": report::FORMAT_VERSION,
-            "command": "convert",
-            "status": "planned",
-            "checkpoint": report::checkpoint_json(source, step),
-            "exports": plans.iter().map(report::plan_json).collect::<Vec<_>>(),
-        }))?;
-        return Ok(());
-    }
-    if args.output.quiet {
-        return Ok(());
-    }
-    for plan in plans {
-        let out = format!(
-            "{HEADING}Would export the {} of {}{HEADING:#}\n{}\n",
-            plan.model,
-            report::checkpoint_name(source),
-            report::plan_text(source, step, plan, true)
-        );
-        report::print_text(&out)?;
-    }
-    report::print_text("Nothing was written (--dry-run)\n")?;
-    Ok(())
 }

@@ -22,7 +22,9 @@ use std::process::{self, ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
 use electra_convert::Error;
-use serde_json::{Value, json};
+use electra_convert::report::{
+    Command as ReportCommand, Document, FailureReport, Status, VerificationReport,
+};
 
 use args::{Cli, Command};
 use exit::Exit;
@@ -34,13 +36,13 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => return refuse(&error),
     };
     let (command, json) = match &cli.command {
-        None => ("convert", cli.convert.output.json),
-        Some(Command::Convert(args)) => ("convert", args.output.json),
-        Some(Command::Inspect(args)) => ("inspect", args.json),
-        Some(Command::Verify(args)) => ("verify", args.output.json),
-        Some(Command::Probe(args)) => ("probe", args.json),
-        Some(Command::Completions { .. }) => ("completions", false),
-        Some(Command::Man) => ("man", false),
+        None => (ReportCommand::Convert, cli.convert.output.json),
+        Some(Command::Convert(args)) => (ReportCommand::Convert, args.output.json),
+        Some(Command::Inspect(args)) => (ReportCommand::Inspect, args.json),
+        Some(Command::Verify(args)) => (ReportCommand::Verify, args.output.json),
+        Some(Command::Probe(args)) => (ReportCommand::Probe, args.json),
+        // They have no JSON form.
+        Some(Command::Completions { .. } | Command::Man) => (ReportCommand::Convert, false),
     };
     limit_candle(match &cli.command {
         None => cli.convert.threads,
@@ -110,29 +112,23 @@ fn refuse(error: &clap::Error) -> ExitCode {
         .take_while(|word| word != "--")
         .collect();
     if words.iter().any(|word| word == "--json") {
-        let first = words.first().and_then(|word| word.to_str());
-        let command = first.filter(|first| ["inspect", "verify", "probe"].contains(first));
+        let command = match words.first().and_then(|word| word.to_str()) {
+            Some("inspect") => ReportCommand::Inspect,
+            Some("verify") => ReportCommand::Verify,
+            Some("probe") => ReportCommand::Probe,
+            _ => ReportCommand::Convert,
+        };
         let message = error.render().to_string();
         let message = message.strip_prefix("error: ").unwrap_or(&message).trim();
-        let document = failure(command.unwrap_or("convert"), Exit::Usage, message);
+        let body = FailureReport::new(Exit::Usage as u8, message.to_owned(), None);
+        let document = Document::new(command, Status::Failed, body);
         let _ = report::print_json(&document);
     }
     ExitCode::from(Exit::Usage as u8)
 }
 
-/// The document that `--json` prints after a failure.
-fn failure(command: &str, exit: Exit, error: &str) -> Value {
-    json!({
-        "format_version": report::FORMAT_VERSION,
-        "command": command,
-        "status": "failed",
-        "exit_code": exit as u8,
-        "error": error,
-    })
-}
-
 /// Prints an error; `json` is the command if `--json` was given.
-fn fail(error: &anyhow::Error, exit: Exit, json: Option<&str>) {
+fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>) {
     let message = format!("{error:#}");
     // Only our own advice on usage has lines; elsewhere a line break comes from a name in a file.
     let shown = match exit {
@@ -145,10 +141,12 @@ fn fail(error: &anyhow::Error, exit: Exit, json: Option<&str>) {
     if let Some(command) = json
         && error.downcast_ref::<exit::Failed>().is_none()
     {
-        let mut document = failure(command, exit, &message);
-        if let Some(Error::Rejected { report, .. }) = error.downcast_ref() {
-            document["verification"] = checks::json(report);
-        }
+        let verification = match error.downcast_ref() {
+            Some(Error::Rejected { report, .. }) => Some(VerificationReport::new(report)),
+            _ => None,
+        };
+        let body = FailureReport::new(exit as u8, message, verification);
+        let document = Document::new(command, Status::Failed, body);
         let _ = report::print_json(&document);
     }
 }

@@ -8,11 +8,13 @@ use anstyle::{Ansi256Color, Color, Style};
 use anyhow::Context as _;
 use electra_convert::Error;
 use electra_convert::export::CONFIG_FILE;
-use electra_convert::probe::detect::{Suspect, THRESHOLD, detect, game};
-use electra_convert::probe::fill::{Candidate, Filled, fill};
+use electra_convert::probe::detect::{THRESHOLD, detect, game};
+use electra_convert::probe::fill::fill;
 use electra_convert::probe::{Error as ProbeError, Probe, Tokens};
+use electra_convert::report::{
+    Answer, Command, Document, PieceProbability, ProbeReport, Status, TextReport, TokenReport,
+};
 use electra_convert::verify::{Error as VerifyError, check_files};
-use serde_json::{Value, json};
 use tf_checkpoint::address::Use;
 use tf_checkpoint::storage::regular;
 use unicode_width::UnicodeWidthStr as _;
@@ -41,7 +43,7 @@ pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     let second = second.map(load).transpose()?;
     let mut random = fastrand::Rng::with_seed(args.seed);
 
-    let mut documents = Vec::new();
+    let mut reports = Vec::new();
     for text in &texts {
         let tokens = first.tokenize(text).map_err(wrap)?;
         if tokens.cut > 0 {
@@ -50,27 +52,23 @@ pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
                 text::count(tokens.cut, "token")
             )]);
         }
-        let answer = match &second {
-            Some(second) => {
-                let suspects = game(&first, second, &tokens, &mut random).map_err(wrap)?;
-                Answer::Suspects(suspects)
-            }
-            None if first.is_generator() => Answer::Filled(fill(&first, &tokens).map_err(wrap)?),
-            None => Answer::Suspects(detect(&first, &tokens).map_err(wrap)?),
+        let answer: Answer = match &second {
+            Some(second) => game(&first, second, &tokens, &mut random)
+                .map_err(wrap)?
+                .into(),
+            None if first.is_generator() => fill(&first, &tokens).map_err(wrap)?.into(),
+            None => detect(&first, &tokens).map_err(wrap)?.into(),
         };
+        let report = TextReport::new(text.clone(), &tokens, answer);
         if args.json {
-            documents.push(answer.json(text, &tokens));
+            reports.push(report);
         } else {
-            report::print_text(&answer.text(&tokens))?;
+            report::print_text(&answer_text(&report.answer, &tokens))?;
         }
     }
     if args.json {
-        report::print_json(&json!({
-            "format_version": report::FORMAT_VERSION,
-            "command": "probe",
-            "status": "probed",
-            "texts": documents,
-        }))?;
+        let body = ProbeReport::new(reports);
+        report::print_json(&Document::new(Command::Probe, Status::Probed, body))?;
     }
     Ok(())
 }
@@ -131,70 +129,29 @@ fn texts(args: &ProbeArgs, words: &[OsString]) -> anyhow::Result<Vec<String>> {
     Ok(lines(text))
 }
 
-/// What a model says about a text.
-enum Answer {
-    Filled(Filled),
-    Suspects(Vec<Suspect>),
-}
-
-impl Answer {
-    fn json(&self, text: &str, tokens: &Tokens) -> Value {
-        let candidates = |candidates: &[Candidate]| -> Vec<Value> {
-            candidates
-                .iter()
-                .map(|c| json!({ "piece": c.piece, "probability": c.probability }))
-                .collect()
-        };
-        let mut document = json!({ "text": text, "cut": tokens.cut });
-        let (key, value): (&str, Value) = match self {
-            Self::Filled(Filled::Masks(masks)) => (
-                "masks",
-                masks
-                    .iter()
-                    .map(|(at, best)| json!({ "position": at, "candidates": candidates(best) }))
-                    .collect(),
-            ),
-            Self::Filled(Filled::Words(words)) => ("words", candidates(words).into()),
-            Self::Suspects(suspects) => (
-                "tokens",
-                suspects
-                    .iter()
-                    .map(|suspect| {
-                        json!({
-                            "piece": suspect.piece,
-                            "original": suspect.original,
-                            "replaced": suspect.probability,
-                        })
-                    })
-                    .collect(),
-            ),
-        };
-        document[key] = value;
-        document
-    }
-
-    fn text(&self, tokens: &Tokens) -> String {
-        let mut out = String::new();
-        match self {
-            Self::Filled(Filled::Masks(masks)) => {
-                let line = tokens.pieces.join(" ");
-                out.push_str(&format!("{HEADING}{}{HEADING:#}\n", printable(&line)));
-                for (n, (_, best)) in masks.iter().enumerate() {
-                    if n > 0 {
-                        out.push('\n');
-                    }
-                    out.push_str(&bars(best));
+/// The printed answer to a text.
+fn answer_text(answer: &Answer, tokens: &Tokens) -> String {
+    let mut out = String::new();
+    match answer {
+        Answer::Masks(masks) => {
+            let line = tokens.pieces.join(" ");
+            out.push_str(&format!("{HEADING}{}{HEADING:#}\n", printable(&line)));
+            for (n, mask) in masks.iter().enumerate() {
+                if n > 0 {
+                    out.push('\n');
                 }
+                out.push_str(&bars(&mask.candidates));
             }
-            Self::Filled(Filled::Words(words)) => out.push_str(&bars(words)),
-            Self::Suspects(suspects) => out.push_str(&suspects_text(suspects)),
         }
-        out.push('\n');
-        out
+        Answer::Words(words) => out.push_str(&bars(words)),
+        Answer::Tokens(tokens) => out.push_str(&suspects_text(tokens)),
+        _ => {}
     }
+    out.push('\n');
+    out
 }
 
-fn bars(candidates: &[Candidate]) -> String {
+fn bars(candidates: &[PieceProbability]) -> String {
     let rows: Vec<[String; 3]> = candidates
         .iter()
         .map(|c| {
@@ -209,21 +166,21 @@ fn bars(candidates: &[Candidate]) -> String {
 }
 
 /// The text with each token coloured, or with numbers under it, and the suspects by name.
-fn suspects_text(suspects: &[Suspect]) -> String {
+fn suspects_text(suspects: &[TokenReport]) -> String {
     let choice = anstream::AutoStream::choice(&io::stdout());
     let mut out = if choice == anstream::ColorChoice::Never {
         numbered(suspects)
     } else {
         coloured(suspects)
     };
-    let found: Vec<&Suspect> = suspects
+    let found: Vec<&TokenReport> = suspects
         .iter()
-        .filter(|suspect| suspect.probability > THRESHOLD || suspect.original.is_some())
+        .filter(|suspect| suspect.replaced > THRESHOLD || suspect.original.is_some())
         .collect();
     let rows: Vec<[String; 3]> = found
         .iter()
         .map(|suspect| {
-            let verdict = match (suspect.probability > THRESHOLD, &suspect.original) {
+            let verdict = match (suspect.replaced > THRESHOLD, &suspect.original) {
                 (true, Some(original)) => format!("found (it was {original})"),
                 (false, Some(original)) => format!("missed (it was {original})"),
                 (true, None) => "looks replaced".to_owned(),
@@ -231,7 +188,7 @@ fn suspects_text(suspects: &[Suspect]) -> String {
             };
             [
                 suspect.piece.clone(),
-                format!("{:.0} %", suspect.probability * 100.0),
+                format!("{:.0} %", suspect.replaced * 100.0),
                 verdict,
             ]
         })
@@ -243,7 +200,7 @@ fn suspects_text(suspects: &[Suspect]) -> String {
     out
 }
 
-fn coloured(suspects: &[Suspect]) -> String {
+fn coloured(suspects: &[TokenReport]) -> String {
     let mut out = String::new();
     for (n, suspect) in suspects.iter().enumerate() {
         #[allow(
@@ -252,7 +209,7 @@ fn coloured(suspects: &[Suspect]) -> String {
             clippy::cast_precision_loss,
             reason = "a step of a short scale"
         )]
-        let step = (suspect.probability * SCALE.len() as f32) as usize;
+        let step = (suspect.replaced * SCALE.len() as f32) as usize;
         let colour = Color::Ansi256(Ansi256Color(SCALE[step.min(SCALE.len() - 1)]));
         let style = Style::new().fg_color(Some(colour));
         let piece = match suspect.piece.strip_prefix("##") {
@@ -270,13 +227,13 @@ fn coloured(suspects: &[Suspect]) -> String {
     out
 }
 
-fn numbered(suspects: &[Suspect]) -> String {
+fn numbered(suspects: &[TokenReport]) -> String {
     let mut out = String::new();
     let (mut words, mut numbers) = (String::new(), String::new());
     let mut width = 0;
     for suspect in suspects {
         let piece = printable(&suspect.piece).into_owned();
-        let number = format!("{:.0}%", suspect.probability * 100.0);
+        let number = format!("{:.0}%", suspect.replaced * 100.0);
         let cell = piece.width().max(number.len()) + 1;
         if width > 0 && width + cell > LINE_WIDTH {
             out.push_str(&format!("{}\n{}\n\n", words.trim_end(), numbers.trim_end()));

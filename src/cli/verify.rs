@@ -3,9 +3,9 @@
 use anyhow::Context as _;
 use electra_convert::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use electra_convert::probe::text_check::Text;
+use electra_convert::report::{Command, Document, Status, VerifyReport};
 use electra_convert::verify::{CompareWith, Golden, References, check_files, verify};
-use electra_convert::{Error, Source, with_threads};
-use serde_json::{Value, json};
+use electra_convert::{Error, OpenOptions, with_threads};
 use tf_checkpoint::address::{self, Use};
 
 use super::args::VerifyArgs;
@@ -37,7 +37,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         .source
         .as_ref()
         .map(|path| {
-            let source = Source::open(path, args.step, &args.rename)?;
+            let options = OpenOptions::default().step(args.step);
+            let source = options.renames(args.rename.clone()).open(path)?;
             let config = read_config(&args.folder.join(CONFIG_FILE))
                 .map_err(electra_convert::verify::Error::from)?;
             let weights = WeightsFile::open(&args.folder.join(WEIGHTS_FILE))
@@ -76,26 +77,19 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     drop(bar);
 
     let folder = args.folder.display();
-    let error = (!report.passed()).then(|| format!("{folder} is not right: {}", report.summary()));
+    let error = (!report.passed())
+        .then(|| format!("{folder} did not pass verification: {}", report.summary()));
+    let exit = Exit::Verification as u8;
+    let failure = error.clone().map(|error| (exit, error));
+    let document = VerifyReport::new(args.folder.to_string_lossy().into_owned(), &report, failure);
     if args.output.json {
-        let mut document = json!({
-            "format_version": report::FORMAT_VERSION,
-            "command": "verify",
-            "status": if report.passed() { "verified" } else { "failed" },
-            "folder": args.folder.to_string_lossy(),
-        });
-        if let (Value::Object(document), Value::Object(checks)) =
-            (&mut document, checks::json(&report))
-        {
-            document.extend(checks);
-        }
-        if let Some(error) = &error {
-            document["exit_code"] = (Exit::Verification as u8).into();
-            document["error"] = error.as_str().into();
-        }
-        report::print_json(&document)?;
+        let status = match error {
+            None => Status::Verified,
+            Some(_) => Status::Failed,
+        };
+        report::print_json(&Document::new(Command::Verify, status, document))?;
     } else if !args.output.quiet {
-        let text = checks::text(&report, args.output.verbose);
+        let text = checks::text(&document.verification, args.output.verbose);
         report::print_text(text.trim_start())?;
     }
     match error {

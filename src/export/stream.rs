@@ -35,8 +35,8 @@ use std::num::NonZeroUsize;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tf_checkpoint::{Checkpoint, Contiguous};
 
 use crate::export::Error;
@@ -46,7 +46,7 @@ use crate::export::materialise::convert_tensor;
 use crate::export::transform::transpose_rows;
 use crate::plan::PlannedTensor;
 use crate::progress::Watch;
-use crate::threads::{available, each, lock};
+use crate::threads::{available, each};
 use crate::variables::Recipe;
 
 /// Bytes read, checked and transposed or written at a time: they fit into the second-level cache, and are
@@ -99,16 +99,16 @@ pub(super) fn stream(
     };
     let work = |worker: &mut Worker<'_>, job: usize| match worker.run(&jobs[job], &record) {
         Ok(part) => {
-            lock(&found).parts.extend(part);
+            found.lock().parts.extend(part);
             ControlFlow::Continue(())
         }
         Err(error) => {
-            lock(&found).error.get_or_insert(error);
+            found.lock().error.get_or_insert(error);
             ControlFlow::Break(())
         }
     };
     each(jobs.len(), thread_count(target, threads), worker, work);
-    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut found = found.into_inner();
     if let Some(error) = found.error {
         return Err(error);
     }
@@ -203,7 +203,7 @@ impl Worker<'_> {
         self.watch.check()?;
         self.write(bytes.as_bytes(), offset)?;
         checksums::note(
-            &mut lock(record),
+            &mut record.lock(),
             &tensor.name,
             tensor.cast.to,
             bytes.as_bytes(),

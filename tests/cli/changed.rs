@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use electra_convert::{Error, Model, PlanOptions, Progress, Request, Source, convert};
+use electra_convert::{Conversion, ElectraCheckpoint, Error, Model, Progress};
 
 use crate::support::{copy_of, listing, temp};
 
@@ -25,22 +25,14 @@ impl<F: Fn() + Sync> Progress for Meanwhile<F> {
 /// Converts while `act` is done; the file that is said to have changed, if one is.
 fn convert_while(checkpoint: &Path, act: impl Fn() + Sync) -> Option<PathBuf> {
     let out = temp();
-    let source = Source::open(checkpoint, None, &[]).unwrap();
-    let request = Request {
-        models: vec![Model::Discriminator],
-        out: out.path().to_owned(),
-        options: PlanOptions::default(),
-        force: false,
-        verify: true,
-        threads: None,
-        text: None,
-    };
-    let plans = request.plan(&source).unwrap();
+    let checkpoint = ElectraCheckpoint::open(checkpoint).unwrap();
+    let conversion = Conversion::new(&checkpoint, Model::Discriminator);
+    let planned = conversion.plan().unwrap();
     let progress = Meanwhile {
         once: Once::new(),
         act,
     };
-    match convert(&source, &request, plans, &progress) {
+    match planned.run(out.path(), &progress) {
         Ok(_) => None,
         Err(Error::Checkpoint(tf_checkpoint::Error::Changed { path })) => {
             assert!(listing(out.path()).is_empty());

@@ -117,7 +117,11 @@ const CASES: &[(&str, i32, &[&str])] = &[
     ("verify bad_heads", 5, &["3 attention heads"]),
     ("verify d --source none", 3, &["no checkpoint at none"]),
     ("verify d --source notes.txt", 3, &["notes.txt"]),
-    ("verify d --source uniform", 5, &["is not right"]),
+    (
+        "verify d --source uniform",
+        5,
+        &["did not pass verification"],
+    ),
     ("verify d --golden none", 2, &["cannot read none"]),
     (
         "verify d --golden notes.txt",
@@ -217,7 +221,7 @@ fn every_failure_has_its_exit_code_and_its_document() {
         } else {
             first
         };
-        assert_eq!(document["format_version"], 1, "{line}");
+        assert_eq!(document["format_version"], 2, "{line}");
         assert_eq!(document["command"], command, "{line}");
         assert_eq!(document["status"], "failed", "{line}");
         assert_eq!(document["exit_code"], code, "{line}");

@@ -536,22 +536,11 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
 
 #[test]
 fn the_library_converts_too() {
-    use electra_convert::{Model, PlanOptions, Request, Source, convert};
-    let out = temp();
-    let source = Source::open(&fixture("tiny_tied"), None, &[]).unwrap();
-    let request = Request {
-        models: vec![Model::Generator],
-        out: out.path().join("deep/er"),
-        options: PlanOptions::default(),
-        force: false,
-        verify: true,
-        threads: None,
-        text: None,
-    };
-    let plans = request.plan(&source).unwrap();
-    let exports = convert(&source, &request, plans, &()).unwrap();
-    assert_eq!(
-        exports[0].plan.tensors.len(),
-        read_weights(&request.out).len()
-    );
+    use electra_convert::{Conversion, ElectraCheckpoint, Model};
+    let folder = temp();
+    let out = folder.path().join("deep/er");
+    let checkpoint = ElectraCheckpoint::open(fixture("tiny_tied")).unwrap();
+    let conversion = Conversion::new(&checkpoint, Model::Generator);
+    let exports = conversion.run(&out, &()).unwrap();
+    assert_eq!(exports[0].plan.tensors.len(), read_weights(&out).len());
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use electra_convert::{ErrorKind, Model, Plan, PlanOptions, Source};
+use electra_convert::{ElectraCheckpoint, ErrorKind, Model, Plan, PlanOptions};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tf_checkpoint::sstable::{self, Table};
@@ -70,7 +70,7 @@ proptest! {
 
 /// The plan and all bytes that the discriminator would be made from.
 fn export(folder: &Path) -> Result<(Vec<String>, Vec<Vec<u8>>), electra_convert::Error> {
-    let source = Source::open(&folder.join("model.ckpt-400"), None, &[])?;
+    let source = ElectraCheckpoint::open(folder.join("model.ckpt-400"))?;
     let plan: Plan = source.plan(Model::Discriminator, &PlanOptions::default())?;
     let mut read = Vec::new();
     for tensor in &plan.tensors {
@@ -126,7 +126,7 @@ fn every_truncation_of_an_index_is_an_error() {
     let sound = fs::read(&path).unwrap();
     for len in 0..sound.len() {
         fs::write(&path, &sound[..len]).unwrap();
-        let error = Source::open(folder.path(), None, &[]).unwrap_err();
+        let error = ElectraCheckpoint::open(folder.path()).unwrap_err();
         assert!(
             error.to_string().contains("model.ckpt-60.index"),
             "{len}: {error}"

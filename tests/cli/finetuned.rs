@@ -8,7 +8,7 @@ use candle_electra::{
     ElectraForTokenClassification, ElectraModel,
 };
 use electra_convert::export::{WeightsFile, read_config};
-use electra_convert::{Model, PlanOptions, Source};
+use electra_convert::{ElectraCheckpoint, Model, PlanOptions};
 use tempfile::TempDir;
 
 use crate::bundle_writer::{Bundle, SMALL, discriminator};
@@ -225,12 +225,12 @@ fn a_head_is_verified_like_everything_else() {
     let report = run!["verify", out.path(), "--source", source, "--json"]
         .ok()
         .json();
-    assert_eq!(report["bits"]["against_index"], 40);
-    assert_eq!(report["bits"]["against_data"], 3);
+    assert_eq!(report["checksums"]["against_index"], 40);
+    assert_eq!(report["checksums"]["computed"], 3);
     assert_eq!(report["architecture"], "ElectraForSequenceClassification");
     assert!(report["task"]["deviation"].as_f64().unwrap() < 1e-4);
     let alone = run!["verify", out.path(), "--json"].ok().json();
-    assert_eq!(alone["bits"]["against_record"], 43);
+    assert_eq!(alone["checksums"]["against_recorded"], 43);
 
     // A bias that is off in its last bits is seen in its bytes, one that is far off in the logits.
     let path = out.path().join("model.safetensors");
@@ -407,7 +407,7 @@ fn without_a_model_the_choice_is_between_encoder_and_task() {
 
 #[test]
 fn a_plan_names_every_variable_of_a_head() {
-    let source = Source::open(&fixture("ft_sst"), None, &[]).unwrap();
+    let source = ElectraCheckpoint::open(fixture("ft_sst")).unwrap();
     let plan = source
         .plan(Model::FineTuned, &PlanOptions::default())
         .unwrap();

@@ -7,8 +7,8 @@ fn models_are_listed_with_the_command_that_exports_each() {
     let run = run!["inspect", fixture("trained")].ok();
     for text in [
         "507,649 parameters",
-        "3 layers, hidden size 128, 4 heads",
-        "hidden size 64, 1 head,",
+        "3 layers, hidden size 128, 4 attention heads",
+        "hidden size 64, 1 attention head,",
         "--model discriminator",
         "--model generator",
         "step 6000",

@@ -12,8 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use electra_convert::export::Error as ExportError;
+use electra_convert::tokenizer::TokenizerSetup;
 use electra_convert::{
-    Error, Model, Phase, PlanOptions, Progress, Request, Source, TextRequest, convert,
+    Conversion, ElectraCheckpoint, Error, Model, Models, Phase, PlanOptions, Progress, TextRequest,
 };
 
 use crate::bundle_writer::{SMALL, Sizes, discriminator};
@@ -47,51 +48,44 @@ impl Progress for Recorder {
     }
 }
 
-fn request(model: &[Model], out: PathBuf, with_text: bool) -> Request {
+fn conversion(
+    checkpoint: &ElectraCheckpoint,
+    models: impl Into<Models>,
+    with_text: bool,
+) -> Conversion<'_> {
     let path = fixture("text/english.txt");
-    Request {
-        models: model.to_vec(),
-        out,
-        options: PlanOptions::default(),
-        force: false,
-        verify: true,
-        threads: None,
-        text: with_text.then(|| TextRequest {
-            text: fs::read_to_string(&path).unwrap(),
-            path,
-            seed: 0,
-        }),
-    }
-}
-
-fn with_vocabulary(source: &Source, mut request: Request) -> Request {
-    let vocabulary = source.vocabulary().unwrap().unwrap();
-    request.options.tokenizer = Some(electra_convert::tokenizer::TokenizerSetup::new(
-        vocabulary, None, None,
-    ));
-    request
+    let vocabulary = checkpoint.vocabulary().unwrap();
+    let tokenizer = vocabulary.map(|vocabulary| TokenizerSetup::new(vocabulary, None, None));
+    let text = with_text.then(|| TextRequest {
+        text: fs::read_to_string(&path).unwrap(),
+        path,
+        seed: 0,
+    });
+    let options = PlanOptions {
+        tokenizer: tokenizer.filter(|_| with_text),
+        ..PlanOptions::default()
+    };
+    Conversion::new(checkpoint, models)
+        .options(options)
+        .text(text)
 }
 
 #[test]
 fn no_phase_exceeds_its_total() {
     for (name, models, with_text) in [
-        ("tiny_default", &Model::BOTH[..], false),
-        ("fmt_partitioned", &[Model::Generator], false),
-        ("fmt_f16", &[Model::Discriminator], false),
-        ("fmt_v1", &[Model::Discriminator], false),
-        ("fmt_zip.zip", &[Model::Discriminator], false),
-        ("ft_sst", &[Model::FineTuned], false),
-        ("trained", &[Model::Discriminator], true),
+        ("tiny_default", Models::Both, false),
+        ("fmt_partitioned", Model::Generator.into(), false),
+        ("fmt_f16", Model::Discriminator.into(), false),
+        ("fmt_v1", Model::Discriminator.into(), false),
+        ("fmt_zip.zip", Model::Discriminator.into(), false),
+        ("ft_sst", Model::FineTuned.into(), false),
+        ("trained", Model::Discriminator.into(), true),
     ] {
         let out = temp();
-        let source = Source::open(&fixture(name), None, &[]).unwrap();
-        let mut request = request(models, out.path().to_owned(), with_text);
-        if with_text {
-            request = with_vocabulary(&source, request);
-        }
-        let plans = request.plan(&source).unwrap();
+        let checkpoint = ElectraCheckpoint::open(fixture(name)).unwrap();
         let recorder = Recorder::default();
-        convert(&source, &request, plans, &recorder).unwrap();
+        let conversion = conversion(&checkpoint, models, with_text);
+        conversion.run(out.path(), &recorder).unwrap();
         let phases = recorder.phases.into_inner().unwrap();
         let has = |phase| phases.iter().any(|(found, ..)| *found == phase);
         assert!(has(Phase::Reading) && has(Phase::Converting) && has(Phase::Verifying));
@@ -104,7 +98,7 @@ fn no_phase_exceeds_its_total() {
 
 #[test]
 fn every_phase_can_be_stopped_at_any_call() {
-    let source = Source::open(&fixture("trained"), None, &[]).unwrap();
+    let checkpoint = ElectraCheckpoint::open(fixture("trained")).unwrap();
     for phase in [
         Phase::Reading,
         Phase::Converting,
@@ -114,14 +108,13 @@ fn every_phase_can_be_stopped_at_any_call() {
         for after in [0, 1, 5, 30, 60, 90] {
             let folder = temp();
             let out = folder.path().join("new/out");
-            let request = request(&[Model::Discriminator], out, phase == Phase::Measuring);
-            let request = with_vocabulary(&source, request);
-            let plans = request.plan(&source).unwrap();
+            let with_text = phase == Phase::Measuring;
+            let conversion = conversion(&checkpoint, Model::Discriminator, with_text);
             let recorder = Recorder {
                 stop: Some((phase, after)),
                 ..Recorder::default()
             };
-            let result = convert(&source, &request, plans, &recorder);
+            let result = conversion.run(&out, &recorder);
             let calls = recorder.calls.lock().unwrap()[phase.name()];
             if calls > after {
                 let stopped = matches!(result, Err(Error::Export(ExportError::Interrupted)));

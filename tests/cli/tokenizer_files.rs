@@ -32,7 +32,9 @@ fn damaged(file: &str, damage: &[(&str, &str, &str)]) {
     for (from, to, words) in damage {
         assert!(sound.contains(from), "no {from:?} in {file}");
         fs::write(&path, sound.replacen(from, to, 1)).unwrap();
-        verify(&out).fails(5, &["is not right"]).prints(words);
+        verify(&out)
+            .fails(5, &["did not pass verification"])
+            .prints(words);
     }
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use electra_convert::{Model, PlanOptions, Source};
+use electra_convert::{ElectraCheckpoint, Model, PlanOptions};
 
 use crate::bundle_writer::{Bundle, Entry, FLOAT32, SMALL, discriminator};
 use crate::support::{copy_of, fixture, read_weights, run, temp};
@@ -67,10 +67,10 @@ fn values_are_compared_and_the_report_says_so() {
     let against = run!["verify", out.path(), "--source", source, "--json"]
         .ok()
         .json();
-    assert_eq!(against["bits"]["against_data"], 43);
+    assert_eq!(against["checksums"]["by_value"], 43);
     // The conversion noted the checksum of what it wrote.
     let alone = run!["verify", out.path(), "--json"].ok().json();
-    assert_eq!(alone["bits"]["against_record"], 43);
+    assert_eq!(alone["checksums"]["against_recorded"], 43);
 
     let path = out.path().join("model.safetensors");
     let mut bytes = fs::read(&path).unwrap();
@@ -95,7 +95,7 @@ fn write(folder: &Path, bytes: &[u8]) {
 
 /// All bytes that the discriminator is made from.
 fn export(folder: &Path) -> Result<Vec<Vec<u8>>, electra_convert::Error> {
-    let source = Source::open(&folder.join("model.ckpt"), None, &[])?;
+    let source = ElectraCheckpoint::open(folder.join("model.ckpt"))?;
     let plan = source.plan(Model::Discriminator, &PlanOptions::default())?;
     plan.tensors
         .iter()

@@ -66,7 +66,7 @@ fn a_relu_generator_agrees_up_to_its_head() {
     let folder = exported("tiny_relu", "generator");
     let golden = fixture("tiny_relu").join("golden.safetensors");
     let run = run!["verify", folder.path(), "--golden", golden, "--json"]
-        .fails(5, &["gen_logits", "is not right"]);
+        .fails(5, &["gen_logits", "did not pass verification"]);
     for output in run.json()["golden"]["outputs"].as_array().unwrap() {
         let small = output["deviation"].as_f64().unwrap() < 2e-5;
         assert_eq!(small, output["name"] != "gen_logits", "{output}");
@@ -80,7 +80,7 @@ fn structure_is_what_transformers_reports() {
         // The widths of this fixture differ, as those of the matrix do.
         let folder = exported("tiny_tied", model);
         let checked = run!["verify", folder.path(), "--json"].ok().json();
-        let heads = checked["heads"].as_array().unwrap();
+        let heads = checked["classes"].as_array().unwrap();
         let expected = matrix["exports"][model].as_object().unwrap();
         assert_eq!(heads.len(), expected.len());
         for head in heads {
@@ -134,11 +134,11 @@ fn an_index_alone_is_enough_to_compare_bits() {
         }
         let run = run!["verify", folder.path(), "--source", source.path(), "--json"].ok();
         let checked = run.json();
-        assert_eq!(checked["bits"]["unchecked"], 0);
-        let tensors = checked["bits"]["against_index"].as_u64().unwrap();
+        assert_eq!(checked["checksums"]["unchecked"], 0);
+        let tensors = checked["checksums"]["against_index"].as_u64().unwrap();
         assert_eq!(
             tensors,
-            checked["heads"][1]["loaded"].as_u64().unwrap(),
+            checked["classes"][1]["loaded"].as_u64().unwrap(),
             "{name}"
         );
     }
@@ -160,10 +160,10 @@ fn rounded_values_are_compared_with_the_data() {
     let full = run!["verify", out.path(), "--source", source, "--json"]
         .ok()
         .json();
-    assert_eq!(full["bits"]["against_data"], 43);
+    assert_eq!(full["checksums"]["rounded"], 43);
     // Without the checkpoint they are at least what was written.
     let offline = run!["verify", out.path(), "--json"].ok().json();
-    assert_eq!(offline["bits"]["against_record"], 43);
+    assert_eq!(offline["checksums"]["against_recorded"], 43);
 
     change(out.path(), |tensors| tensor(tensors, QUERY).bytes[6] ^= 1);
     run!["verify", out.path(), "--source", source].fails(5, &[QUERY, "element 3"]);
@@ -181,7 +181,7 @@ fn rounded_values_are_compared_with_the_data() {
     ]
     .ok();
     let offline = run!["verify", out.path(), "--json"].ok().json();
-    assert_eq!(offline["bits"]["against_record"], 43);
+    assert_eq!(offline["checksums"]["against_recorded"], 43);
     // A low bit that the original cannot have had is not rounded away.
     change(out.path(), |tensors| tensor(tensors, QUERY).bytes[4] ^= 1);
     run!["verify", out.path()].fails(5, &[QUERY]);
@@ -335,7 +335,7 @@ fn a_decoder_that_is_not_the_word_embeddings_is_caught() {
     change(folder.path(), add_decoder(0));
     strip_metadata(folder.path());
     let run = run!["verify", folder.path(), "--json"].ok();
-    assert_eq!(run.json()["bits"]["unchecked"], 43);
+    assert_eq!(run.json()["checksums"]["unchecked"], 43);
 }
 
 fn strip_metadata(folder: &Path) {
@@ -520,8 +520,8 @@ fn a_conversion_says_whether_it_was_verified() {
     .ok();
     run.stdout_has(&[
         "Verified",
-        "ElectraForCausalLM",
-        "5 tensors",
+        "ElectraForPreTraining loads",
+        "8 of 8 classes",
         "by its CRC-32C",
     ]);
     let no_verify = "--no-verify";
@@ -556,7 +556,7 @@ fn a_configuration_that_claims_too_much_is_no_reason_to_ask_for_memory() {
             let mut config = sound.clone();
             config[claim] = value.into();
             fs::write(&path, config.to_string()).unwrap();
-            run!["verify", folder.path()].fails(5, &["is not right"]);
+            run!["verify", folder.path()].fails(5, &["did not pass verification"]);
         }
         // Of a head that is not in the file no tensor says how many labels there are.
         let mut config = sound.clone();

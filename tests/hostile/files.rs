@@ -114,7 +114,7 @@ fn many_variables_of_no_model() {
         let len = bundle.index().len();
         for model in [Model::Discriminator, Model::FineTuned] {
             let planned = within(len, || {
-                let source = Source::open(folder.path(), None, &[]).unwrap();
+                let source = ElectraCheckpoint::open(folder.path()).unwrap();
                 source.plan(model, &PlanOptions::default()).map(drop)
             });
             // Variables of tasks are left out of a discriminator; others are unknown.
@@ -135,7 +135,7 @@ fn a_sum_that_overflows() {
     let folder = temp();
     bundle.write(&folder.path().join("m"));
     let plan = within(0, || {
-        let source = Source::open(folder.path(), None, &[]).unwrap();
+        let source = ElectraCheckpoint::open(folder.path()).unwrap();
         source
             .plan(Model::Discriminator, &PlanOptions::default())
             .unwrap()

@@ -1,13 +1,14 @@
-//! An open checkpoint, understood as far as its index goes.
+//! An open checkpoint whose variables have their roles.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::{env, iter};
 
 use candle_electra::{ElectraConfig, ModelClass};
-use tf_checkpoint::{Checkpoint, MetaGraph};
+use tf_checkpoint::{Checkpoint, MetaGraph, ReadBy};
 
-use crate::Error;
 use crate::config::{ConfigOptions, TaskKind};
+use crate::error::Error;
 use crate::export::{TASK_KEY, WEIGHTS_KEY};
 use crate::plan::{Plan, PlanOptions, TargetDtype, Weights};
 use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
@@ -16,22 +17,72 @@ use crate::variables::{self, Inventory, Model, Rename, Role, TrainingSetup};
 /// How many directories above the checkpoint may hold its vocabulary.
 const VOCABULARY_LEVELS: usize = 2;
 
+/// Which checkpoint to open, and how.
+///
+/// ```no_run
+/// use electra_convert::{OpenOptions, Rename};
+///
+/// let checkpoint = OpenOptions::default()
+///     .step(400)
+///     .renames(Rename::parse("^bert/=electra/"))
+///     .open("runs")?;
+/// # Ok::<(), electra_convert::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    step: Option<u64>,
+    renames: Vec<Rename>,
+    read_by: ReadBy,
+}
+
+impl OpenOptions {
+    /// Picks the checkpoint of this training step where there are several.
+    #[must_use]
+    pub fn step(mut self, step: impl Into<Option<u64>>) -> Self {
+        self.step = step.into();
+        self
+    }
+
+    /// Renames all variables, by each renaming in turn.
+    #[must_use]
+    pub fn renames(mut self, renames: impl IntoIterator<Item = Rename>) -> Self {
+        self.renames.extend(renames);
+        self
+    }
+
+    /// Chooses what reads the values; by default this crate.
+    #[must_use]
+    pub fn read_by(mut self, read_by: ReadBy) -> Self {
+        self.read_by = read_by;
+        self
+    }
+
+    /// Locates and opens a checkpoint, and gives every variable its role.
+    ///
+    /// `path` is whatever [`tf_checkpoint::locate`] takes: a prefix, one of the files, a directory, a
+    /// zip archive.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<ElectraCheckpoint, Error> {
+        let location = tf_checkpoint::locate(path.as_ref(), self.step)?;
+        let checkpoint = Checkpoint::open_by(location, self.read_by)?;
+        ElectraCheckpoint::new(checkpoint, &self.renames)
+    }
+}
+
 /// An open checkpoint whose variables have their roles.
+///
+/// Opening reads the index and the training graph, and no values.
 #[derive(Debug)]
-pub struct Source {
+pub struct ElectraCheckpoint {
     checkpoint: Checkpoint,
     inventory: Inventory,
     graph: Option<MetaGraph>,
+    setup: OnceLock<TrainingSetup>,
 }
 
-impl Source {
-    /// Locates and opens a checkpoint and gives every variable its role.
-    ///
-    /// `path` is whatever [`tf_checkpoint::locate()`] takes; `step` picks one of several checkpoints;
-    /// `renames` are applied to the names of variables first.
-    pub fn open(path: &Path, step: Option<u64>, renames: &[Rename]) -> Result<Self, Error> {
-        let location = tf_checkpoint::locate(path, step)?;
-        Self::new(Checkpoint::open(location)?, renames)
+impl ElectraCheckpoint {
+    /// Opens a checkpoint with the default [`OpenOptions`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        OpenOptions::default().open(path)
     }
 
     /// Gives every variable of an open checkpoint its role.
@@ -42,29 +93,36 @@ impl Source {
             checkpoint,
             inventory,
             graph,
+            setup: OnceLock::new(),
         })
     }
 
-    /// The checkpoint itself.
+    /// Returns the checkpoint itself.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// Its variables with their roles.
+    /// Returns the variables with their roles.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
     }
 
-    /// Which models it holds; an error when it is no ELECTRA.
+    /// Returns which models it holds.
+    ///
+    /// # Errors
+    /// If the variables are not those of an ELECTRA.
     pub fn setup(&self) -> Result<TrainingSetup, Error> {
+        if let Some(setup) = self.setup.get() {
+            return Ok(*setup);
+        }
         let graph = self.graph.as_ref();
         let setup = match TrainingSetup::of(&self.inventory, graph) {
             Err(variables::Error::OnlyAverages) => {
                 TrainingSetup::of(&self.inventory.averaged()?, graph)
             }
             setup => setup,
-        };
-        Ok(setup?)
+        }?;
+        Ok(*self.setup.get_or_init(|| setup))
     }
 
     /// Returns the paths where a vocabulary is looked for: beside the checkpoint, then in the directory

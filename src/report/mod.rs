@@ -1,0 +1,113 @@
+//! What was found and done, as data for programs: the types behind `--json`, `docs/json.md` and the
+//! printed reports.
+//!
+//! A [`Document`] has one of the reports as its body. All types serialise with serde; keys keep their
+//! meaning until [`FORMAT_VERSION`] grows, and new keys may appear without that.
+
+mod conversion;
+mod inspection;
+mod probe;
+mod verification;
+
+use serde::Serialize;
+
+pub use conversion::{
+    CheckpointReport, ConversionReport, DryRunReport, ExportReport, FileReport, LeftOutReport,
+    PlanReport, SourceReport, TaskReport, TensorReport, TokenEvidence, TokenizerEvidence,
+    TokenizerReport,
+};
+pub use inspection::{
+    ExportableModel, InspectionReport, ModelReport, PieceReport, RoleReport, VariableReport,
+};
+pub use probe::{Answer, MaskReport, PieceProbability, ProbeReport, TextReport, TokenReport};
+pub use verification::{
+    ChecksumsReport, ClassReport, DeviationReport, GoldenReport, HeadCountReport, HeadLogitsReport,
+    MismatchReport, TextCheckReport, TokenizerCheckReport, VerificationReport, VerifyReport,
+};
+
+/// The version of all documents.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// A document as `--json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Document<T> {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The command that was run.
+    pub command: Command,
+    /// What became of it.
+    pub status: Status,
+    /// The report.
+    #[serde(flatten)]
+    pub body: T,
+}
+
+impl<T> Document<T> {
+    /// Creates a document of the present version.
+    pub fn new(command: Command, status: Status, body: T) -> Self {
+        Self {
+            format_version: FORMAT_VERSION,
+            command,
+            status,
+            body,
+        }
+    }
+}
+
+/// A command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Command {
+    /// Export models.
+    Convert,
+    /// Show what a checkpoint holds.
+    Inspect,
+    /// Verify an export again.
+    Verify,
+    /// Run a model on text.
+    Probe,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Status {
+    /// Exported, and verified unless verification was switched off.
+    Converted,
+    /// Planned only (`--dry-run`).
+    Planned,
+    /// Inspected.
+    Inspected,
+    /// Verified; all checks passed.
+    Verified,
+    /// Probed.
+    Probed,
+    /// Not done.
+    Failed,
+}
+
+/// The body of a document after a failure.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct FailureReport {
+    /// The exit code of the program.
+    pub exit_code: u8,
+    /// The error message.
+    pub error: String,
+    /// The checks of an export that failed its verification.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerificationReport>,
+}
+
+impl FailureReport {
+    /// Creates the body for an error.
+    pub fn new(exit_code: u8, error: String, verification: Option<VerificationReport>) -> Self {
+        Self {
+            exit_code,
+            error,
+            verification,
+        }
+    }
+}

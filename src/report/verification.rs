@@ -1,0 +1,324 @@
+//! What verification found.
+
+use serde::Serialize;
+
+use crate::probe::text_check::{TextCheck, Verdict};
+use crate::verify::{self, Report};
+
+/// A verified directory: the body of a document.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The directory.
+    pub folder: String,
+    /// All checks.
+    #[serde(flatten)]
+    pub verification: VerificationReport,
+    /// The exit code of the program, after a failed check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<u8>,
+    /// The error message, after a failed check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl VerifyReport {
+    /// Describes the checks of a directory; `failure` is the exit code and the message of a failed
+    /// check.
+    pub fn new(folder: String, report: &Report, failure: Option<(u8, String)>) -> Self {
+        let (exit_code, error) = failure.unzip();
+        Self {
+            folder,
+            verification: VerificationReport::new(report),
+            exit_code,
+            error,
+        }
+    }
+}
+
+/// All checks of an export.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct VerificationReport {
+    /// True if every check passed.
+    pub passed: bool,
+    /// The class that the export is written for.
+    pub architecture: &'static str,
+    /// What each class finds and computes.
+    pub classes: Vec<ClassReport>,
+    /// Number of tensors by what they were compared with.
+    pub checksums: ChecksumsReport,
+    /// The comparison of a fine-tuned head with the checkpoint's own.
+    pub task: Option<HeadLogitsReport>,
+    /// Names of tensors whose elements are all the same.
+    pub constant: Vec<String>,
+    /// The tokenizer files; `None` if there are none.
+    pub tokenizer: Option<TokenizerCheckReport>,
+    /// The comparison with reference outputs.
+    pub golden: Option<GoldenReport>,
+    /// The measurement on text.
+    pub text: Option<TextCheckReport>,
+    /// What is wrong; empty if every check passed.
+    pub failures: Vec<String>,
+    /// Time taken, in seconds.
+    pub seconds: f64,
+}
+
+impl VerificationReport {
+    /// Describes the outcome of all checks.
+    pub fn new(report: &Report) -> Self {
+        let golden = report.golden.as_ref().map(|golden| GoldenReport {
+            tolerance: golden.tolerance,
+            outputs: golden
+                .compared
+                .iter()
+                .map(|compared| DeviationReport {
+                    name: compared.output.clone(),
+                    deviation: compared.deviation,
+                })
+                .collect(),
+            skipped: golden.skipped.clone(),
+        });
+        let tokenizer = report.tokenizer.as_ref();
+        let task = report.task.as_ref();
+        Self {
+            passed: report.passed(),
+            architecture: report.own.name(),
+            classes: report.heads.iter().map(ClassReport::new).collect(),
+            checksums: ChecksumsReport {
+                against_index: report.bits.against_index,
+                rounded: report.bits.rounded,
+                by_value: report.bits.without_sums,
+                computed: report.bits.made,
+                against_recorded: report.bits.against_record,
+                unchecked: report.bits.unchecked,
+            },
+            task: task.map(|task| HeadLogitsReport {
+                name: task.task.clone(),
+                deviation: task.deviation,
+                tolerance: task.tolerance,
+                sequences: task.sequences,
+            }),
+            constant: report.constant.clone(),
+            tokenizer: tokenizer.map(|tokenizer| TokenizerCheckReport {
+                tokens: tokenizer.tokens,
+                rows: tokenizer.rows,
+                do_lower_case: tokenizer.do_lower_case,
+                strip_accents: tokenizer.strip_accents,
+                missing: tokenizer.missing.iter().map(ToString::to_string).collect(),
+                notes: tokenizer.notes.iter().map(ToString::to_string).collect(),
+            }),
+            golden,
+            text: report.text.as_ref().map(TextCheckReport::new),
+            failures: report.failures.iter().map(ToString::to_string).collect(),
+            seconds: report.seconds,
+        }
+    }
+}
+
+/// What one class finds in the weights, and computes.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ClassReport {
+    /// The class.
+    pub class: &'static str,
+    /// Number of tensors that it loads.
+    pub loaded: usize,
+    /// Tensors that it expects and the weights do not have: transformers initialises them randomly.
+    pub missing: Vec<String>,
+    /// Tensors that it does not expect.
+    pub unexpected: Vec<String>,
+    /// Tensors of another shape than it expects.
+    pub mismatched: Vec<MismatchReport>,
+    /// The shape of its output; `None` if it was not run.
+    pub output_shape: Option<Vec<usize>>,
+    /// The largest deviation between outputs with and without padding.
+    pub padding_deviation: Option<f32>,
+    /// The largest deviation between outputs in another order of the batch.
+    pub order_deviation: Option<f32>,
+    /// Time taken, in seconds.
+    pub seconds: Option<f64>,
+}
+
+impl ClassReport {
+    fn new(report: &verify::HeadReport) -> Self {
+        let structure = &report.structure;
+        let output = report.output.as_ref();
+        let mismatch =
+            |(name, found, expected): &(String, Vec<usize>, Vec<usize>)| MismatchReport {
+                name: name.clone(),
+                found: found.clone(),
+                expected: expected.clone(),
+            };
+        Self {
+            class: report.head.name(),
+            loaded: structure.loaded,
+            missing: structure.missing.clone(),
+            unexpected: structure.unexpected.clone(),
+            mismatched: structure.mismatched.iter().map(mismatch).collect(),
+            output_shape: output.map(|output| output.shape.clone()),
+            padding_deviation: output.map(|output| output.padding_deviation),
+            order_deviation: output.map(|output| output.order_deviation),
+            seconds: output.map(|output| output.seconds),
+        }
+    }
+}
+
+/// A tensor of another shape than a class expects.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct MismatchReport {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub found: Vec<usize>,
+    /// The shape that the class expects.
+    pub expected: Vec<usize>,
+}
+
+/// Number of tensors by what they were compared with.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ChecksumsReport {
+    /// Equal to their variables by the CRC-32C in the checkpoint.
+    pub against_index: usize,
+    /// Equal to their variables after rounding, value by value.
+    pub rounded: usize,
+    /// Equal to their variables value by value, where the checkpoint has no checksum of them.
+    pub by_value: usize,
+    /// Equal, value by value, to what is computed from their variables.
+    pub computed: usize,
+    /// Unchanged since the conversion, by the CRC-32C that it recorded.
+    pub against_recorded: usize,
+    /// Not compared.
+    pub unchecked: usize,
+}
+
+/// The comparison of a fine-tuned head with the checkpoint's own.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct HeadLogitsReport {
+    /// The task.
+    pub name: String,
+    /// The largest deviation of the logits.
+    pub deviation: f64,
+    /// The largest deviation allowed; `None` if weights were rounded.
+    pub tolerance: Option<f64>,
+    /// Number of random sequences.
+    pub sequences: usize,
+}
+
+/// The tokenizer files of an export.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct TokenizerCheckReport {
+    /// Number of token ids.
+    pub tokens: usize,
+    /// Number of rows of the word embeddings.
+    pub rows: usize,
+    /// True if text is lower-cased.
+    pub do_lower_case: bool,
+    /// True if accents are stripped.
+    pub strip_accents: bool,
+    /// Tokenizer files that are missing.
+    pub missing: Vec<String>,
+    /// What does not work without them, in words.
+    pub notes: Vec<String>,
+}
+
+/// The comparison with reference outputs.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct GoldenReport {
+    /// The largest deviation allowed.
+    pub tolerance: f32,
+    /// The deviation of each output.
+    pub outputs: Vec<DeviationReport>,
+    /// Outputs in the file that this model does not have.
+    pub skipped: Vec<String>,
+}
+
+/// The deviation of one output.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct DeviationReport {
+    /// The name of the output.
+    pub name: String,
+    /// The largest absolute deviation.
+    pub deviation: f32,
+}
+
+/// The measurement of head counts on text.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct TextCheckReport {
+    /// The head count in config.json.
+    pub configured: usize,
+    /// Number of sequences.
+    pub sequences: usize,
+    /// Number of tokens.
+    pub tokens: usize,
+    /// Each head count, the best first.
+    pub measured: Vec<HeadCountReport>,
+    /// The share of bootstrap samples in which the best count does better in the text than among words
+    /// of another place.
+    pub uses_context: f64,
+    /// `confirmed`, `undecided` or `contradicted`.
+    pub verdict: &'static str,
+    /// The verdict in words.
+    #[serde(skip)]
+    pub explanation: String,
+}
+
+/// How well a model with one head count predicts.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct HeadCountReport {
+    /// The head count.
+    pub heads: usize,
+    /// The loss in nats a token.
+    pub loss: f64,
+    /// The accuracy of a generator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// The area under the ROC curve of a discriminator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auc: Option<f64>,
+    /// The share of bootstrap samples in which it does better than the configured count.
+    pub better: f64,
+}
+
+impl TextCheckReport {
+    fn new(check: &TextCheck) -> Self {
+        let (verdict, explanation) = match check.verdict {
+            Verdict::Confirmed => (
+                "confirmed",
+                format!(
+                    "confirmed: {} heads are clearly better than any other count",
+                    check.configured
+                ),
+            ),
+            Verdict::Undecided(why) => ("undecided", format!("undecided: {why}")),
+            Verdict::Contradicted { better, .. } => (
+                "contradicted",
+                format!("contradicted: {better} heads are better"),
+            ),
+        };
+        let measured = check.measured.iter().map(|measured| HeadCountReport {
+            heads: measured.heads,
+            loss: measured.loss,
+            accuracy: check.is_generator.then_some(measured.score),
+            auc: (!check.is_generator).then_some(measured.score),
+            better: measured.better,
+        });
+        Self {
+            configured: check.configured,
+            sequences: check.sequences,
+            tokens: check.tokens,
+            measured: measured.collect(),
+            uses_context: check.uses_context,
+            verdict,
+            explanation,
+        }
+    }
+}
