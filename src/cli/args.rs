@@ -1,4 +1,4 @@
-//! The command line, as clap reads it. Help, man page and completions come from these types.
+//! The arguments, as clap parses them. Help, manual page and completions are generated from these types.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -14,23 +14,23 @@ use regex::Regex;
 
 use super::exit::Exit;
 
-/// Turn an ELECTRA TensorFlow checkpoint into a Hugging Face model, without TensorFlow.
+/// Convert an ELECTRA TensorFlow checkpoint to a Hugging Face model, without TensorFlow.
 ///
-/// Reads a checkpoint of google-research/electra, infers its configuration, writes
-/// model.safetensors and config.json for the model that you name, and proves that they are right
-/// before they appear.
+/// Reads a checkpoint of google-research/electra, infers its configuration, and writes
+/// model.safetensors, config.json and tokenizer files of the model that you name. The result is
+/// verified before it is published in OUT.
 #[derive(Debug, Parser)]
 #[command(
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    override_usage = "electra-convert --model <discriminator|generator|both|finetuned> [OPTIONS] CKPT OUT\n       \
+    override_usage = "electra-convert [convert] --model <discriminator|generator|both|finetuned> [OPTIONS] CKPT OUT\n       \
                       electra-convert <COMMAND>",
     after_help = "Examples:\n  \
-        electra-convert inspect model.ckpt-400           what is inside?\n  \
-        electra-convert --model discriminator runs/ out  export the latest checkpoint of a folder\n  \
-        electra-convert verify out                       is it still right?\n  \
-        electra-convert probe out 'The fox jumps.'       what does it know?",
+        electra-convert inspect model.ckpt-400            show what a checkpoint holds\n  \
+        electra-convert --model discriminator runs/ out   convert the latest checkpoint in runs/\n  \
+        electra-convert verify out                        verify the result again\n  \
+        electra-convert probe out 'The fox jumps.'        run the result on a text",
     after_long_help = Exit::help()
 )]
 pub(crate) struct Cli {
@@ -42,18 +42,17 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// The main job, spelled out
-    #[command(hide = true)]
+    /// Convert a model of a checkpoint; the word `convert` may be left out
     Convert(ConvertArgs),
     /// Show what a checkpoint holds: models, configuration, variables
     Inspect(InspectArgs),
-    /// Verify a converted folder again
+    /// Verify a converted directory again
     Verify(VerifyArgs),
-    /// Look at what a converted model knows: fill masks, find replaced tokens
+    /// Run a converted model on text: fill masks, find replaced tokens
     Probe(ProbeArgs),
     /// Print a completion script for a shell
     Completions {
-        /// The shell to write it for
+        /// The shell that the script is for
         shell: Shell,
     },
     /// Print the manual page
@@ -63,20 +62,40 @@ pub(crate) enum Command {
 /// Where the checkpoint is and how its variables are named.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// The checkpoint: a prefix (model.ckpt-400), one of its files, a folder, a zip archive, or what
-    /// lies in one (archive.zip!/folder)
+    /// The checkpoint: a prefix (model.ckpt-400), one of its files, a directory, a zip archive, or a
+    /// path in one (archive.zip!/directory)
     #[arg(value_name = "CKPT", required = true)]
     pub(crate) checkpoint: Option<PathBuf>,
-    /// Take the checkpoint of this training step
-    #[arg(long, value_name = "N")]
+    /// Training step of the checkpoint to read [default: the latest]
+    #[arg(long, value_name = "N", help_heading = CHECKPOINT)]
     pub(crate) step: Option<u64>,
     /// Rename variables first, for forks with other scopes; repeatable, $1 is the first group
-    #[arg(long, value_name = "REGEX=REPLACEMENT", value_parser = Rename::parse)]
+    #[arg(
+        long,
+        value_name = "REGEX=REPLACEMENT",
+        value_parser = Rename::parse,
+        hide_short_help = true,
+        help_heading = CHECKPOINT
+    )]
     pub(crate) rename: Vec<Rename>,
-    /// What reads the values; tensorflow is the official library, if this program was built with it
-    #[arg(long, value_enum, value_name = "READER", default_value = "native")]
+    /// Reader of the values: `tensorflow` is the official library, if this program was built with it
+    #[arg(
+        long,
+        value_enum,
+        value_name = "READER",
+        default_value = "native",
+        hide_short_help = true,
+        help_heading = CHECKPOINT
+    )]
     pub(crate) reader: ReaderArg,
 }
+
+/// Headings of groups of options.
+const CHECKPOINT: &str = "Checkpoint";
+const SETTINGS: &str = "Settings not determined by tensor shapes";
+const FINE_TUNED: &str = "Fine-tuned models";
+const TOKENIZER: &str = "Tokenizer";
+const VERIFICATION: &str = "Verification";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReaderArg {
@@ -84,47 +103,43 @@ pub(crate) enum ReaderArg {
     Tensorflow,
 }
 
-/// What the shapes of variables cannot tell.
+/// Settings that the user states.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Configuration")]
 pub(crate) struct StatedArgs {
     /// A Hugging Face or BERT config.json, checked against the shapes
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = SETTINGS)]
     pub(crate) config: Option<PathBuf>,
-    /// Number of attention heads [default: that of the training graph, else hidden size / 64]
-    #[arg(long, value_name = "N")]
+    /// Number of attention heads [default: from the training graph, else hidden size / 64]
+    #[arg(long, value_name = "N", help_heading = SETTINGS)]
     pub(crate) num_attention_heads: Option<usize>,
-    /// Activation of the feed-forward layers [default: that of the training graph, else gelu]
-    #[arg(long, value_name = "NAME", value_enum)]
+    /// Activation of the feed-forward layers [default: from the training graph, else gelu]
+    #[arg(long, value_name = "NAME", value_enum, hide_short_help = true, help_heading = SETTINGS)]
     pub(crate) hidden_act: Option<ActivationArg>,
-    /// Epsilon of every LayerNorm [default: that of the training graph, else 1e-12]
-    #[arg(long, value_name = "X")]
+    /// Epsilon of every LayerNorm [default: from the training graph, else 1e-12]
+    #[arg(long, value_name = "X", hide_short_help = true, help_heading = SETTINGS)]
     pub(crate) layer_norm_eps: Option<Epsilon>,
     /// Leave out variables that are not part of any ELECTRA, such as a head of other code, instead of
     /// failing
-    #[arg(long)]
+    #[arg(long, hide_short_help = true, help_heading = CHECKPOINT)]
     pub(crate) allow_unknown: bool,
-    /// Which weights to export, where the checkpoint also holds moving averages of them
-    #[arg(long, value_enum, value_name = "WEIGHTS", default_value = "raw")]
-    pub(crate) weights: WeightsArg,
-    /// Which task's head to export, of several
-    #[arg(long, value_name = "NAME", help_heading = "Fine-tuned models")]
-    pub(crate) task: Option<String>,
-    /// What its head is on, where neither its name nor the training graph tells
+    /// Weights to export, if the checkpoint also holds moving averages of them
     #[arg(
         long,
         value_enum,
-        value_name = "KIND",
-        help_heading = "Fine-tuned models"
+        value_name = "WEIGHTS",
+        default_value = "raw",
+        hide_short_help = true,
+        help_heading = CHECKPOINT
     )]
+    pub(crate) weights: WeightsArg,
+    /// Task whose head to export, if there are several
+    #[arg(long, value_name = "NAME", hide_short_help = true, help_heading = FINE_TUNED)]
+    pub(crate) task: Option<String>,
+    /// Head type, if it cannot be detected
+    #[arg(long, value_enum, value_name = "KIND", hide_short_help = true, help_heading = FINE_TUNED)]
     pub(crate) task_kind: Option<TaskKindArg>,
-    /// Names of its labels, in their order [default: LABEL_0,LABEL_1,…]
-    #[arg(
-        long,
-        value_name = "A,B,C",
-        value_delimiter = ',',
-        help_heading = "Fine-tuned models"
-    )]
+    /// Names of the labels, in order [default: LABEL_0,LABEL_1,…]
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', hide_short_help = true, help_heading = FINE_TUNED)]
     pub(crate) labels: Option<Vec<String>>,
 }
 
@@ -134,50 +149,57 @@ pub(crate) struct StatedArgs {
     reason = "each is a switch that one types"
 )]
 pub(crate) struct ConvertArgs {
-    /// Which model to export: a training checkpoint holds two
+    /// Model to export; a training checkpoint holds two
     #[arg(long, value_enum, value_name = "MODEL")]
     pub(crate) model: Option<ModelArg>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// The folder to write to; made if need be
+    /// The directory to write to; created if necessary
     #[arg(required = true)]
     pub(crate) out: Option<PathBuf>,
-    /// Element type of the weights; keep turns float64 into float32
+    /// Element type of the weights; `keep` turns float64 into float32
     #[arg(long, value_enum, default_value = "keep")]
     pub(crate) dtype: DtypeArg,
     /// Print what would be done, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Replace the files of an earlier export; other files in OUT are never touched
+    /// Replace an earlier export in OUT; other files there are never touched
     #[arg(long)]
     pub(crate) force: bool,
-    /// Also measure the model on this text in its language, with every head count
-    #[arg(long, value_name = "FILE", conflicts_with = "no_verify")]
-    pub(crate) text: Option<PathBuf>,
-    /// Fix what --text draws at random
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "text")]
-    pub(crate) seed: u64,
-    /// Publish without verifying
-    #[arg(long)]
-    pub(crate) no_verify: bool,
-    /// How many threads convert and verify [default: as many as there are cores]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
-    /// Vocabulary, or `none` to leave the tokenizer out [default: vocab.txt beside CKPT or up to two
-    /// directories above]
-    #[arg(long, value_name = "FILE", help_heading = "Tokenizer")]
-    pub(crate) vocab: Option<PathBuf>,
-    /// Whether text is lower-cased [default: by the tokens of the vocabulary]
-    #[arg(long, value_name = "BOOL", help_heading = "Tokenizer")]
-    pub(crate) do_lower_case: Option<bool>,
-    /// Whether accents are stripped [default: by the tokens of the vocabulary]
-    #[arg(long, value_name = "BOOL", help_heading = "Tokenizer")]
-    pub(crate) strip_accents: Option<bool>,
     /// Export a generator although transformers computes its head with another activation
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub(crate) allow_inexact: bool,
+    /// Number of threads that convert and verify [default: number of cores]
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub(crate) threads: Option<NonZeroUsize>,
     #[command(flatten)]
     pub(crate) stated: StatedArgs,
+    /// Vocabulary, or `none` to write no tokenizer [default: vocab.txt beside CKPT or up to two
+    /// directories above]
+    #[arg(long, value_name = "FILE", help_heading = TOKENIZER)]
+    pub(crate) vocab: Option<PathBuf>,
+    /// Whether text is lower-cased [default: from the tokens of the vocabulary]
+    #[arg(long, value_name = "BOOL", hide_short_help = true, help_heading = TOKENIZER)]
+    pub(crate) do_lower_case: Option<bool>,
+    /// Whether accents are stripped [default: from the tokens of the vocabulary]
+    #[arg(long, value_name = "BOOL", hide_short_help = true, help_heading = TOKENIZER)]
+    pub(crate) strip_accents: Option<bool>,
+    /// Also measure the model on this text in its language, with every head count
+    #[arg(long, value_name = "FILE", conflicts_with = "no_verify", help_heading = VERIFICATION)]
+    pub(crate) text: Option<PathBuf>,
+    /// Seed of the random numbers of --text
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        requires = "text",
+        hide_short_help = true,
+        help_heading = VERIFICATION
+    )]
+    pub(crate) seed: u64,
+    /// Publish without verification
+    #[arg(long, help_heading = VERIFICATION)]
+    pub(crate) no_verify: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -186,7 +208,7 @@ pub(crate) struct ConvertArgs {
 pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// List every variable: name, type, shape, bytes, role
+    /// List every variable: name, dtype, shape, bytes, role
     #[arg(long)]
     pub(crate) variables: bool,
     /// List only the variables whose name matches
@@ -201,34 +223,34 @@ pub(crate) struct InspectArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// The folder with config.json and model.safetensors
+    /// The directory with config.json and model.safetensors
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
     /// Compare with this checkpoint; its .index file is enough unless values were rounded
     #[arg(long, value_name = "CKPT")]
     pub(crate) source: Option<PathBuf>,
-    /// Take the checkpoint of this training step
+    /// Training step of the checkpoint [default: the latest]
     #[arg(long, value_name = "N", requires = "source")]
     pub(crate) step: Option<u64>,
     /// Rename variables first, as in the conversion; repeatable
     #[arg(long, value_name = "REGEX=REPLACEMENT", value_parser = Rename::parse, requires = "source")]
     pub(crate) rename: Vec<Rename>,
-    /// Compare with the outputs in this file, for the batch in it
+    /// Compare with the reference outputs in this file, computed from the batch in it
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) golden: Option<PathBuf>,
-    /// The largest deviation from --golden allowed
+    /// Largest deviation from --golden that passes
     #[arg(long, value_name = "X", default_value_t = GOLDEN_TOLERANCE, requires = "golden")]
     pub(crate) tolerance: f32,
     /// Measure the model on this text in its language, with every head count
     #[arg(long, value_name = "FILE")]
     pub(crate) text: Option<PathBuf>,
-    /// The generator of the same checkpoint, which --text needs to judge a discriminator
+    /// The generator of the same checkpoint, which --text needs for a discriminator
     #[arg(long, value_name = "DIR", requires = "text")]
     pub(crate) generator: Option<PathBuf>,
-    /// Fix what --text draws at random
+    /// Seed of the random numbers of --text
     #[arg(long, value_name = "N", default_value_t = 0, requires = "text")]
     pub(crate) seed: u64,
-    /// How many threads to use [default: as many as there are cores]
+    /// Number of threads [default: number of cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
     #[command(flatten)]
@@ -237,17 +259,17 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ProbeArgs {
-    /// A converted folder with a tokenizer
+    /// A converted directory with a tokenizer
     #[arg(value_name = "DIR")]
     pub(crate) folder: PathBuf,
     /// The text, with or without [MASK]; after a generator's DIR a discriminator's may come first.
-    /// Without a text, standard input is read, a text a line
+    /// Without a text, standard input is read, one text a line
     #[arg(value_name = "TEXT")]
     pub(crate) words: Vec<std::ffi::OsString>,
     /// Read texts from this file, one a line
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Fix what is drawn at random
+    /// Seed of the random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Print one JSON document
@@ -264,14 +286,14 @@ pub(crate) struct OutputArgs {
     /// Print errors only
     #[arg(long, short, conflicts_with_all = ["json", "verbose"])]
     pub(crate) quiet: bool,
-    /// Also list every tensor and every variable left out
+    /// Also list every tensor, every class, and every variable left out
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ModelArg {
-    /// Tells which tokens were replaced; what is usually meant by "ELECTRA"
+    /// Finds replaced tokens; what is usually meant by "ELECTRA"
     Discriminator,
     /// Fills masked tokens
     Generator,
@@ -313,14 +335,14 @@ impl From<Model> for ModelArg {
     }
 }
 
-/// The kinds that have the same variables.
+/// The kinds of heads that variables do not tell apart.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum TaskKindArg {
-    /// On every token
+    /// A label for every token
     Tagging,
-    /// On the first token, for the whole text
+    /// A label for the whole text, from the first token
     Classification,
-    /// Start and end of an answer, on every token
+    /// Start and end of an answer, from every token
     Span,
 }
 

@@ -25,8 +25,8 @@ impl Recipe {
             Self::Transpose => "transpose",
             Self::Stack => "stack",
             Self::Identity => "identity",
-            Self::GeluOffset => "lift",
-            Self::CompensatedBias => "lowered_bias",
+            Self::GeluOffset => "gelu_offset",
+            Self::CompensatedBias => "compensated_bias",
         }
     }
 

@@ -10,6 +10,7 @@ mod finetuned;
 mod graph_writer;
 mod graphs;
 mod inspect;
+mod json;
 mod locate;
 mod made_vocabulary;
 mod model;
