@@ -1,4 +1,4 @@
-//! Why there is no export, or nothing to verify.
+//! The error type of the library.
 
 use std::io;
 
@@ -6,13 +6,13 @@ use crate::progress::Stopped;
 use crate::variables::{self, Model};
 use crate::{export, plan, probe, tokenizer, verify};
 
-/// The outcome that an error stands for.
+/// The kind of an error, which decides the exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Reading or writing failed, or something that should not happen did.
+    /// An I/O error, or an internal one.
     Failure,
-    /// The caller asked for something that is not possible, or the output exists already.
+    /// The request is impossible, or the output exists already.
     Usage,
     /// A checkpoint is missing, corrupt, or of an unsupported kind.
     Checkpoint,
@@ -24,7 +24,7 @@ pub enum ErrorKind {
     Interrupted,
 }
 
-/// Why there is no export, or nothing to verify.
+/// An error of the library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -40,7 +40,7 @@ pub enum Error {
     /// The export cannot be written.
     #[error(transparent)]
     Export(export::Error),
-    /// There is nothing to verify.
+    /// Verification could not run.
     #[error(transparent)]
     Verify(#[from] verify::Error),
     /// The system allows no more threads.
@@ -57,7 +57,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the outcome that this error stands for.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Checkpoint(error) | Self::Model(variables::Error::Graph(error)) => {
@@ -122,7 +122,7 @@ fn of_verify(error: &verify::Error) -> ErrorKind {
     }
 }
 
-/// A directory that cannot even be read as a model does not pass.
+/// A directory that cannot be read as a model fails its verification.
 fn of_load(error: &export::LoadError) -> ErrorKind {
     match error {
         export::LoadError::Io { .. } => ErrorKind::Failure,
@@ -137,7 +137,7 @@ fn of_probe(error: &probe::Error) -> ErrorKind {
         Error::Unfit { .. } | Error::Tokenizer { .. } => ErrorKind::Verification,
         Error::Candle(_) => ErrorKind::Failure,
         Error::Interrupted => ErrorKind::Interrupted,
-        // The model is sound, and not one for this question.
+        // The model is valid, but not one for this question.
         _ => ErrorKind::Usage,
     }
 }

@@ -1,13 +1,12 @@
-//! Turns Google Research ELECTRA TensorFlow checkpoints into Hugging Face models, without
-//! TensorFlow.
+//! Converts Google Research ELECTRA TensorFlow checkpoints to Hugging Face models, without TensorFlow.
 //!
 //! Data flows one way:
 //!
 //! ```text
-//! locate → open → inventory → plan → write (staged) → verify → publish → report
+//! locate → open → assign roles → plan → write to a staging directory → verify → publish → report
 //! ```
 //!
-//! | module | knows |
+//! | module | contents |
 //! |---|---|
 //! | crate [`tf_checkpoint`] | TensorFlow's file formats: finds the files, lists and reads variables |
 //! | crate [`candle_electra`] | ELECTRA in candle: its configuration, the eight classes |
@@ -21,7 +20,7 @@
 //! | [`report`] | what was found and done, as data that serialises |
 //! | [`verify`] | what must be true of a converted directory |
 //!
-//! [`Progress`] shows and stops the work in all phases.
+//! [`Conversion`] runs all steps; [`Progress`] reports progress and cancels in every phase.
 //!
 //! ```no_run
 //! use electra_convert::{Conversion, ElectraCheckpoint, Model};

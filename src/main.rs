@@ -1,4 +1,4 @@
-//! Parse, run, exit code.
+//! The program `electra-convert`.
 
 mod cli;
 

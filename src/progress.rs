@@ -1,28 +1,29 @@
 //! Progress and cancellation: one mechanism for every phase.
 //!
-//! A caller gives a [`Progress`] by reference. The work calls it often, at least between the tensors
-//! and the layers of a model, and stops as soon as it answers `Break`.
+//! A caller passes a [`Progress`] by reference. It is called often, at least between the tensors and the
+//! layers of a model, and the work is cancelled as soon as it returns `Break`.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// A part of the work, with a total of its own.
+/// A phase of the work, with its own total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// The checkpoint's files are made ready, an archive's inflated; the unit is a file. Nothing has
-    /// been written to OUT.
+    /// Data files are opened, and those in an archive inflated; the unit is a file. Nothing has been written
+    /// to the output directory.
     Reading,
-    /// Tensors are converted and written. From here on an interrupted process must clean up.
+    /// Tensors are converted and written; the unit is a byte. From here on a cancelled process must clean
+    /// up.
     Converting,
-    /// The written files are verified.
+    /// The written files are verified; the unit is a byte.
     Verifying,
     /// A model is measured on text; the unit is a sequence.
     Measuring,
 }
 
 impl Phase {
-    /// The name, for people.
+    /// Returns the name in words.
     pub fn name(self) -> &'static str {
         match self {
             Self::Reading => "reading",
@@ -38,31 +39,32 @@ impl Phase {
     }
 }
 
-/// Receives progress and may stop the work.
+/// Receives progress and may cancel the work.
 pub trait Progress: Sync {
-    /// A phase begins; all further units are its own. Their sum never exceeds `total`.
+    /// Begins a phase of `total` units. The units of all following calls of [`advance`](Self::advance) belong
+    /// to it; their sum never exceeds `total`.
     fn begin(&self, phase: Phase, total: u64) {
         let _ = (phase, total);
     }
 
-    /// So many more units are done, possibly none; `Break` stops the work, which then cleans up.
+    /// Adds finished units, possibly none. Returning `Break` cancels the work, which then cleans up.
     fn advance(&self, units: u64) -> ControlFlow<()>;
 }
 
-/// Ignores progress and never stops.
+/// Ignores progress and never cancels.
 impl Progress for () {
     fn advance(&self, _units: u64) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 }
 
-/// The work was stopped.
+/// The work was cancelled.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("interrupted")]
 pub(crate) struct Stopped;
 
-/// A [`Progress`] with its bookkeeping: units stay within the total, and a stop is remembered, so that
-/// it is not lost in an error of a library in between.
+/// A [`Progress`] with its state: units are limited to the total, and a cancellation is remembered, so
+/// that it is not lost in an error of a library between caller and callee.
 pub(crate) struct Watch<'a> {
     progress: &'a dyn Progress,
     left: AtomicU64,
@@ -84,7 +86,7 @@ impl<'a> Watch<'a> {
         self.progress.begin(phase, total);
     }
 
-    /// Counts units, as far as the total allows.
+    /// Adds units, limited to the rest of the total.
     pub(crate) fn advance(&self, units: u64) -> Result<(), Stopped> {
         let take = |left: u64| Some(left.saturating_sub(units));
         let left = self
@@ -101,7 +103,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Asks whether to go on.
+    /// Returns an error if the work was cancelled.
     pub(crate) fn check(&self) -> Result<(), Stopped> {
         self.advance(0)
     }
@@ -111,7 +113,7 @@ impl<'a> Watch<'a> {
         self.check().map_err(candle_core::Error::wrap)
     }
 
-    /// Counts what is left of the phase.
+    /// Adds the rest of the total.
     pub(crate) fn end(&self) -> Result<(), Stopped> {
         self.advance(u64::MAX)
     }

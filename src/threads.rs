@@ -7,8 +7,8 @@ use std::{io, thread};
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
-/// Number of threads to use: that of [`with_threads`], else the number of cores that this process may
-/// use.
+/// Returns the number of threads to use: that of [`with_threads`], else the number of cores available to
+/// this process.
 pub(crate) fn available() -> usize {
     match rayon::current_thread_index() {
         Some(_) => rayon::current_num_threads(),
@@ -16,13 +16,13 @@ pub(crate) fn available() -> usize {
     }
 }
 
-/// Does the work on at most `threads` threads; by default on as many as there are cores.
+/// Runs `work` in a pool of `threads` threads; by default one for each core.
 ///
-/// candle has a further pool for some matrix products, which takes its size from the environment
-/// variable `CANDLE_NUM_THREADS` when it is first used.
+/// candle has another pool for some matrix products; its size is the environment variable
+/// `CANDLE_NUM_THREADS` at its first use.
 ///
 /// # Errors
-/// When the system allows no more threads.
+/// If the system allows no more threads.
 pub fn with_threads<T: Send>(
     threads: Option<NonZeroUsize>,
     work: impl FnOnce() -> T + Send,
@@ -34,8 +34,9 @@ pub fn with_threads<T: Send>(
     Ok(pool.install(work))
 }
 
-/// Does the jobs with the numbers below `count`, in their order, on `threads` threads, the calling one
-/// among them; each thread has a state of its own. When a job breaks, no further one starts.
+/// Runs the jobs with the numbers below `count` on up to `threads` threads of the pool, started in the
+/// order of their numbers. Each thread has its own state. After a job has returned `Break`, no further job
+/// starts.
 pub(crate) fn each<S>(
     count: usize,
     threads: usize,
@@ -108,7 +109,7 @@ mod tests {
                     }
                 },
             );
-            // Each thread may have begun one before it hears of the break.
+            // Each thread may have started one more job before it sees the break.
             assert!((11..=10 + threads).contains(&done.into_inner()));
         }
         each(0, 3, || (), |(), _| unreachable!("there is no job"));

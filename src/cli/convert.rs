@@ -1,4 +1,4 @@
-//! `electra-convert --model MODEL CKPT OUT`.
+//! The command `convert`.
 
 use std::env;
 use std::ffi::OsString;
@@ -27,7 +27,7 @@ use super::progress::{Bar, Signals};
 use super::text::{self, columns, count};
 use super::{input, report};
 
-/// Converts, and reports what was done.
+/// Runs a conversion and prints its report.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     let signals = Signals::catch()?;
     let result = run_until_signal(args, &signals);
@@ -73,7 +73,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         .text(text)
         .plan()?;
     if !args.output.quiet {
-        // Both models of a checkpoint share what concerns the vocabulary.
+        // Both models share the warnings about the vocabulary.
         let mut warnings: Vec<String> = idle_renames(&source).collect();
         for warning in planned.plans().iter().flat_map(|plan| &plan.warnings) {
             if !warnings.contains(warning) {
@@ -112,7 +112,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Opens the checkpoint that the arguments name.
+/// Opens the checkpoint named by the arguments.
 pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<ElectraCheckpoint> {
     let path = args.checkpoint.as_deref().expect("clap requires it");
     let read_by = match args.reader {
@@ -143,7 +143,7 @@ pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<ElectraCheckpoint> {
     })
 }
 
-/// The command that a word is a typing error of, if it is one.
+/// Returns the command whose name differs from `word` by a typing error; `None` if there is none.
 fn meant_command(word: &Path) -> Option<String> {
     let word = word.to_str()?;
     let names = Cli::command();
@@ -152,7 +152,7 @@ fn meant_command(word: &Path) -> Option<String> {
     near.map(str::to_owned).next()
 }
 
-/// Reads what the arguments say of the configuration.
+/// Returns the settings stated by the arguments. Reads the file of `--config`.
 pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<ConfigOptions> {
     let config = args
         .config
@@ -185,7 +185,7 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<ConfigOptions> {
     })
 }
 
-/// The most text read, in bytes: a few kilobytes are enough, and time grows with it.
+/// The longest text read, in bytes: a few kilobytes are enough, and time grows with the length.
 const MAX_TEXT_LEN: u64 = 1 << 20;
 
 /// Reads the file of `--text`.
@@ -193,7 +193,7 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     input::read_text("--text", path, MAX_TEXT_LEN)
 }
 
-/// Finds and reads the vocabulary; warns where there is none.
+/// Finds and reads the vocabulary; warns if there is none.
 fn tokenizer(
     args: &ConvertArgs,
     source: &ElectraCheckpoint,
@@ -224,7 +224,7 @@ fn tokenizer(
     Ok(Some(setup))
 }
 
-/// Asks on a terminal; elsewhere the answer is an error that teaches the command.
+/// Asks for the model on a terminal; elsewhere returns an error that lists the exact commands.
 fn choose_model(
     args: &ConvertArgs,
     source: &ElectraCheckpoint,
@@ -294,7 +294,7 @@ fn about(plan: &Plan) -> String {
     )
 }
 
-/// What was typed, with `--model`.
+/// Returns the command line of this process with `--model` added.
 fn command_with(model: ModelArg) -> String {
     let typed: Vec<OsString> = env::args_os().skip(1).collect();
     let words = [OsString::from("--model"), model.key().into()];

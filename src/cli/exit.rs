@@ -1,4 +1,4 @@
-//! Exit codes: which there are, and which error gets which.
+//! Exit codes, and the exit code of each error.
 
 use electra_convert::{Error, ErrorKind};
 
@@ -32,18 +32,18 @@ const MEANINGS: &[(Exit, &str)] = &[
     ),
 ];
 
-/// An error in what was typed.
+/// An error in the arguments.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
-/// A folder that did not pass verification; the report says why.
+/// A directory that failed its verification; the report lists the failures.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Failed(pub(crate) String);
 
 impl Exit {
-    /// The code for an error, by the first cause that is one of ours.
+    /// Returns the code for an error, by the first cause that is an error of this package.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
         error
             .chain()
@@ -67,7 +67,7 @@ impl Exit {
         }
     }
 
-    /// The table for `--help`.
+    /// Returns the table for `--help`.
     pub(crate) fn help() -> String {
         let mut text = String::from("Exit codes:\n");
         for (exit, meaning) in MEANINGS {

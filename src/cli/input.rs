@@ -1,7 +1,7 @@
-//! The files and directories that arguments name, besides the checkpoint.
+//! Files and directories named by arguments, except the checkpoint.
 //!
-//! Files are read whole, up to a limit. A wrong path, or a file that is something else, is wrong usage;
-//! a file that is there and cannot be read is an I/O error.
+//! Files are read whole, up to a limit. A wrong path, or a file of another kind, is a usage error; a file
+//! that exists and cannot be read is an I/O error.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `electra-convert inspect CKPT`.
+//! The command `inspect`.
 
 use electra_convert::PlanOptions;
 use electra_convert::plan::Weights;

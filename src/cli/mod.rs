@@ -41,7 +41,7 @@ pub(crate) fn run() -> ExitCode {
         Some(Command::Inspect(args)) => (ReportCommand::Inspect, args.json),
         Some(Command::Verify(args)) => (ReportCommand::Verify, args.output.json),
         Some(Command::Probe(args)) => (ReportCommand::Probe, args.json),
-        // They have no JSON form.
+        // These have no JSON form.
         Some(Command::Completions { .. } | Command::Man) => (ReportCommand::Convert, false),
     };
     limit_candle(match &cli.command {
@@ -61,7 +61,7 @@ pub(crate) fn run() -> ExitCode {
     };
     let exit = match result {
         Ok(()) => Exit::Done,
-        // Whoever reads our output has read enough (`| head`).
+        // The reader of standard output has closed it (`| head`).
         Err(error) if is_broken_pipe(&error) => Exit::Done,
         Err(error) => {
             let exit = Exit::of(&error);
@@ -72,8 +72,8 @@ pub(crate) fn run() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// Starts the program again with a number of threads in the environment: candle takes the size of one
-/// of its pools from there alone, and a running process cannot change its environment safely.
+/// Restarts the program with the number of threads in its environment. candle takes the size of one of
+/// its pools only from there, and a running process cannot change its environment safely.
 fn limit_candle(threads: Option<NonZeroUsize>) {
     const VARIABLES: [&str; 2] = ["CANDLE_NUM_THREADS", "RAYON_NUM_THREADS"];
     let Some(threads) = threads else {
@@ -94,15 +94,15 @@ fn limit_candle(threads: Option<NonZeroUsize>) {
     }
     command.args(words);
     command.envs(VARIABLES.map(|variable| (variable, &value)));
-    // Returns only if it fails. Then the limit holds for all other threads.
+    // Returns only on failure; the limit then holds for all other threads.
     let _ = command.exec();
 }
 
-/// Prints help, or what is wrong with the arguments. These have no parsed form, so that `--json` is
-/// looked for among the words.
+/// Prints help, or the error in the arguments. Arguments that could not be parsed have no `json` field:
+/// `--json` is searched for among the words.
 fn refuse(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        // Whoever reads the help has read enough.
+        // The reader of standard output has closed it.
         let _ = error.print();
         return ExitCode::from(Exit::Done as u8);
     }
@@ -130,7 +130,7 @@ fn refuse(error: &clap::Error) -> ExitCode {
 /// Prints an error; `json` is the command if `--json` was given.
 fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>) {
     let message = format!("{error:#}");
-    // Only our own advice on usage has lines; elsewhere a line break comes from a name in a file.
+    // Only usage errors have several lines; elsewhere a line break comes from a name in a file.
     let shown = match exit {
         Exit::Usage => text::printable(&message).into_owned(),
         _ => text::printable(&message).replace('\n', "\\n"),

@@ -1,4 +1,4 @@
-//! `electra-convert probe DIR TEXT`.
+//! The command `probe`.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read as _};
@@ -24,14 +24,14 @@ use super::exit::Usage;
 use super::text::{self, HEADING, bar, columns, printable};
 use super::{input, report};
 
-/// From hardly to surely replaced: green, yellow, red.
+/// Colours by the probability that a token was replaced: green, yellow, red.
 const SCALE: [u8; 6] = [34, 70, 142, 178, 208, 196];
-/// The most text read, in bytes.
+/// The longest text read, in bytes.
 const MAX_TEXT_LEN: u64 = 16 << 20;
 /// Width of a line of words with numbers under them.
 const LINE_WIDTH: usize = 76;
 
-/// Asks the model in a folder, or plays the game of the paper with two.
+/// Runs one model on texts; with two, the generator replaces tokens and the discriminator finds them.
 pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     input::refuse_address("DIR", &args.folder, Use::Input)?;
     let (second, words) = second_folder(&args.words)?;
@@ -78,7 +78,7 @@ fn load(folder: &Path) -> anyhow::Result<Probe> {
     Ok(Probe::load(folder).map_err(wrap)?)
 }
 
-/// A folder that cannot be loaded is told as `verify` tells it.
+/// Reports a directory that cannot be loaded as `verify` does.
 fn wrap(error: ProbeError) -> Error {
     match error {
         ProbeError::Load(error) => VerifyError::from(error).into(),
@@ -86,7 +86,7 @@ fn wrap(error: ProbeError) -> Error {
     }
 }
 
-/// A folder in front of the text is the second model.
+/// Splits the directory of a second model off the words; it comes before the text.
 fn second_folder(words: &[OsString]) -> anyhow::Result<(Option<&Path>, &[OsString])> {
     let Some((first, rest)) = words.split_first() else {
         return Ok((None, words));
@@ -95,7 +95,7 @@ fn second_folder(words: &[OsString]) -> anyhow::Result<(Option<&Path>, &[OsStrin
     match regular::kind(&config) {
         Ok(Some(_)) => Ok((Some(Path::new(first)), rest)),
         Ok(None) => Ok((None, words)),
-        // A text is no name of a folder.
+        // A text is not the name of a directory.
         Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok((None, words)),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", config.display())),
     }
@@ -165,7 +165,7 @@ fn bars(candidates: &[PieceProbability]) -> String {
     columns(3, &rows)
 }
 
-/// The text with each token coloured, or with numbers under it, and the suspects by name.
+/// The text with each token coloured, or with numbers below, and the list of tokens that look replaced.
 fn suspects_text(suspects: &[TokenReport]) -> String {
     let choice = anstream::AutoStream::choice(&io::stdout());
     let mut out = if choice == anstream::ColorChoice::Never {

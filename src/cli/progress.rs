@@ -1,4 +1,4 @@
-//! A progress bar on standard error when it is a terminal, and signals such as Ctrl-C.
+//! The progress bar, on standard error if it is a terminal, and signals such as Ctrl-C.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// The signal that arrived, if any.
+/// The signal that was received, if any.
 ///
 /// A signal ends the process at once, as it does by default, unless there is something to clean up
 /// ([`hold`](Self::hold)). Then the first signal is only remembered, and the work stops as soon as it
@@ -38,7 +38,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The actions run in this order.
+    /// Registers three actions, which run in this order when the signal arrives.
     fn register(&self, signal: i32) -> std::io::Result<()> {
         flag::register_conditional_default(signal, Arc::clone(&self.ends_process))?;
         let number = usize::try_from(signal).expect("signals are positive");
@@ -47,17 +47,17 @@ impl Signals {
         Ok(())
     }
 
-    /// Lets the next signal pass without ending the process.
+    /// Defers the next signal: it no longer ends the process.
     pub(crate) fn hold(&self) {
         self.ends_process.store(false, Ordering::Relaxed);
     }
 
-    /// Lets the next signal end the process again.
+    /// Makes the next signal end the process again.
     pub(crate) fn release(&self) {
         self.ends_process.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the process as the received signal would have, if one was received.
+    /// Ends the process as the received signal would have done; does nothing if none was received.
     pub(crate) fn terminate(&self) {
         if let Ok(signal) = i32::try_from(self.received.load(Ordering::Relaxed))
             && signal != 0
@@ -86,13 +86,13 @@ fn is_ignored(signal: i32) -> bool {
 #[derive(Debug)]
 pub(crate) struct Bar<'a> {
     shown: ProgressBar,
-    /// Of a command that has something to clean up.
+    /// The signals of a command that must clean up.
     signals: Option<&'a Signals>,
     holds_signals: AtomicBool,
 }
 
 impl<'a> Bar<'a> {
-    /// A bar that is hidden where standard error is no terminal, or on request.
+    /// Creates a bar; it is hidden if standard error is not a terminal, or on request.
     pub(crate) fn new(hidden: bool, signals: Option<&'a Signals>) -> Self {
         let shown = if hidden {
             ProgressBar::hidden()

@@ -1,4 +1,4 @@
-//! Text for people: styles, columns, and names that may come from a hostile file.
+//! Printed text: styles, columns, and escaping of names that may come from a hostile file.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -12,8 +12,8 @@ pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 pub(crate) const HEADING: Style = Style::new().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
 
-/// Text in which nothing can steer a terminal: control characters and marks that reverse the
-/// direction of writing are escaped, line breaks stay.
+/// Escapes what could control a terminal: control characters and marks that change the direction of
+/// writing. Line breaks stay.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     let steers = |c: char| {
         (c.is_control() && c != '\n')
@@ -33,8 +33,8 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Rows of cells in columns two spaces apart, indented by two. The first `left` columns are flush
-/// left, the others right. Letters such as Chinese ones take two cells of a terminal.
+/// Lays rows out in columns two spaces apart, indented by two. The first `left` columns are aligned left,
+/// the others right. Wide letters, such as Chinese ones, take two cells of a terminal.
 pub(crate) fn columns<const N: usize>(left: usize, rows: &[[String; N]]) -> String {
     let rows: Vec<[Cow<'_, str>; N]> = rows
         .iter()
@@ -68,7 +68,7 @@ pub(crate) fn warn(warnings: impl IntoIterator<Item = String>) {
     }
 }
 
-/// The line above a part of a report.
+/// The heading of a section of a report.
 pub(crate) fn heading(title: &str) -> String {
     format!("\n{HEADING}{title}{HEADING:#}\n")
 }

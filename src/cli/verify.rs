@@ -1,4 +1,4 @@
-//! `electra-convert verify DIR`.
+//! The command `verify`.
 
 use anyhow::Context as _;
 use electra_convert::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
@@ -14,7 +14,7 @@ use super::exit::{Exit, Failed, Usage};
 use super::progress::Bar;
 use super::{checks, input, report};
 
-/// Runs all checks on a folder; a failed one is an error.
+/// Runs all checks on a directory; a failed check is an error.
 pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     let paths = [
         ("DIR", Some(&args.folder)),

@@ -9,7 +9,7 @@ use crate::variables::role::Role;
 pub struct InventoryEntry {
     /// The variable as the checkpoint describes it, under its own name.
     pub variable: Variable,
-    /// Its name after [`Rename`]s, as the original code would have it.
+    /// Its name after [`Rename`](super::Rename)s, as the original code would have it.
     pub name: String,
     /// What it is for.
     pub role: Role,

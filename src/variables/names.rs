@@ -2,7 +2,7 @@
 //!
 //! Planning, config inference, roles and verification all ask this table. `{E}` is the scope of the
 //! embeddings and `{B}` that of the body, which depend on how a checkpoint was trained
-//! ([`super::setup`]); `{N}` is a layer.
+//! ([`TrainingSetup`](super::TrainingSetup)); `{N}` is a layer.
 //!
 //! TensorFlow 2 code (Hugging Face's classes, and NVIDIA's, which are derived from them) has two names
 //! for each variable: the full name, from the Keras layers around it, and the path through the attributes

@@ -24,7 +24,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What an [`ElectraModel`] computes.
+/// What an [`ElectraModel`](crate::ElectraModel) computes.
 #[derive(Clone, Debug)]
 pub struct Hidden {
     /// Output of the last layer, `[batch, sequence, hidden]`.
