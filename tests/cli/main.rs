@@ -15,6 +15,7 @@ mod locate;
 mod made_vocabulary;
 mod model;
 mod objects;
+mod pages;
 mod paths;
 mod probe;
 mod publish;
