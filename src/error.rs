@@ -57,6 +57,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns the error of the checkpoint library, if this error is one.
+    pub fn checkpoint(&self) -> Option<&tf_checkpoint::Error> {
+        match self {
+            Self::Checkpoint(error)
+            | Self::Model(variables::Error::Graph(error))
+            | Self::Export(export::Error::Checkpoint(error))
+            | Self::Verify(verify::Error::Checkpoint(export::Error::Checkpoint(error))) => {
+                Some(error)
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -111,7 +124,7 @@ fn of_export(error: &export::Error) -> ErrorKind {
 fn of_verify(error: &verify::Error) -> ErrorKind {
     use verify::Error;
     match error {
-        Error::CompareWith(error) => of_export(error),
+        Error::Checkpoint(error) => of_export(error),
         Error::Load(error) => of_load(error),
         Error::Probe(error) => of_probe(error),
         Error::Incomplete { .. } => ErrorKind::Verification,

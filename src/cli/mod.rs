@@ -6,6 +6,7 @@ mod args;
 mod checks;
 mod convert;
 mod exit;
+mod hint;
 mod input;
 mod inspect;
 mod probe;
@@ -129,7 +130,11 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 /// Prints an error; `json` is the command if `--json` was given.
 fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>) {
-    let message = format!("{error:#}");
+    let mut message = format!("{error:#}");
+    if let Some(hint) = hint::hint(error) {
+        message.push_str("; ");
+        message.push_str(&hint);
+    }
     // Only usage errors have several lines; elsewhere a line break comes from a name in a file.
     let shown = match exit {
         Exit::Usage => text::printable(&message).into_owned(),

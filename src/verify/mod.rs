@@ -411,7 +411,7 @@ pub enum Error {
     Load(#[from] LoadError),
     /// The checkpoint to compare with cannot be read.
     #[error(transparent)]
-    CompareWith(#[from] export::Error),
+    Checkpoint(#[from] export::Error),
     /// There is no such folder.
     #[error("{} {what}: give the folder of an export", path.display())]
     NoFolder {

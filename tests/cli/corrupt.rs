@@ -230,7 +230,7 @@ fn a_variable_of_another_checkpoint_is_an_error() {
                 let mut bytes = vec![0; usize::try_from(variable.bytes()).unwrap()];
                 match own.read(variable, &mut bytes) {
                     Ok(()) => assert!(own.variables().contains(variable)),
-                    Err(tf_checkpoint::Error::Foreign { .. }) => foreign += 1,
+                    Err(tf_checkpoint::Error::UnknownVariable { .. }) => foreign += 1,
                     Err(error) => panic!("{error}"),
                 }
             }

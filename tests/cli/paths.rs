@@ -472,11 +472,8 @@ fn a_state_file_leads_nowhere_outside_of_its_folder() {
     };
     let absolute = other.join("model.ckpt-2").display().to_string();
     for outside in ["../other/model.ckpt-2", &absolute] {
-        let run = state(outside).fails(3, &[outside, "outside of the folder"]);
-        let command = run
-            .stderr
-            .split("give its path: electra-convert inspect ")
-            .nth(1);
+        let run = state(outside).fails(3, &[outside, "outside of the directory"]);
+        let command = run.stderr.split("try: electra-convert inspect ").nth(1);
         let path = command.unwrap().trim();
         run!["inspect", path].ok();
     }
@@ -515,7 +512,7 @@ fn addresses_are_not_taken_for_paths() {
             .current_dir(folder.path())
             .output()
             .unwrap();
-        Run::from(output).fails(2, &["OUT", address, "does not write to"]);
+        Run::from(output).fails(2, &["OUT", address, "cannot be written to"]);
         run!["inspect", address].fails(3, &[address, "an address"]);
         run!["verify", checkpoint, "--golden", address].fails(2, &["--golden", address]);
         run!["verify", address].fails(2, &[address]);

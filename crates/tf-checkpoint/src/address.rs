@@ -1,26 +1,28 @@
-//! Addresses, such as `gs://bucket/electra/model.ckpt-400`, in place of paths.
+//! Refuses URLs, such as `gs://bucket/model.ckpt-400`, that are given in place of paths.
 //!
-//! `Path` would take `gs:` for the name of a directory. No address is read or written; the error gives
-//! the command that copies.
+//! `Path` would take `gs:` for the name of a directory. Nothing is read from or written to a URL; the
+//! error gives the command that copies the files.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::error::Error;
+use crate::foreign::FileKind;
 
-/// What an address is given as.
+/// What a path is given for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Use {
-    /// A checkpoint, of which an address may be the prefix.
+    /// A checkpoint to read; the path may be a prefix.
     Checkpoint,
-    /// A file, or a directory, to read.
+    /// A file or directory to read.
     Input,
-    /// The directory to write.
+    /// A directory to write.
     Output,
 }
 
-/// Scheme, and the commands that copy a checkpoint, copy a file, and upload a directory. `{}` is the
-/// address, quoted for a shell.
+/// Scheme, and the commands that copy a checkpoint, copy a file, and upload a directory, in the order of
+/// [`Use`]. `{}` stands for the URL, quoted for a shell.
 const COMMANDS: &[(&str, [&str; 3])] = &[
     (
         "gs",
@@ -46,7 +48,19 @@ const COMMANDS: &[(&str, [&str; 3])] = &[
     ("https", ["curl -LO {}", "curl -LO {}", "curl -T FILE {}"]),
 ];
 
-/// Fails if `path` is an address.
+/// Fails if `path` is a URL.
+///
+/// ```
+/// # use std::path::Path;
+/// use tf_checkpoint::address::{self, Use};
+///
+/// let error = address::refuse(Path::new("gs://bucket/model.ckpt-400"), Use::Checkpoint).unwrap_err();
+/// assert!(error.to_string().contains("gsutil cp gs://bucket/model.ckpt-400'*' ."));
+/// assert!(address::refuse(Path::new("C:/model.ckpt-400"), Use::Checkpoint).is_ok());
+/// ```
+///
+/// # Errors
+/// [`Error::Unsupported`] of [`FileKind::Address`], with the command that copies the files.
 pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
     let text = path.to_string_lossy();
     let Some((scheme, rest)) = text.split_once("://") else {
@@ -74,18 +88,26 @@ pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
             Use::Output => format!("write into a directory on this disk and upload that{command}"),
         }
     };
-    let kind = match given_as {
-        Use::Output => "an address, which electra-convert does not write to",
-        _ => "an address, which electra-convert does not read",
+    let what = match given_as {
+        Use::Output => "an address, which cannot be written to",
+        Use::Checkpoint | Use::Input => "an address, which cannot be read",
     };
     Err(Error::Unsupported {
         path: path.to_owned(),
-        kind: kind.into(),
+        kind: FileKind::Address,
+        what: what.into(),
         advice,
+        checkpoint: None,
     })
 }
 
-/// Quotes an argument as one types it into a shell.
+/// Quotes an argument for a POSIX shell, if it needs quotes.
+///
+/// ```
+/// # use tf_checkpoint::address::quoted;
+/// assert_eq!(quoted("model.ckpt-400".as_ref()), "model.ckpt-400");
+/// assert_eq!(quoted("my model.ckpt".as_ref()), "'my model.ckpt'");
+/// ```
 pub fn quoted(argument: &OsStr) -> String {
     let text = argument.to_string_lossy();
     let is_plain = |c: char| c.is_alphanumeric() || "-_./:,+@%".contains(c);
@@ -101,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_from_paths() {
+    fn addresses_are_distinguished_from_paths() {
         for path in [
             "gs", "a:/b", "./gs://b", "://x", "1a://b", "a b://c", "C:/x",
         ] {

@@ -92,7 +92,7 @@ impl Checkpoint {
         let variables = self.variables();
         match position(variables, &variable.name) {
             Some(at) if variables[at] == *variable => Ok(()),
-            _ => Err(Error::Foreign {
+            _ => Err(Error::UnknownVariable {
                 path: self.location.prefix().to_owned(),
                 variable: variable.name.clone(),
             }),
@@ -110,7 +110,7 @@ impl Checkpoint {
     /// everything that it reads.
     ///
     /// # Errors
-    /// [`Error::Foreign`] for a variable that is not one of [`variables`](Self::variables).
+    /// [`Error::UnknownVariable`] for a variable that is not one of [`variables`](Self::variables).
     ///
     /// # Panics
     /// If `buf` is not [`Variable::bytes`] long.

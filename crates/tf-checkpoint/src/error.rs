@@ -1,23 +1,27 @@
-//! What can be wrong with a checkpoint.
+//! Errors: why a checkpoint cannot be found or read.
+//!
+//! Every message names the file, states what was found against what was expected, and ends in what to
+//! do next. A caller that knows more, such as the name of an option, matches on the variant and adds it.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::foreign::FileKind;
 use crate::limits::TooDense;
 use crate::protobuf::message::Malformed;
 use crate::sstable;
 
-/// What is wrong with the entry of a variable, before it is known which variable of which file it is.
+/// A fault in the entry of a variable, raised where neither the variable nor the file is known.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// Completes the sentence "the entry of variable … ".
+    /// The predicate of the sentence "the entry of variable … ".
     Entry(String),
-    /// The file would take too much memory.
+    /// The file exceeds its memory limit.
     TooDense(TooDense),
 }
 
 impl Fault {
-    /// The error about a variable of a file.
+    /// Returns the error for `variable` of the file at `path`.
     pub(crate) fn at(self, path: &Path, variable: &str) -> Error {
         match self {
             Self::Entry(what) => Error::Entry {
@@ -55,7 +59,7 @@ impl From<TooDense> for Fault {
 }
 
 impl Error {
-    /// A file that would take too much memory.
+    /// Returns the error for a file that exceeds its memory limit.
     pub(crate) fn too_dense(path: &Path, source: TooDense) -> Self {
         Self::TooDense {
             path: path.to_owned(),
@@ -63,11 +67,24 @@ impl Error {
         }
     }
 
-    /// Returns the error for a file at `path` that cannot be read.
+    /// Returns the checkpoint that the message recommends to read instead, if it names one.
+    pub fn checkpoint(&self) -> Option<&Path> {
+        match self {
+            Self::NotFound { checkpoint, .. } | Self::Unsupported { checkpoint, .. } => {
+                checkpoint.as_deref()
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the error for the file at `path` that cannot be read because of `source`.
+    ///
+    /// An error about what the file is ([`io::ErrorKind::InvalidData`], `Unsupported`,
+    /// `IsADirectory`) becomes [`Error::Archive`], every other one [`Error::Io`].
     pub fn reading(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
-            // Of members of an archive, and of what is not a regular file.
+            // Raised for members of an archive, and for paths that are not regular files.
             io::ErrorKind::InvalidData
             | io::ErrorKind::Unsupported
             | io::ErrorKind::IsADirectory => Self::Archive {
@@ -78,7 +95,7 @@ impl Error {
         }
     }
 
-    /// A table that cannot be read: the device failed, or the file is damaged.
+    /// Returns the error for a table that cannot be read: an I/O error, or a damaged file.
     pub(crate) fn table(path: &Path, source: sstable::Error) -> Self {
         match source {
             sstable::Error::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
@@ -93,67 +110,75 @@ impl Error {
     }
 }
 
-/// Why a checkpoint cannot be found or read. Every message names the file.
+/// The reason why a checkpoint cannot be found or read. Every message names the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The operating system refused.
+    /// Reading failed: permission denied, a failing disk, and the like.
     #[error("cannot read {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file that is no longer what it was when it was opened.
+    /// A file changed between being opened and being read to its end.
     #[error(
-        "{} has changed while it was read: if training still runs, take a checkpoint that it no longer \
-         writes, or a copy",
+        "{} has changed while it was read: if training is still running, use an earlier checkpoint or a \
+         copy",
         path.display()
     )]
     Changed {
         /// The file.
         path: PathBuf,
     },
-    /// No checkpoint at the path.
+    /// There is no checkpoint at the path.
     #[error("no checkpoint at {}: {found}", path.display())]
+    #[non_exhaustive]
     NotFound {
         /// The path as given.
         path: PathBuf,
-        /// What is there instead, and what to type.
+        /// What was found instead, and what to do.
         found: String,
+        /// A checkpoint that may have been meant.
+        checkpoint: Option<PathBuf>,
     },
-    /// A folder with several checkpoints and nothing that says which.
+    /// A directory holds several checkpoints, and no state file selects one.
     #[error(
-        "{} holds several checkpoints ({}): name one of them, or pick one with --step",
+        "{} holds several checkpoints ({}): give the path of one of them",
         path.display(),
         names.join(", ")
     )]
     Ambiguous {
-        /// The folder.
+        /// The directory.
         path: PathBuf,
         /// Names of the checkpoints in it.
         names: Vec<String>,
     },
-    /// A file that is not part of a checkpoint, or an address.
-    #[error("{} is {kind}: {advice}", path.display())]
+    /// The path leads to something else than a checkpoint, or to one of an unsupported version.
+    #[error("{} is {what}: {advice}", path.display())]
+    #[non_exhaustive]
     Unsupported {
-        /// The file or address.
+        /// The file, directory or address.
         path: PathBuf,
-        /// What it is.
-        kind: String,
+        /// What it is, for callers that handle some kinds themselves.
+        kind: FileKind,
+        /// What it is, in words.
+        what: String,
         /// What to do.
         advice: String,
+        /// The checkpoint to read instead, if there is one.
+        checkpoint: Option<PathBuf>,
     },
-    /// A path that is not a regular file, or an archive, or a file in one, that cannot be read.
+    /// A path that is not a regular file, or an archive or a member of one that cannot be read.
     #[error("cannot read {}: {what}", path.display())]
     Archive {
-        /// The archive, or the path of the file in it.
+        /// The archive, or the path of the member in it.
         path: PathBuf,
         /// What is wrong with it, and what to do.
         what: String,
     },
-    /// An index, or a file of a V1 checkpoint, is not a sound table.
+    /// The index of a TensorBundle, or a file of a V1 checkpoint, is not a valid table.
     #[error("{} is damaged: copy it again from where it was trained", path.display())]
     Table {
         /// The file.
@@ -161,7 +186,7 @@ pub enum Error {
         /// What is wrong with it.
         source: sstable::Error,
     },
-    /// The table is sound, but what it says is not.
+    /// The table is valid, but its contents are not those of a checkpoint.
     #[error("{}: {what}", path.display())]
     Index {
         /// The file.
@@ -169,7 +194,7 @@ pub enum Error {
         /// What was found, and what was expected.
         what: String,
     },
-    /// A file that describes more than [`Limits`](crate::Limits) allow for its length.
+    /// The contents of a file exceed what [`Limits`](crate::Limits) allow for its length.
     #[error(
         "{} is damaged or was made to exhaust memory: copy it again from where it was trained",
         path.display()
@@ -177,18 +202,18 @@ pub enum Error {
     TooDense {
         /// The file.
         path: PathBuf,
-        /// What was allowed.
+        /// The limit.
         source: TooDense,
     },
-    /// A variable that is not one of this checkpoint's.
-    #[error("{} has no variable {variable} with this description", path.display())]
-    Foreign {
+    /// A [`Variable`](crate::Variable) of another checkpoint, or one that was modified.
+    #[error("{} has no variable {variable} of this dtype, shape and location", path.display())]
+    UnknownVariable {
         /// The prefix of the checkpoint.
         path: PathBuf,
         /// Name of the variable.
         variable: String,
     },
-    /// The entry of one variable makes no sense.
+    /// The entry of a variable is invalid.
     #[error("{}: the entry of variable {variable} {what}", path.display())]
     Entry {
         /// The file.
@@ -198,7 +223,7 @@ pub enum Error {
         /// What was found, and what was expected.
         what: String,
     },
-    /// One of the tables of a V1 checkpoint is not there.
+    /// A table of a V1 checkpoint is missing.
     #[error(
         "{} is missing: it is one of the {count} files of this checkpoint; put it beside the others",
         path.display()
@@ -206,10 +231,10 @@ pub enum Error {
     TableMissing {
         /// The table.
         path: PathBuf,
-        /// How many there should be.
+        /// The number of tables, by their names.
         count: usize,
     },
-    /// A data file that the index needs is not there.
+    /// A data file that the index refers to is missing.
     #[error(
         "{} is missing: it holds variable {variable}; put it beside the .index file",
         path.display()
@@ -217,10 +242,10 @@ pub enum Error {
     ShardMissing {
         /// The data file.
         path: PathBuf,
-        /// Name of a variable in it.
+        /// Name of a variable that is stored in it.
         variable: String,
     },
-    /// A data file is too short.
+    /// A data file is shorter than its index states.
     #[error(
         "{} is cut short: variable {variable} ends at byte {end}, the file at {len}; \
          copy it again from where it was trained",
@@ -229,14 +254,14 @@ pub enum Error {
     ShardTruncated {
         /// The data file.
         path: PathBuf,
-        /// Name of a variable that is cut.
+        /// Name of a variable that lies beyond the end.
         variable: String,
-        /// Where the variable ends, in bytes.
+        /// End of the variable, in bytes.
         end: u64,
         /// Length of the file in bytes.
         len: u64,
     },
-    /// A variable's bytes are not those that were saved.
+    /// The checksum of a variable's bytes does not match the one in the index.
     #[error(
         "{} is damaged: the {len} bytes of variable {variable} at {offset} have the CRC-32C \
          {found:#010x}, its index says {expected:#010x}; copy both files again from where they \
@@ -248,54 +273,47 @@ pub enum Error {
         path: PathBuf,
         /// Name of the variable.
         variable: String,
-        /// First byte in the file.
+        /// Offset of the first byte in the file.
         offset: u64,
         /// Number of bytes.
         len: u64,
-        /// CRC-32C that the index holds.
+        /// CRC-32C in the index.
         expected: u32,
         /// CRC-32C of the bytes in the file.
         found: u32,
     },
-    /// The official library is not there, or not as it should be.
+    /// TensorFlow's library cannot be loaded.
     #[cfg(feature = "tensorflow")]
     #[error(
-        "TensorFlow's library cannot be used: {what}; let TENSORFLOW_DIR name the folder of \
-         libtensorflow.so (scripts/libtensorflow.sh installs it), or go without --reader tensorflow"
+        "TensorFlow's library cannot be used: {what}; set TENSORFLOW_DIR to the directory of \
+         libtensorflow.so"
     )]
     Library {
-        /// What the loader said.
+        /// The error of the loader.
         what: String,
     },
-    /// The official library does not reach the checkpoint.
+    /// TensorFlow's library has no access to the checkpoint.
     #[cfg(feature = "tensorflow")]
-    #[error(
-        "TensorFlow's library does not reach {}, which is {why}: go without --reader tensorflow",
-        path.display()
-    )]
+    #[error("TensorFlow's library cannot read {}, which is {why}", path.display())]
     OutOfReach {
         /// The checkpoint.
         path: PathBuf,
-        /// What keeps it out of reach.
+        /// The reason.
         why: &'static str,
     },
-    /// The official library cannot read a variable.
+    /// TensorFlow's library cannot read a variable.
     #[cfg(feature = "tensorflow")]
     #[error("TensorFlow cannot read variable {variable} of {}: {what}", path.display())]
     LibraryRead {
-        /// What it was given to read.
+        /// The prefix or file pattern passed to the library.
         path: PathBuf,
         /// Name of the variable.
         variable: String,
-        /// What it said.
+        /// The error of the library.
         what: String,
     },
-    /// The `.meta` file is not a training graph.
-    #[error(
-        "{}: {what}; it is optional: move it away to go without it, and give \
-         --num-attention-heads and --hidden-act",
-        path.display()
-    )]
+    /// A `.meta` file is not a training graph.
+    #[error("{}: {what}; the file is optional: move it away to read the checkpoint without it", path.display())]
     MetaGraph {
         /// The `.meta` file.
         path: PathBuf,

@@ -1,184 +1,211 @@
-//! What a file is that is not part of a checkpoint, by its first bytes or its name.
+//! Recognises files that are not part of a checkpoint, by their first bytes or their names.
 //!
-//! People give the archive they downloaded, the weights of another framework, or a file that a server
-//! or git left in place of the one they wanted. [`TABLE`] lists what is recognised and what to do about
-//! it; its order decides which file of a directory is named.
+//! Users often give a downloaded archive, the weights of another framework, or a file that a server or
+//! git left in place of the real one. [`TABLE`] lists the recognised kinds and what to do about each;
+//! its order decides which file of a directory an error names.
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::address::quoted;
 use crate::error::Error;
 use crate::storage::ReadAt;
 
-/// How many of a file's first bytes are looked at.
+/// Number of bytes at the start of a file that are examined.
 pub(crate) const START_LEN: usize = 1 << 10;
+
+/// What a path leads to in place of a checkpoint.
+///
+/// For callers that handle some kinds themselves; the error that carries it says the same in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FileKind {
+    /// A URL, such as `gs://bucket/model.ckpt-400`.
+    Address,
+    /// An archive or a compressed file other than zip, to be unpacked first.
+    Archive,
+    /// A zip archive.
+    Zip,
+    /// A SavedModel directory, or the graph in it.
+    SavedModel,
+    /// A model in safetensors format.
+    Safetensors,
+    /// A model in the format of another framework: PyTorch, Keras, ONNX and the like.
+    Model,
+    /// A JSON document.
+    Json,
+    /// What a server or git left in place of the file: an HTML page, a Git LFS pointer.
+    StandIn,
+    /// A checkpoint in a newer version of the format.
+    Version,
+    /// Anything else.
+    Other,
+}
 
 /// A kind of file.
 struct Row {
-    /// One of them must be there.
+    /// At least one of them must match.
     signs: &'static [Sign],
-    /// If there are any, the name must end in one of them.
+    /// Endings of the name, one of which must match; empty for any name.
     names: &'static [&'static str],
-    kind: &'static str,
+    kind: FileKind,
+    what: &'static str,
     /// What to do. `{file}` and `{directory}` are replaced.
     advice: &'static str,
-    found: Found,
+    reported: Reported,
 }
 
-/// What shows the kind of a file.
+/// A feature by which a kind of file is recognised.
 enum Sign {
     /// Bytes at an offset.
     At(usize, &'static [u8]),
-    /// Bytes anywhere in the start, behind the magic number of a zip archive.
+    /// Text anywhere in the start of a zip archive.
     InZip(&'static str),
-    /// Text at the beginning, in any case, behind white space.
+    /// Text at the beginning, in any case, after white space.
     Text(&'static str),
-    /// Nothing but the name.
+    /// The name alone.
     Name,
-    /// A file of no bytes.
+    /// A length of zero.
     Empty,
 }
 
-/// Where a kind of file is worth an error.
+/// Where a kind of file is reported as an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum Reported {
     /// Anywhere, also in place of a checkpoint's own file.
     Instead,
-    /// In a directory that holds no checkpoint, or where its path is given.
+    /// In a directory that holds no checkpoint, and where its path is given.
     Beside,
-    /// Where its path is given.
+    /// Only where its path is given.
     Given,
 }
 
-use Found::{Beside, Given, Instead};
+use FileKind::{Archive, Json, Model, Other, Safetensors, SavedModel, StandIn, Zip};
+use Reported::{Beside, Given, Instead};
 use Sign::{At, Empty, InZip, Name, Text};
 
 const ZIP: &[u8] = b"PK\x03\x04";
-const PLAIN_ZIP: &str = "a zip archive";
 const SAVE_AGAIN: &str = "download the file itself again";
 const UNPACK: &str = "unpack it first: tar xf {file}";
-const ORIGINAL: &str = "convert the training checkpoint that it was made from (model.ckpt-N.index)";
+const ORIGINAL: &str = "give the training checkpoint that it was made from (model.ckpt-N.index)";
 const PYTORCH: &str = "it needs no conversion: transformers loads {directory} as it is";
-const KERAS: &str = "load it with its class in TensorFlow 2.15 (of transformers 4, such as \
-                     TFElectraForPreTraining), call save_weights(\"model.ckpt\"), and convert model.ckpt";
-const VERIFY: &str = "it is a model of transformers already; to check one that electra-convert wrote: \
-                      electra-convert verify {directory}";
+const KERAS: &str = "load it with its class in TensorFlow 2.15, call save_weights(\"model.ckpt\"), and give \
+                     model.ckpt";
+const CHECKPOINT: &str = "give the checkpoint (model.ckpt-N)";
 
 const fn row(
+    kind: FileKind,
     signs: &'static [Sign],
     names: &'static [&'static str],
-    kind: &'static str,
+    what: &'static str,
     advice: &'static str,
-    found: Found,
+    reported: Reported,
 ) -> Row {
     Row {
         signs,
         names,
         kind,
+        what,
         advice,
-        found,
+        reported,
     }
 }
 
 /// Sources: the formats' own specifications, and `magic(5)`.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
-    row(&[Text("version https://git-lfs.github.com/spec/"), Text("version https://hawser.github.com/spec/")], &[],
+    row(StandIn, &[Text("version https://git-lfs.github.com/spec/"), Text("version https://hawser.github.com/spec/")], &[],
         "a Git LFS pointer, not the file itself",
         "run `git lfs pull` in the clone of its repository ({directory})", Instead),
-    row(&[Text("<!doctype html"), Text("<html"), Text("<head")], &[],
+    row(StandIn, &[Text("<!doctype html"), Text("<html"), Text("<head")], &[],
         "an HTML page, not the file itself",
         "download the file itself (the address of a file on GitHub or Hugging Face has /raw/ or /resolve/, not /blob/)", Instead),
-    row(&[Text("<?xml"), Text("<Error>")], &[],
-        "an XML document, such as a bucket sends in place of a file that it refuses",
-        "see what it says (head -c 500 {file}), and download the file itself again", Instead),
-    row(&[Text("404: Not Found"), Text("Not Found"), Text("Entry not found"), Text("Repository not found"),
+    row(StandIn, &[Text("<?xml"), Text("<Error>")], &[],
+        "an XML document, such as a bucket returns in place of a file that it refuses",
+        "read the message in it (head -c 500 {file}), and download the file itself again", Instead),
+    row(StandIn, &[Text("404: Not Found"), Text("Not Found"), Text("Entry not found"), Text("Repository not found"),
           Text("Invalid username or password"), Text("Access to model "), Text("AccessDenied")], &[],
         "the error message of a server, not the file itself", SAVE_AGAIN, Instead),
 
-    row(&[Name], &["saved_model.pb", "saved_model.pbtxt"], "the graph of a SavedModel",
-        "convert the variables beside it, which are a checkpoint: \
-         electra-convert inspect {directory}/variables/variables", Beside),
-    row(&[At(8, b"{\"")], &["model.safetensors"], "a safetensors file", VERIFY, Beside),
-    row(&[At(0, b"\x89HDF\r\n\x1a\n"), At(512, b"\x89HDF\r\n\x1a\n")], &[],
+    row(SavedModel, &[Name], &["saved_model.pb", "saved_model.pbtxt"], "the graph of a SavedModel",
+        "give the variables beside it, which are a checkpoint: {directory}/variables/variables", Beside),
+    row(Safetensors, &[At(8, b"{\"")], &["model.safetensors"], "a safetensors file", PYTORCH, Beside),
+    row(Model, &[At(0, b"\x89HDF\r\n\x1a\n"), At(512, b"\x89HDF\r\n\x1a\n")], &[],
         "an HDF5 file, as Keras and the TensorFlow classes of transformers save it", KERAS, Beside),
-    row(&[InZip("model.weights.h5")], &[], "a Keras 3 model", KERAS, Beside),
-    row(&[At(0, ZIP)], &[".keras"], "a Keras 3 model", KERAS, Beside),
-    row(&[InZip("data.pkl")], &[], "a PyTorch file", PYTORCH, Beside),
-    row(&[At(0, ZIP), At(0, b"\x80\x02"), At(0, b"\x80\x03"), At(0, b"\x80\x04"), At(0, b"\x80\x05")],
+    row(Model, &[InZip("model.weights.h5")], &[], "a Keras 3 model", KERAS, Beside),
+    row(Model, &[At(0, ZIP)], &[".keras"], "a Keras 3 model", KERAS, Beside),
+    row(Model, &[InZip("data.pkl")], &[], "a PyTorch file", PYTORCH, Beside),
+    row(Model, &[At(0, ZIP), At(0, b"\x80\x02"), At(0, b"\x80\x03"), At(0, b"\x80\x04"), At(0, b"\x80\x05")],
         &[".bin", ".pt", ".pth", ".ckpt", ".ot", ".pkl"], "a PyTorch file", PYTORCH, Beside),
-    row(&[At(0, b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")], &[], "a PyTorch file", PYTORCH, Beside),
-    row(&[At(8, b"{\"")], &[".safetensors"], "a safetensors file", VERIFY, Beside),
-    row(&[InZip(".npy")], &[], "an archive of NumPy arrays", ORIGINAL, Beside),
-    row(&[At(0, b"\x93NUMPY")], &[], "a NumPy array", ORIGINAL, Beside),
-    row(&[At(4, b"TFL3")], &[], "a TensorFlow Lite model", ORIGINAL, Beside),
-    row(&[Name], &[".onnx"], "an ONNX model", ORIGINAL, Beside),
-    row(&[At(0, b"GGUF")], &[], "a GGUF model", ORIGINAL, Beside),
-    row(&[Name], &[".msgpack"], "a Flax model", ORIGINAL, Beside),
-    row(&[Name], &[".pb"], "a frozen TensorFlow graph", ORIGINAL, Beside),
+    row(Model, &[At(0, b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")], &[], "a PyTorch file", PYTORCH, Beside),
+    row(Safetensors, &[At(8, b"{\"")], &[".safetensors"], "a safetensors file", PYTORCH, Beside),
+    row(Model, &[InZip(".npy")], &[], "an archive of NumPy arrays", ORIGINAL, Beside),
+    row(Model, &[At(0, b"\x93NUMPY")], &[], "a NumPy array", ORIGINAL, Beside),
+    row(Model, &[At(4, b"TFL3")], &[], "a TensorFlow Lite model", ORIGINAL, Beside),
+    row(Model, &[Name], &[".onnx"], "an ONNX model", ORIGINAL, Beside),
+    row(Model, &[At(0, b"GGUF")], &[], "a GGUF model", ORIGINAL, Beside),
+    row(Model, &[Name], &[".msgpack"], "a Flax model", ORIGINAL, Beside),
+    row(Model, &[Name], &[".pb"], "a frozen TensorFlow graph", ORIGINAL, Beside),
 
-    row(&[At(0, b"\x1f\x8b\x08")], &[".tar.gz", ".tgz"], "a compressed tar archive",
+    row(Archive, &[At(0, b"\x1f\x8b\x08")], &[".tar.gz", ".tgz"], "a compressed tar archive",
         "unpack it first: tar xzf {file}", Beside),
-    row(&[At(0, b"\x1f\x8b\x08")], &[".gz"], "a gzip file", "unpack it first: gunzip -k {file}", Beside),
-    row(&[At(0, b"\x1f\x8b\x08")], &[], "a gzip file, such as a compressed tar archive",
+    row(Archive, &[At(0, b"\x1f\x8b\x08")], &[".gz"], "a gzip file", "unpack it first: gunzip -k {file}", Beside),
+    row(Archive, &[At(0, b"\x1f\x8b\x08")], &[], "a gzip file, such as a compressed tar archive",
         "unpack it first: tar xzf {file}", Beside),
-    row(&[At(0, b"BZh")], &[".tar.bz2", ".tbz2", ".tbz"], "a compressed tar archive", UNPACK, Beside),
-    row(&[At(0, b"BZh")], &[".bz2"], "a bzip2 file", "unpack it first: bunzip2 -k {file}", Beside),
-    row(&[At(0, b"\xfd7zXZ\0")], &[".tar.xz", ".txz"], "a compressed tar archive", UNPACK, Beside),
-    row(&[At(0, b"\xfd7zXZ\0")], &[], "an xz file", "unpack it first: unxz -k {file}", Beside),
-    row(&[At(0, b"\x28\xb5\x2f\xfd")], &[".tar.zst", ".tzst"], "a compressed tar archive", UNPACK, Beside),
-    row(&[At(0, b"\x28\xb5\x2f\xfd")], &[], "a Zstandard file", "unpack it first: unzstd {file}", Beside),
-    row(&[At(0, b"\x04\x22\x4d\x18")], &[], "an LZ4 file", "unpack it first: unlz4 {file}", Beside),
-    row(&[At(0, b"\x1f\x9d")], &[".Z"], "a compressed file", "unpack it first: uncompress {file}", Beside),
-    row(&[At(257, b"ustar")], &[], "a tar archive", UNPACK, Beside),
-    row(&[Name], &[".tar"], "a tar archive", UNPACK, Beside),
-    row(&[At(0, b"7z\xbc\xaf\x27\x1c")], &[], "a 7z archive", "unpack it first: 7z x {file}", Beside),
-    row(&[At(0, b"Rar!\x1a\x07")], &[], "a RAR archive", "unpack it first: unrar x {file}", Beside),
-    row(&[At(0, ZIP)], &[], PLAIN_ZIP, "give its path: electra-convert inspect {file}", Beside),
+    row(Archive, &[At(0, b"BZh")], &[".tar.bz2", ".tbz2", ".tbz"], "a compressed tar archive", UNPACK, Beside),
+    row(Archive, &[At(0, b"BZh")], &[".bz2"], "a bzip2 file", "unpack it first: bunzip2 -k {file}", Beside),
+    row(Archive, &[At(0, b"\xfd7zXZ\0")], &[".tar.xz", ".txz"], "a compressed tar archive", UNPACK, Beside),
+    row(Archive, &[At(0, b"\xfd7zXZ\0")], &[], "an xz file", "unpack it first: unxz -k {file}", Beside),
+    row(Archive, &[At(0, b"\x28\xb5\x2f\xfd")], &[".tar.zst", ".tzst"], "a compressed tar archive", UNPACK, Beside),
+    row(Archive, &[At(0, b"\x28\xb5\x2f\xfd")], &[], "a Zstandard file", "unpack it first: unzstd {file}", Beside),
+    row(Archive, &[At(0, b"\x04\x22\x4d\x18")], &[], "an LZ4 file", "unpack it first: unlz4 {file}", Beside),
+    row(Archive, &[At(0, b"\x1f\x9d")], &[".Z"], "a compressed file", "unpack it first: uncompress {file}", Beside),
+    row(Archive, &[At(257, b"ustar")], &[], "a tar archive", UNPACK, Beside),
+    row(Archive, &[Name], &[".tar"], "a tar archive", UNPACK, Beside),
+    row(Archive, &[At(0, b"7z\xbc\xaf\x27\x1c")], &[], "a 7z archive", "unpack it first: 7z x {file}", Beside),
+    row(Archive, &[At(0, b"Rar!\x1a\x07")], &[], "a RAR archive", "unpack it first: unrar x {file}", Beside),
+    row(Zip, &[At(0, ZIP)], &[], "a zip archive", "give its path, {file}", Beside),
 
-    row(&[Empty], &[], "an empty file", SAVE_AGAIN, Given),
-    row(&[Text("{"), Text("[{")], &[], "a JSON file, which holds no weights",
-        "give the checkpoint (model.ckpt-N); settings are read with --config", Given),
-    row(&[Name], &[".tfrecord"], "a file of training examples", "give the checkpoint (model.ckpt-N)", Given),
-    row(&[Name], &["graph.pbtxt"], "a graph without weights", "give the checkpoint (model.ckpt-N)", Given),
+    row(Other, &[Empty], &[], "an empty file", SAVE_AGAIN, Given),
+    row(Json, &[Text("{"), Text("[{")], &[], "a JSON file, which holds no weights", CHECKPOINT, Given),
+    row(Other, &[Name], &[".tfrecord"], "a file of training examples", CHECKPOINT, Given),
+    row(Other, &[Name], &["graph.pbtxt"], "a graph without weights", CHECKPOINT, Given),
 ];
 
 /// The start of a file.
 pub(crate) struct Start<'a> {
-    /// Its first [`START_LEN`] bytes, or all of them.
+    /// The first [`START_LEN`] bytes, or all of a shorter file.
     pub(crate) bytes: &'a [u8],
-    /// How the file is named.
+    /// The path of the file.
     pub(crate) path: &'a Path,
-    /// True for a file in an archive, which no command reaches.
+    /// True for a member of an archive, whose path other programs cannot open.
     pub(crate) in_archive: bool,
 }
 
 impl Start<'_> {
-    /// Returns what the file is, as an error, for a path that was given.
+    /// Returns the error for a file whose path was given.
     pub(crate) fn given(&self) -> Option<Error> {
         Some(self.error(self.rows().next()?.1))
     }
 
-    /// Returns what the file is, as an error, and its rank: of several files in a directory the one of
-    /// the lowest rank says what the directory is.
+    /// Returns the error for a file in a directory without checkpoint, and its rank: of several files the
+    /// one of the lowest rank is reported.
     pub(crate) fn beside(&self) -> Option<(usize, Error)> {
-        let (rank, row) = self.rows().find(|(_, row)| row.found != Given)?;
+        let (rank, row) = self.rows().find(|(_, row)| row.reported != Given)?;
         Some((rank, self.error(row)))
     }
 
-    /// Returns what is there in place of a checkpoint's own file, as an error.
+    /// Returns the error for a file in place of one of a checkpoint's own.
     pub(crate) fn instead(&self) -> Option<Error> {
-        let (_, row) = self.rows().find(|(_, row)| row.found == Instead)?;
+        let (_, row) = self.rows().find(|(_, row)| row.reported == Instead)?;
         Some(self.error(row))
     }
 
-    /// Returns what a file is, as an error, unless it is a zip archive and nothing more.
+    /// Returns the error for a file whose format is built on zip, such as PyTorch's; `None` for a plain
+    /// archive.
     pub(crate) fn not_plain_zip(&self) -> Option<Error> {
         let (_, row) = self.rows().next()?;
-        (row.kind != PLAIN_ZIP).then(|| self.error(row))
+        (row.kind != Zip).then(|| self.error(row))
     }
 
     fn rows(&self) -> impl Iterator<Item = (usize, &'static Row)> {
@@ -186,7 +213,8 @@ impl Start<'_> {
     }
 
     fn fits(&self, row: &Row) -> bool {
-        let name = self.path.file_name().unwrap_or_default().as_bytes();
+        let name = self.path.file_name().unwrap_or_default();
+        let name = name.as_encoded_bytes();
         let ends = |end: &&str| {
             let at = name.len().checked_sub(end.len());
             at.is_some_and(|at| name[at..].eq_ignore_ascii_case(end.as_bytes()))
@@ -222,14 +250,21 @@ impl Start<'_> {
             Some(name) if self.in_archive => name,
             _ => self.path.as_os_str(),
         };
-        let said = |path: &OsStr| quoted(path);
         let advice = row
             .advice
-            .replace("{file}", &said(file))
-            .replace("{directory}", &said(directory.as_os_str()));
+            .replace("{file}", &quoted(file))
+            .replace("{directory}", &quoted(directory.as_os_str()));
+        // What another program would have to open is not given as the path of a checkpoint.
+        let checkpoint = match row.kind {
+            Zip if !self.in_archive => Some(self.path.to_owned()),
+            SavedModel if !self.in_archive => Some(directory.join("variables").join("variables")),
+            _ => None,
+        };
         Error::Unsupported {
             path: self.path.to_owned(),
-            kind: row.kind.into(),
+            kind: row.kind,
+            what: row.what.into(),
+            checkpoint,
             advice: if self.in_archive {
                 format!("{advice} (after unpacking the archive)")
             } else {
@@ -239,7 +274,7 @@ impl Start<'_> {
     }
 }
 
-/// Returns the first bytes of a file, as many as show what it is.
+/// Reads the start of a file, at most 1 KiB, for [`refuse_stand_in`].
 pub fn start(file: &dyn ReadAt) -> io::Result<Vec<u8>> {
     let len = usize::try_from(file.len()).unwrap_or(usize::MAX);
     let mut bytes = vec![0; len.min(START_LEN)];
@@ -247,8 +282,17 @@ pub fn start(file: &dyn ReadAt) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Fails if the bytes of a file show that it is not the file that was wanted but something that a
-/// server or git left in its place, such as a Git LFS pointer or an HTML page.
+/// Fails if `bytes`, the start or all of the file at `path`, show that a server or git left something
+/// else in place of the file: an HTML page, a Git LFS pointer.
+///
+/// ```
+/// # use std::path::Path;
+/// let page = tf_checkpoint::refuse_stand_in(Path::new("vocab.txt"), b"<!DOCTYPE html>");
+/// assert!(page.unwrap_err().to_string().contains("an HTML page"));
+/// ```
+///
+/// # Errors
+/// [`Error::Unsupported`] of [`FileKind::StandIn`].
 pub fn refuse_stand_in(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let bytes = &bytes[..bytes.len().min(START_LEN)];
     let start = Start {
@@ -300,7 +344,11 @@ mod tests {
             ("model.keras", b"PK\x03\x04", "Keras 3"),
             ("pytorch_model.bin", b"\x80\x02}q", "PyTorch"),
             ("tf_model.h5", b"\x89HDF\r\n\x1a\n\0", "HDF5"),
-            ("model.safetensors", b"\x08\0\0\0\0\0\0\0{\"a\"", "verify"),
+            (
+                "model.safetensors",
+                b"\x08\0\0\0\0\0\0\0{\"a\"",
+                "safetensors",
+            ),
             ("a.tflite", b"\x1c\0\0\0TFL3", "TensorFlow Lite"),
             ("a.onnx", b"\x08\x07", "ONNX"),
             ("a.pb", b"\n", "frozen"),

@@ -42,7 +42,7 @@ mod variable;
 pub use checkpoint::{Checkpoint, ReadBy};
 pub use contiguous::Contiguous;
 pub use error::Error;
-pub use foreign::{refuse_stand_in, start};
+pub use foreign::{FileKind, refuse_stand_in, start};
 pub use graph::{Constant, MetaGraph, NodeId, Tensor, Use};
 pub use layout::cut;
 pub use limits::{Limits, TooDense};

@@ -1,13 +1,12 @@
-//! The official library as a second reader, with the feature `tensorflow`.
+//! TensorFlow's own library as a second reader, with the feature `tensorflow`.
 //!
-//! Which variables there are, of what type and shape, is read as always: the library's C interface
-//! cannot list a checkpoint. Their values come from its `RestoreV2`, which reads TensorBundles and V1
-//! checkpoints, checks their checksums and joins slices by itself, so that the two readers share no
-//! code where it matters. What it gives must have the type and shape that were listed.
+//! The list of variables with their dtypes and shapes is read by this crate, because the library's C
+//! interface cannot list a checkpoint. Values come from its `RestoreV2` operation, which reads
+//! TensorBundles and V1 checkpoints, verifies checksums and joins slices by itself, so that the two
+//! readers share no code where it matters. Each tensor must have the dtype and shape of the list.
 //!
-//! The library is loaded when the reader is opened; it is found in `TENSORFLOW_DIR`, then in
-//! `LD_LIBRARY_PATH` (`scripts/libtensorflow.sh` sets both up). It can crash the process, as any C++
-//! library can; that is why it is not the default.
+//! The library is loaded when the reader is opened, from `TENSORFLOW_DIR` or `LD_LIBRARY_PATH`. It is a
+//! C++ library and can crash the process; therefore it is not the default.
 
 use std::fmt;
 
@@ -15,7 +14,6 @@ use ::tensorflow::{
     BFloat16, DataType, Graph, Operation, Session, SessionOptions, SessionRunArgs, Status, Tensor,
     TensorType, library,
 };
-use bytemuck::Pod;
 use half::f16;
 
 use crate::error::Error;
@@ -23,21 +21,21 @@ use crate::locate::{Format, Location};
 use crate::reader::Reader;
 use crate::variable::{DType, Variable};
 
-/// Reads values by the official library.
+/// Reads values with TensorFlow's library.
 pub(crate) struct TensorFlow {
-    /// What lists the variables.
+    /// The reader that lists the variables.
     listing: Box<dyn Reader>,
-    /// As the library wants it: the prefix of a bundle, the file or pattern of a V1 checkpoint.
+    /// The `prefix` input: the prefix of a bundle, the file or file pattern of a V1 checkpoint.
     prefix: String,
     session: Session,
     inputs: [Operation; 3],
-    /// A `RestoreV2` for each type.
+    /// A `RestoreV2` operation for each dtype.
     restore: Vec<(DType, Operation)>,
 }
 
-/// What the operation is given, in its order.
+/// The inputs of `RestoreV2`, in its order.
 const INPUTS: [&str; 3] = ["prefix", "tensor_names", "shape_and_slices"];
-/// The types that are read, as the library calls them.
+/// The dtypes that are read, with the library's names for them.
 const TYPES: [(DType, DataType); 6] = [
     (DType::Float32, DataType::Float),
     (DType::Float64, DataType::Double),
@@ -95,7 +93,7 @@ impl TensorFlow {
         })
     }
 
-    /// All elements of a variable, as the library reads them.
+    /// Reads a variable with the library.
     fn restore<T: TensorType>(&self, variable: &Variable) -> Result<Tensor<T>, Status> {
         let prefix = Tensor::from(self.prefix.clone());
         let name = Tensor::new(&[1]).with_values(std::slice::from_ref(&variable.key))?;
@@ -114,12 +112,12 @@ impl TensorFlow {
         run.fetch(token)
     }
 
-    /// Copies a variable's elements into `buf`.
-    fn copy<T: TensorType, E: Pod>(
+    /// Reads a variable into `buf`; `to_bytes` encodes an element in little-endian order.
+    fn copy<T: TensorType, const N: usize>(
         &self,
         variable: &Variable,
         buf: &mut [u8],
-        element: impl Fn(&T) -> E,
+        to_bytes: impl Fn(&T) -> [u8; N],
     ) -> Result<(), Error> {
         let failed = |what: String| Error::LibraryRead {
             path: self.prefix.clone().into(),
@@ -136,8 +134,8 @@ impl TensorFlow {
                 tensor.dims()
             )));
         }
-        for (to, from) in std::iter::zip(buf.chunks_exact_mut(size_of::<E>()), tensor.iter()) {
-            to.copy_from_slice(bytemuck::bytes_of(&element(from)));
+        for (to, from) in std::iter::zip(buf.chunks_exact_mut(N), tensor.iter()) {
+            to.copy_from_slice(&to_bytes(from));
         }
         Ok(())
     }
@@ -162,20 +160,20 @@ impl Reader for TensorFlow {
 
     fn read(&self, variable: &Variable, buf: &mut [u8]) -> Result<(), Error> {
         match variable.dtype {
-            DType::Float32 => self.copy(variable, buf, |x: &f32| *x),
-            DType::Float64 => self.copy(variable, buf, |x: &f64| *x),
-            DType::Float16 => self.copy(variable, buf, |x: &f16| *x),
-            // The library's own type tells its bits as the upper half of a float32.
+            DType::Float32 => self.copy(variable, buf, |x: &f32| x.to_le_bytes()),
+            DType::Float64 => self.copy(variable, buf, |x: &f64| x.to_le_bytes()),
+            DType::Float16 => self.copy(variable, buf, |x: &f16| x.to_le_bytes()),
+            // The library's type gives its bits only as the upper half of a float32.
             DType::BFloat16 => self.copy(variable, buf, |x: &BFloat16| {
                 let [_, _, low, high] = f32::from(*x).to_le_bytes();
                 [low, high]
             }),
-            DType::Int32 => self.copy(variable, buf, |x: &i32| *x),
-            DType::Int64 => self.copy(variable, buf, |x: &i64| *x),
+            DType::Int32 => self.copy(variable, buf, |x: &i32| x.to_le_bytes()),
+            DType::Int64 => self.copy(variable, buf, |x: &i64| x.to_le_bytes()),
             DType::Other(_) => Err(Error::LibraryRead {
                 path: self.prefix.clone().into(),
                 variable: variable.name.clone(),
-                what: format!("it is of {}, which is not read", variable.dtype),
+                what: format!("its dtype {} is not supported", variable.dtype),
             }),
         }
     }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Fault};
+use crate::foreign::FileKind;
 use crate::layout::{self, StatedSlice, byte_len};
 use crate::limits::Budget;
 use crate::locate::Location;
@@ -239,8 +240,10 @@ impl TableFile {
         if needs > VERSION {
             return Err(Error::Unsupported {
                 path: self.path.clone(),
-                kind: format!("a V1 checkpoint of version {needs} (newer than {VERSION})"),
+                kind: FileKind::Version,
+                what: format!("a V1 checkpoint of version {needs} (newer than {VERSION})"),
                 advice: "load and save it again with TensorFlow 1 or 2".into(),
+                checkpoint: None,
             });
         }
         Ok(())

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use crate::crc;
 use crate::error::{Error, Fault};
+use crate::foreign::FileKind;
 use crate::layout::{self, byte_len};
 use crate::limits::{Budget, Limits};
 use crate::protobuf::message::{Malformed, fields, read_version, submessages};
@@ -148,11 +149,13 @@ fn read_header(key: &[u8], value: &[u8], path: &Path) -> Result<DataFiles, Error
     if header.min_consumer > VERSION {
         return Err(Error::Unsupported {
             path: path.to_owned(),
-            kind: format!(
+            kind: FileKind::Version,
+            what: format!(
                 "a TensorBundle of version {} (newer than {VERSION})",
                 header.min_consumer
             ),
             advice: "load and save it again with TensorFlow 1 or 2".into(),
+            checkpoint: None,
         });
     }
     Ok(DataFiles {

@@ -1,32 +1,32 @@
-//! Says what is at a path that leads to no checkpoint, and what to do.
+//! Errors for paths without a checkpoint: what is there instead, and what to do.
 //!
-//! The answer does not depend on how the path is given: the file itself, the directory that holds it,
+//! The error does not depend on how the path is given: the file itself, the directory that holds it,
 //! or a prefix that leads to it.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::finder::{Finder, MAX_LISTED};
 use crate::address::quoted;
 use crate::error::Error;
-use crate::foreign::Start;
+use crate::foreign::{FileKind, Start};
 use crate::locate::prefix::{INDEX, META, Prefix, is_part};
 use crate::storage::regular::Kind;
 
-/// How many letters a mistyped name may be off.
+/// The largest edit distance of a name that is suggested.
 const MAX_TYPING_ERRORS: usize = 2;
-/// How many files of a directory, and how many directories, are looked at.
+/// The most files of a directory, and the most directories, that are examined.
 const MAX_LOOKED_AT: usize = 100;
-/// How far above a path the graph of its SavedModel may lie: `saved_model.pb`, `variables/variables`.
+/// The number of ancestors of a path, itself included, that may be a SavedModel: a path can lead to its
+/// `variables/variables`.
 const SAVED_MODEL_DEPTH: usize = 3;
-/// What a SavedModel is recognised by.
+/// The files that make a directory a SavedModel.
 const SAVED_MODEL_GRAPHS: [&str; 2] = ["saved_model.pb", "saved_model.pbtxt"];
 
 /// Returns the error for a path that leads to no checkpoint.
 ///
 /// # Errors
-/// Whatever keeps what is there from being known.
+/// If reading a directory or a file fails.
 pub(crate) fn explain(finder: &Finder, path: &Path) -> Result<Error, Error> {
     match recognised(finder, path)? {
         Some(error) => Ok(error),
@@ -34,7 +34,7 @@ pub(crate) fn explain(finder: &Finder, path: &Path) -> Result<Error, Error> {
     }
 }
 
-/// Returns what is recognised at a path, as an error.
+/// Returns the error for what is recognised at a path; `None` if nothing is.
 pub(crate) fn recognised(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
     if let Some(error) = saved_model(finder, path)? {
         return Ok(Some(error));
@@ -56,26 +56,27 @@ pub(crate) fn recognised(finder: &Finder, path: &Path) -> Result<Option<Error>, 
     }
 }
 
-/// The error for a path where nothing is recognised, with what lies nearest.
+/// Returns the error for a path where nothing is recognised, with the nearest names.
 fn plain(finder: &Finder, path: &Path, kind: Option<Kind>) -> Result<Error, Error> {
     let prefix = Prefix::of(path);
     let folder = prefix.directory();
     let mut found = match kind {
         Some(Kind::Directory) => {
             let names = finder.names(path)?.unwrap_or_default();
-            let mut found = "the folder has no .index file and no V1 checkpoint".to_owned();
+            let mut found = "the directory has no .index file and no V1 checkpoint".to_owned();
             if !names.is_empty() {
                 found.push_str(&format!("; it holds {}", listed(names)));
             }
             found
         }
-        Some(_) => "the file is no part of a checkpoint, or cut short".to_owned(),
+        Some(_) => "the file is not part of a checkpoint, or it is cut short".to_owned(),
         None if finder.kind(folder)? == Some(Kind::Directory) => {
             format!("there is no {}", prefix.with(INDEX).display())
         }
-        None => format!("there is no folder {}", folder.display()),
+        None => format!("there is no directory {}", folder.display()),
     };
-    if let Some(meant) = meant(finder, path) {
+    let meant = meant(finder, path);
+    if let Some(meant) = &meant {
         found.push_str(&format!("; did you mean {}?", meant.display()));
     } else if kind != Some(Kind::Directory) && finder.kind(folder)? == Some(Kind::Directory) {
         found.push_str(&format!("; {}", finder.listing(folder)));
@@ -83,6 +84,7 @@ fn plain(finder: &Finder, path: &Path, kind: Option<Kind>) -> Result<Error, Erro
     Ok(Error::NotFound {
         path: path.to_owned(),
         found,
+        checkpoint: None,
     })
 }
 
@@ -97,7 +99,7 @@ fn listed(mut names: Vec<OsString>) -> String {
     }
 }
 
-/// The error for a path that is, or leads into, a SavedModel.
+/// Returns the error for a path that is, or leads into, a SavedModel.
 fn saved_model(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
     for directory in path.ancestors().take(SAVED_MODEL_DEPTH) {
         let directory = if directory.as_os_str().is_empty() {
@@ -109,28 +111,31 @@ fn saved_model(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
             if finder.kind(&directory.join(graph))? != Some(Kind::File) {
                 continue;
             }
-            let variables = directory.join("variables/variables");
-            let advice = match finder.kind(&Prefix::of(&variables).with(INDEX))? {
-                Some(Kind::File) => format!(
-                    "convert its variables, which are a checkpoint, and give what its graph shows, which \
-                     is not read (--num-attention-heads, --hidden-act): electra-convert inspect {}",
+            let variables = directory.join("variables").join("variables");
+            let index = finder.kind(&Prefix::of(&variables).with(INDEX))?;
+            let variables = (index == Some(Kind::File)).then_some(variables);
+            let advice = match &variables {
+                Some(variables) => format!(
+                    "its graph is not read; its variables are a checkpoint: give the path {}",
                     quoted(variables.as_os_str())
                 ),
-                _ => "its variables are missing (variables/variables.index); copy the whole \
-                      directory again, or convert the training checkpoint"
+                None => "its variables are missing (variables/variables.index); copy the whole \
+                         directory again, or give the training checkpoint"
                     .to_owned(),
             };
             return Ok(Some(Error::Unsupported {
                 path: directory.to_owned(),
-                kind: "a SavedModel".into(),
+                kind: FileKind::SavedModel,
+                what: "a SavedModel".into(),
                 advice,
+                checkpoint: variables,
             }));
         }
     }
     Ok(None)
 }
 
-/// The error for a directory: the first of its files that is recognised, else of those one level below.
+/// Returns the error for the first recognised file of a directory, or else of the directories in it.
 fn in_directory(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
     let mut folders = finder.storage.folders(path);
     folders.truncate(MAX_LOOKED_AT);
@@ -148,9 +153,10 @@ fn in_directory(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
             return Ok(Some(Error::NotFound {
                 path: path.to_owned(),
                 found: format!(
-                    "the folder has no .index file and no V1 checkpoint; did you mean {}?",
+                    "the directory has no .index file and no V1 checkpoint; did you mean {}?",
                     location.folder().display()
                 ),
+                checkpoint: Some(location.folder().to_owned()),
             }));
         }
         let error = match saved_model(finder, &directory)? {
@@ -164,7 +170,7 @@ fn in_directory(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
     Ok(None)
 }
 
-/// What the files of a directory are, and the directories in it.
+/// Returns the error for the files of a directory, and the directories in it.
 fn among_files(finder: &Finder, folder: &Path) -> Result<(Option<Error>, Vec<PathBuf>), Error> {
     let mut names = finder.names(folder)?.unwrap_or_default();
     names.sort();
@@ -194,7 +200,7 @@ fn among_files(finder: &Finder, folder: &Path) -> Result<(Option<Error>, Vec<Pat
     Ok((best.map(|(_, error)| error), directories))
 }
 
-/// The error for a prefix without a file of its name.
+/// Returns the error for a prefix whose own files are not those of a checkpoint.
 fn behind_prefix(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
     let prefix = Prefix::of(path);
     if let Some(error) = lone_part(finder, &prefix)? {
@@ -203,9 +209,9 @@ fn behind_prefix(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
     // `electra_small` of `electra_small.tar.gz`
     let mut names = finder.names(prefix.directory())?.unwrap_or_default();
     names.sort();
-    let base = prefix.base().as_bytes();
+    let base = prefix.base().as_encoded_bytes();
     let is_behind = |name: &OsString| {
-        let rest = name.as_bytes().strip_prefix(base);
+        let rest = name.as_encoded_bytes().strip_prefix(base);
         !base.is_empty() && rest.is_some_and(|rest| rest.starts_with(b"."))
     };
     for name in names
@@ -224,7 +230,7 @@ fn behind_prefix(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
     Ok(None)
 }
 
-/// The error for files of a checkpoint whose index is missing, or is not a file.
+/// Returns the error for files of a checkpoint whose index is missing, or is not a regular file.
 fn lone_part(finder: &Finder, prefix: &Prefix) -> Result<Option<Error>, Error> {
     let index = prefix.with(INDEX);
     if let Some(kind) = finder.kind(&index)? {
@@ -237,7 +243,7 @@ fn lone_part(finder: &Finder, prefix: &Prefix) -> Result<Option<Error>, Error> {
         return Ok(None);
     }
     names.sort();
-    // What lies there in place of a data file explains more.
+    // A stand-in for a data file explains more than the missing index.
     for name in &names {
         let path = prefix.directory().join(name);
         if finder.kind(&path)? == Some(Kind::File)
@@ -248,13 +254,13 @@ fn lone_part(finder: &Finder, prefix: &Prefix) -> Result<Option<Error>, Error> {
     }
     let only_graph = names
         .iter()
-        .all(|name| name.as_bytes().ends_with(META.as_bytes()));
+        .all(|name| name.as_encoded_bytes().ends_with(META.as_bytes()));
     let what = if only_graph {
         "a training graph, which holds no values; the checkpoint's .index and .data files are \
-                 missing: put them beside it"
+                 missing: copy them to the same directory"
     } else {
         "the .index file of the checkpoint is missing, without which its .data files cannot be \
-                  read: put it beside them"
+                  read: copy it to the same directory"
     };
     Ok(Some(Error::NotFound {
         path: prefix.path().to_owned(),
@@ -263,10 +269,11 @@ fn lone_part(finder: &Finder, prefix: &Prefix) -> Result<Option<Error>, Error> {
             listed(names),
             index.display()
         ),
+        checkpoint: None,
     }))
 }
 
-/// Judges a file by its first bytes.
+/// Applies `judge` to the start of a file.
 fn start<T>(
     finder: &Finder,
     path: &Path,
@@ -281,7 +288,7 @@ fn start<T>(
     }))
 }
 
-/// The folder whose name is mistyped in a path, if there is one with nearly that name.
+/// Returns the directory that a path with a mistyped component may have meant.
 fn meant(finder: &Finder, path: &Path) -> Option<PathBuf> {
     let is_missing = |path: &&Path| matches!(finder.storage.kind(path), Ok(None));
     let missing = path.ancestors().take_while(is_missing).last()?;

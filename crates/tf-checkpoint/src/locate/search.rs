@@ -1,4 +1,4 @@
-//! Finds the checkpoint that a path stands for, in one storage.
+//! The rules by which a path selects one checkpoint of a storage.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::storage::regular::Kind;
 
 impl Finder {
-    /// Finds the checkpoint at `path`; `step` picks one of several.
+    /// Finds the checkpoint at `path`; `step` selects one of several.
     pub(super) fn locate(&self, path: &Path, step: Option<u64>) -> Result<Location, Error> {
         let kind = self.kind(path)?;
         if kind == Some(Kind::Directory) {
@@ -30,12 +30,12 @@ impl Finder {
         if let Some(location) = exact.filter(|location| location.step_in_name() == Some(step)) {
             return Ok(location);
         }
-        // `--step 400 model.ckpt` is `model.ckpt-400`.
+        // Step 400 of `model.ckpt` is `model.ckpt-400`.
         self.at(&prefix.extended(&format!("-{step}")))?
             .ok_or_else(|| self.no_step(path, step, prefix.directory()))
     }
 
-    /// Looks in a folder, and where checkpoints may lie deeper, in those below it.
+    /// Searches a directory and, in an archive, the directories below it.
     fn below(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
         let folders = self.storage.folders(folder);
         if let [folder] = &folders[..] {
@@ -65,7 +65,7 @@ impl Finder {
         }
     }
 
-    /// Picks one of the checkpoints in a folder.
+    /// Selects one of the checkpoints in a directory.
     fn in_folder(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
         if step.is_none()
             && let Some(latest) = self.latest(folder)?
@@ -85,7 +85,7 @@ impl Finder {
         }
     }
 
-    /// The checkpoint that the state file of a folder names; `None` if there is no state file.
+    /// Returns the checkpoint that a directory's state file names; `None` if there is no state file.
     fn latest(&self, folder: &Path) -> Result<Option<Location>, Error> {
         let listing = || self.listing(folder);
         let Some(text) = state_file::latest(self.storage.as_ref(), folder, listing)? else {
@@ -107,14 +107,14 @@ impl Finder {
             }
         }
         let outside = stated.outside.filter(|outside| {
-            // One that cannot be reached may well be there.
+            // An I/O error is not treated as absence.
             let found = self.storage.plain_path(outside);
             found.is_some_and(|path| !matches!(self.at(&Prefix::of(&path)), Ok(None)))
         });
-        let found = match outside {
+        let found = match &outside {
             Some(outside) => format!(
-                "its `{STATE_FILE}` file names {text}, which is outside of the folder and is not \
-                 followed; to take that one, give its path: electra-convert inspect {}",
+                "its `{STATE_FILE}` file names {text}, which is outside of the directory and is not \
+                 followed; to read that checkpoint, give the path {}",
                 address::quoted(outside.as_os_str())
             ),
             None => format!(
@@ -125,6 +125,7 @@ impl Finder {
         Err(Error::NotFound {
             path: folder.to_owned(),
             found,
+            checkpoint: outside,
         })
     }
 
@@ -132,10 +133,11 @@ impl Finder {
         Error::NotFound {
             path: path.to_owned(),
             found: format!("there is no step {step}; {}", self.listing(folder)),
+            checkpoint: None,
         }
     }
 
-    /// The error for a path that leads nowhere.
+    /// Returns the error for a path without a checkpoint.
     fn not_found(&self, path: &Path) -> Error {
         missing::explain(self, path).unwrap_or_else(|error| error)
     }

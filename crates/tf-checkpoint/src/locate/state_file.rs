@@ -1,7 +1,7 @@
-//! The file `checkpoint`, in which TensorFlow notes the latest checkpoint of a folder.
+//! The state file `checkpoint`, in which TensorFlow records the latest checkpoint of a directory.
 //!
-//! It is the text form of a `CheckpointState`, of which one line matters. The path in it is often
-//! that of another machine; what to make of it is up to [`crate::locate`].
+//! It is a `CheckpointState` in protobuf's text format, of which only `model_checkpoint_path` is read.
+//! The path is often one of another machine; [`crate::locate`] decides what to do with it.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -10,17 +10,17 @@ use crate::error::Error;
 use crate::storage::Storage;
 use crate::storage::regular::Kind;
 
-/// Its name.
+/// The name of the state file.
 pub(crate) const STATE_FILE: &str = "checkpoint";
-/// What the line that matters starts with.
+/// The name of the field that is read.
 const KEY: &str = "model_checkpoint_path";
-/// A state file is two lines and one more for each checkpoint kept.
+/// The largest state file read, in bytes. It has two lines and one more for each checkpoint kept.
 const MAX_LEN: u64 = 1 << 20;
 
-/// Returns the prefix of the latest checkpoint according to the folder's state file; `None` if the
-/// folder has none.
+/// Returns the prefix of the latest checkpoint according to a directory's state file; `None` if there is
+/// no state file.
 ///
-/// Errors end in `listing`, which says what the folder holds instead.
+/// Errors end in `listing`, a list of the checkpoints in the directory.
 pub(crate) fn latest(
     storage: &dyn Storage,
     folder: &Path,
@@ -30,9 +30,10 @@ pub(crate) fn latest(
     let bad = |found: &str| Error::NotFound {
         path: path.clone(),
         found: format!("{found}; {}", listing()),
+        checkpoint: None,
     };
     let reading = |source| Error::reading(&path, source);
-    // A directory of this name is somebody's directory of checkpoints.
+    // A directory of this name may hold checkpoints.
     if let None | Some(Kind::Directory) = storage.kind(&path).map_err(reading)? {
         return Ok(None);
     }
@@ -67,15 +68,15 @@ fn parse(text: &[u8]) -> Result<String, &'static str> {
     quoted(first.trim()).ok_or("its model_checkpoint_path is not a quoted path")
 }
 
-/// Takes a string of protobuf's text format out of its quotes.
+/// Decodes a quoted string of protobuf's text format.
 fn quoted(text: &str) -> Option<String> {
     let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let inner = text.strip_prefix(quote)?.strip_suffix(quote)?;
     unescape(inner).filter(|path| !path.contains('\0'))
 }
 
-/// Undoes protobuf's C-style text escapes. A backslash before any other letter stays: it is that of a
-/// Windows path written by hand.
+/// Decodes protobuf's C-style escapes. A backslash before any other letter is kept, because it is part
+/// of a Windows path written by hand.
 fn unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes().peekable();
@@ -115,18 +116,18 @@ fn unescape(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// What a state file says of its folder.
+/// The paths that a state file may mean.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stated {
-    /// Paths below the folder, in the order in which they are tried.
+    /// Paths below the directory, in the order in which they are tried.
     pub(crate) inside: Vec<PathBuf>,
-    /// The path as it is meant, if it leads out of the folder.
+    /// The path itself, if it leads out of the directory.
     pub(crate) outside: Option<PathBuf>,
 }
 
 impl Stated {
-    /// Takes the path in a state file apart. It is often that of another machine: then its base name is
-    /// looked for in the folder.
+    /// Interprets the path in the state file of `folder`. It is often one of another machine; then its
+    /// base name is looked for in the directory.
     pub(crate) fn new(stated: &str, folder: &Path) -> Self {
         let path = Path::new(stated);
         let is_plain = |path: &Path| {
@@ -134,14 +135,14 @@ impl Stated {
             components.all(|c| matches!(c, Component::Normal(_) | Component::CurDir))
         };
         let absolute = std::path::absolute(folder).ok();
-        // The path of the folder itself, which need not be taken for another's.
+        // An absolute path into the directory itself does not lead out of it.
         let below = absolute.and_then(|folder| path.strip_prefix(folder).ok());
         let below = below.unwrap_or(path);
         let is_address = stated.contains("://");
         let mut inside = Vec::new();
         let leads_out = is_address || !is_plain(below);
         if !leads_out {
-            // A path of `.` is that of an empty base name.
+            // The path `.` stands for an empty base name.
             let trimmed: PathBuf = below
                 .components()
                 .filter(|c| *c != Component::CurDir)
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_is_taken_out_of_its_quotes() {
+    fn the_path_is_unquoted() {
         for (text, expected) in [
             ("model_checkpoint_path: \"m-4\"\n", Ok("m-4")),
             (

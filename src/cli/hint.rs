@@ -1,0 +1,119 @@
+//! What to type after an error of the checkpoint library, which knows nothing of this program.
+//!
+//! [`tf_checkpoint::Error`] states what is wrong and what to do in neutral words. The table in
+//! [`of_checkpoint`] adds the command or the option; the result is appended to the printed message and
+//! to `error` in JSON.
+
+use std::path::Path;
+
+use electra_convert::Error;
+use tf_checkpoint::FileKind;
+
+use super::text::shell_quoted;
+
+/// The settings that a checkpoint without a readable graph lacks.
+const SETTINGS: &str = "--num-attention-heads N and --hidden-act NAME";
+
+/// Returns the hint for an error; `None` if its message says all there is to say.
+pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    let mut causes = error.chain();
+    let checkpoint = causes.find_map(|cause| {
+        let own = || cause.downcast_ref::<Error>()?.checkpoint();
+        cause.downcast_ref::<tf_checkpoint::Error>().or_else(own)
+    });
+    of_checkpoint(checkpoint?)
+}
+
+fn of_checkpoint(error: &tf_checkpoint::Error) -> Option<String> {
+    use tf_checkpoint::Error;
+    let inspect = |path: &Path| {
+        let path = shell_quoted(path.as_os_str());
+        format!("try: electra-convert inspect {path}")
+    };
+    match error {
+        Error::Ambiguous { .. } => Some("or select one with --step N".into()),
+        Error::MetaGraph { .. } => Some(format!("then give {SETTINGS}")),
+        Error::Unsupported { kind, .. } => match (kind, error.checkpoint()) {
+            (FileKind::SavedModel, Some(path)) => {
+                Some(format!("{}, and give {SETTINGS}", inspect(path)))
+            }
+            (_, Some(path)) => Some(inspect(path)),
+            (FileKind::Safetensors, None) => {
+                Some("to check an export: electra-convert verify DIR".into())
+            }
+            (FileKind::Json, None) => Some("settings are read with --config FILE".into()),
+            _ => None,
+        },
+        #[cfg(feature = "tensorflow")]
+        Error::Library { .. } => Some(
+            "scripts/libtensorflow.sh installs it; or read without it: leave out --reader tensorflow"
+                .into(),
+        ),
+        #[cfg(feature = "tensorflow")]
+        Error::OutOfReach { .. } => Some("leave out --reader tensorflow".into()),
+        _ => error.checkpoint().map(inspect),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use anyhow::Context as _;
+    use tf_checkpoint::locate;
+
+    use super::{Error, hint};
+
+    #[test]
+    fn hints_name_the_option_or_the_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let write = |path: &str, bytes: &[u8]| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        };
+        write("two/model.ckpt-1.index", b"");
+        write("two/model.ckpt-2.index", b"");
+        write("saved/saved_model.pb", b"\x08\x01");
+        write("saved/variables/variables.index", b"");
+        write("zipped/model.zip", b"PK\x03\x04");
+        write("export/model.safetensors", b"\x02\0\0\0\0\0\0\0{\"a\"");
+        write("settings/config.json", b"{}");
+        write(
+            "state/checkpoint",
+            b"model_checkpoint_path: \"../two/model.ckpt-2\"",
+        );
+        write(
+            "gone/checkpoint",
+            b"model_checkpoint_path: \"model.ckpt-2\"",
+        );
+        for (path, words) in [
+            ("two", Some("--step N")),
+            (
+                "saved",
+                Some("saved/variables/variables, and give --num-attention-heads N"),
+            ),
+            ("zipped", Some("electra-convert inspect")),
+            ("export", Some("electra-convert verify DIR")),
+            ("settings/config.json", Some("--config FILE")),
+            ("state", Some("/state/../two/model.ckpt-2")),
+            ("gone", None),
+        ] {
+            let error = locate(&root.join(path), None).unwrap_err();
+            let message = error.to_string();
+            for error in [
+                anyhow::Error::new(Error::from(error)),
+                anyhow::Error::new(locate(&root.join(path), None).unwrap_err()),
+            ] {
+                let found = hint(&error.context("while it is opened"));
+                match (found, words) {
+                    (Some(found), Some(words)) => assert!(found.contains(words), "{path}: {found}"),
+                    (found, words) => assert_eq!(found.as_deref(), words, "{path}: {message}"),
+                }
+            }
+        }
+        let other = Err::<(), _>(std::io::Error::other("x")).context("y");
+        assert_eq!(hint(&other.unwrap_err()), None);
+    }
+}
