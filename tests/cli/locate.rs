@@ -90,14 +90,14 @@ fn a_state_file_that_leads_nowhere_is_an_error_with_what_is_there() {
 fn paths_that_are_no_checkpoint_say_what_is_near() {
     let folder = temp();
     run!["inspect", folder.path()].fails(3, &["has no .index file"]);
-    run!["inspect", folder.path().join("no/model.ckpt")].fails(3, &["there is no folder"]);
+    run!["inspect", folder.path().join("no/model.ckpt")].fails(3, &["there is no directory"]);
     run!["inspect", fixture("tiny_default").join("model.ckpt-40")]
         .fails(3, &["model.ckpt-40.index", "model.ckpt-400"]);
     run!["inspect", fixture("tiny_default").join("vocab.txt")]
-        .fails(3, &["no part of a checkpoint"]);
+        .fails(3, &["not part of a checkpoint"]);
     run!["inspect", fixture("tiny_defualt")].fails(3, &["did you mean", "/tiny_default?"]);
     run!["inspect", fixture("tiny_defualt").join("model.ckpt-400")]
-        .fails(3, &["there is no folder", "/tiny_default?"]);
+        .fails(3, &["there is no directory", "/tiny_default?"]);
     run!["inspect", "gs://bucket/electra/model.ckpt-400"].fails(3, &["gsutil cp"]);
     let zip = folder.path().join("electra_small.zip");
     fs::write(&zip, "PK").unwrap();

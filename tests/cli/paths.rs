@@ -340,9 +340,12 @@ fn lone_files_of_a_checkpoint_say_which_are_missing() {
     for (file, words) in [
         (
             "model.ckpt-400.data-00000-of-00001",
-            ["model.ckpt-400.index", "put it beside"],
+            ["model.ckpt-400.index", "to the same directory"],
         ),
-        ("model.ckpt-400.meta", ["training graph", "put them beside"]),
+        (
+            "model.ckpt-400.meta",
+            ["training graph", "to the same directory"],
+        ),
     ] {
         let folder = temp();
         fs::copy(fixture("tiny_default").join(file), folder.path().join(file)).unwrap();

@@ -86,7 +86,7 @@ fn everything_beside_a_checkpoint_is_found_in_the_archive_too() {
     let shown = run!["inspect", inside("run/model.ckpt-400")].ok().stdout;
     assert!(shown.contains("zip!/run/model.ckpt-400' OUT"), "{shown}");
     run!["inspect", inside("run/model.ckpt-9")].fails(3, &["zip!/run holds model.ckpt-400"]);
-    run!["inspect", inside("nowhere/model")].fails(3, &["there is no folder", "nowhere"]);
+    run!["inspect", inside("nowhere/model")].fails(3, &["there is no directory", "nowhere"]);
     run!["inspect", path, "--step", "7"].fails(3, &["step 7", "run holds model.ckpt-400"]);
 }
 
@@ -373,7 +373,7 @@ fn a_checkpoint_without_a_base_name_and_state_files_in_an_archive() {
     two.retain(|(name, _)| name == "a/checkpoint" || !name.starts_with("a/"));
     let (_folder, path) = write(&archive(&two, DEFLATED));
     let inside = format!("{}!/a", path.display());
-    run!["inspect", inside].fails(3, &["../b/electra_tiny", "outside of the folder"]);
+    run!["inspect", inside].fails(3, &["../b/electra_tiny", "outside of the directory"]);
 }
 
 #[test]
