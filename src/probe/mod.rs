@@ -90,7 +90,7 @@ impl Probe {
             folder: folder.to_owned(),
             what: error.to_string(),
         };
-        let model = ElectraModel::load(vb.clone(), &config).map_err(unfit)?;
+        let model = ElectraModel::load_parallel(vb.clone(), &config).map_err(unfit)?;
         let class = config.architectures.first().map_or("", String::as_str);
         let head = match ModelClass::from_name(class) {
             Some(head) if head.has_decoder() => {

@@ -54,7 +54,7 @@ pub(super) fn check(
         Device::Cpu,
     );
     let start = Instant::now();
-    let model = match ElectraModel::load(vb.clone(), config) {
+    let model = match ElectraModel::load_parallel(vb.clone(), config) {
         Ok(model) => model,
         Err(error) => {
             failures.push(Failure::Forward {

@@ -228,7 +228,7 @@ fn compute(
     watch: &Watch<'_>,
 ) -> Result<HashMap<&'static str, Tensor>> {
     let vb = weights.watched_builder(watch);
-    let model = ElectraModel::load(vb.clone(), config)?;
+    let model = ElectraModel::load_parallel(vb.clone(), config)?;
     let batch = Batch {
         input_ids: &inputs.input_ids,
         token_type_ids: inputs.token_type_ids.as_ref(),

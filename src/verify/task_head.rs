@@ -55,7 +55,7 @@ pub(super) fn check(
         return Ok(None);
     };
     let vb = weights.watched_builder(watch);
-    let model = ElectraModel::load(vb.clone(), config)?;
+    let model = ElectraModel::load_parallel(vb.clone(), config)?;
     let ids = random_ids(config)?;
     let check = || watch.check_candle();
     let hidden = model.forward_checked(&Batch::new(&ids), Attend::Everywhere, false, &check)?;
