@@ -186,7 +186,10 @@ fn every_call_that_fails_leaves_out_as_it_was() {
                             &world.before
                         };
                         assert!(found == *expected, "{}", what());
-                        assert!(said.contains("error"), "{}", what());
+                        // strace counts the calls of each thread on its own: the write that fails in the
+                        // thread that converts is, in the one that prints, the message.
+                        let is_message_lost = call == "write" && said.is_empty();
+                        assert!(said.contains("error") || is_message_lost, "{}", what());
                     }
                     _ => panic!("{}", what()),
                 }
