@@ -1,13 +1,14 @@
-//! Activations: their names in config.json, and what they compute.
+//! Activation functions: their names in config.json, and their values.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI};
 
 use candle_core::{Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// The activation in the feed-forward part of a layer, `hidden_act`: those that transformers 4 and 5
-/// both know by the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The activation of the feed-forward network, `hidden_act`: those that transformers 4 and 5 know by the
+/// same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// `x · Φ(x)`, with erf.
@@ -44,7 +45,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// All that can be named.
+    /// All activations, in the order of their names.
     pub const ALL: [Self; 12] = [
         Self::Gelu,
         Self::GeluNew,
@@ -60,7 +61,7 @@ impl Activation {
         Self::Tanh,
     ];
 
-    /// The name in config.json.
+    /// Returns the name in config.json.
     pub fn key(self) -> &'static str {
         match self {
             Self::Gelu => "gelu",
@@ -78,7 +79,7 @@ impl Activation {
         }
     }
 
-    /// What it computes of one number, as `activations.py` in transformers has it.
+    /// Returns the value at `x`, by the formula in `activations.py` of transformers.
     pub fn value(self, x: f64) -> f64 {
         match self {
             Self::Gelu => 0.5 * x * (1.0 + libm::erf(x * FRAC_1_SQRT_2)),
@@ -100,12 +101,12 @@ impl Activation {
     }
 }
 
-/// `1 / (1 + exp(-x))`
+/// Returns `1 / (1 + exp(-x))`.
 pub fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// `ln(1 + exp(x))`
+/// Returns `ln(1 + exp(x))`.
 pub fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
@@ -116,7 +117,10 @@ impl std::fmt::Display for Activation {
     }
 }
 
-/// Applies `activation` to each element, as `ACT2FN` in transformers does.
+/// Applies `activation` to each element.
+///
+/// # Errors
+/// If the dtype is not a floating-point type.
 pub fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     match activation {
         Activation::Gelu => x.gelu_erf(),
@@ -134,7 +138,7 @@ pub fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// `ln(1 + exp(x))`, without overflow for a large `x`.
+/// Returns `ln(1 + exp(x))` of each element, without overflow for large ones.
 fn softplus_of(x: &Tensor) -> Result<Tensor> {
     x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
 }

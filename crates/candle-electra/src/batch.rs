@@ -1,20 +1,20 @@
-//! What goes into a model and what comes out of its encoder.
+//! The inputs of a model and the outputs of its encoder.
 
 use candle_core::Tensor;
 
-/// The inputs of one forward pass.
+/// The inputs of one forward pass. Ids are u32.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
-    /// `[batch, sequence]`, u32.
+    /// Token ids, `[batch, sequence]`.
     pub input_ids: &'a Tensor,
-    /// `[batch, sequence]`, u32; zeros where it is not given.
+    /// Token types, `[batch, sequence]`; 0 for all tokens if `None`.
     pub token_type_ids: Option<&'a Tensor>,
-    /// `[batch, sequence]`, u32: 1 for a token, 0 for padding; all ones where it is not given.
+    /// 1 for a token, 0 for padding, `[batch, sequence]`; no padding if `None`.
     pub attention_mask: Option<&'a Tensor>,
 }
 
 impl<'a> Batch<'a> {
-    /// Sequences without padding, all of the first token type.
+    /// Creates a batch of `[batch, sequence]` ids without padding, with token type 0.
     pub fn new(input_ids: &'a Tensor) -> Self {
         Self {
             input_ids,
@@ -24,12 +24,12 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// What an [`ElectraModel`](crate::ElectraModel) computes.
+/// The hidden states that an [`ElectraModel`](crate::ElectraModel) computes.
 #[derive(Clone, Debug)]
 pub struct Hidden {
-    /// Output of the last layer, `[batch, sequence, hidden]`.
+    /// The output of the last layer, `[batch, sequence, hidden]`.
     pub last: Tensor,
-    /// Output of the embeddings (after the projection) and of every layer in turn, each
-    /// `[batch, sequence, hidden]`, where it was asked for.
+    /// The output of the embeddings, after the projection, and of each layer, all
+    /// `[batch, sequence, hidden]`; `None` unless requested.
     pub all: Option<Vec<Tensor>>,
 }

@@ -1,25 +1,42 @@
-//! The eight classes of transformers.
+//! The eight ELECTRA classes of transformers.
 
 use std::fmt;
 
 use crate::config::ElectraConfig;
 use crate::tensors::{Part, TENSORS};
 
-/// A class of transformers.
+/// An ELECTRA class of transformers.
+///
+/// ```
+/// use candle_electra::{ElectraConfig, ModelClass};
+///
+/// let class = ModelClass::from_name("ElectraForPreTraining").unwrap();
+/// let tensors = class.tensors(&ElectraConfig::default());
+/// let (name, shape) = tensors.last().unwrap();
+/// assert_eq!(name, "discriminator_predictions.dense_prediction.bias");
+/// assert_eq!(shape, &[1]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "named as the classes are")]
 pub enum ModelClass {
+    /// `ElectraModel`: no head.
     Model,
+    /// `ElectraForPreTraining`: the discriminator.
     PreTraining,
+    /// `ElectraForMaskedLM`: the generator.
     MaskedLm,
+    /// `ElectraForTokenClassification`
     TokenClassification,
+    /// `ElectraForSequenceClassification`
     SequenceClassification,
+    /// `ElectraForQuestionAnswering`
     QuestionAnswering,
+    /// `ElectraForMultipleChoice`
     MultipleChoice,
+    /// `ElectraForCausalLM`: the tensors of `ElectraForMaskedLM`, with causal attention.
     CausalLm,
 }
 
-/// Class, name, head; in the order of transformers' documentation. A new class is one more row.
+/// Class, name, head; in the order of transformers' documentation.
 #[rustfmt::skip]
 const CLASSES: &[(ModelClass, &str, Option<Part>)] = &[
     (ModelClass::Model,                  "ElectraModel",                     None),
@@ -32,12 +49,13 @@ const CLASSES: &[(ModelClass, &str, Option<Part>)] = &[
     (ModelClass::CausalLm,               "ElectraForCausalLM",               Some(Part::GeneratorHead)),
 ];
 
-/// The decoder of a language model, tied to the word embeddings unless a file has it.
+/// The decoder weight of a language model, `[vocabulary, embedding]`. It is tied to the word embeddings
+/// in a file without it.
 pub const DECODER_WEIGHT: &str = "generator_lm_head.weight";
-/// What a decoder is tied to.
+/// The word embeddings, `[vocabulary, embedding]`, to which a decoder may be tied.
 pub const WORD_EMBEDDINGS: &str = "electra.embeddings.word_embeddings.weight";
 
-/// Outputs of question answering: start and end of the answer.
+/// The outputs of question answering: start and end of the answer.
 pub(crate) const SPAN_OUTPUTS: usize = 2;
 
 impl ModelClass {
@@ -52,7 +70,7 @@ impl ModelClass {
         row.map(|(class, _, _)| *class)
     }
 
-    /// Returns the name in transformers and in config.json.
+    /// Returns the name of the class in transformers and in config.json.
     pub fn name(self) -> &'static str {
         self.row().1
     }
@@ -62,28 +80,32 @@ impl ModelClass {
         self.row().2
     }
 
-    /// True if it predicts tokens, with a decoder that may be tied.
+    /// Returns true for the language models, whose decoder may be tied to the word embeddings.
     pub fn has_decoder(self) -> bool {
         self.head() == Some(Part::GeneratorHead)
     }
 
-    /// True if it has logits for each token, not for each sequence.
+    /// Returns true if the class has outputs for each token, not for each sequence.
     pub fn is_per_token(self) -> bool {
         !matches!(self, Self::SequenceClassification | Self::MultipleChoice)
     }
 
-    /// False where transformers loads the class and cannot run it: its question answering has an
-    /// output for each label, and needs two.
+    /// Returns false if transformers loads the class with this configuration but cannot run it: question
+    /// answering has one output for each label and needs exactly two.
     pub fn can_run(self, config: &ElectraConfig) -> bool {
         self != Self::QuestionAnswering || config.num_labels() == SPAN_OUTPUTS
     }
 
-    /// Returns every tensor of the class with its shape, except a decoder weight that is tied.
+    /// Returns the name and the shape of every tensor of the class, in the order in which they are loaded;
+    /// without [`DECODER_WEIGHT`], which is optional.
     pub fn tensors(self, config: &ElectraConfig) -> Vec<(String, Vec<usize>)> {
         let mut tensors = Vec::new();
-        for spec in TENSORS {
-            for layer in 0..spec.part.count(config, self.head()) {
-                tensors.push((spec.name_in(layer), spec.shape_in(config)));
+        for part in TENSORS.chunk_by(|a, b| a.part == b.part) {
+            for layer in 0..part[0].part.count(config, self.head()) {
+                let layer = part
+                    .iter()
+                    .map(|spec| (spec.name_in(layer), spec.shape_in(config)));
+                tensors.extend(layer);
             }
         }
         tensors

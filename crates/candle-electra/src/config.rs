@@ -1,8 +1,7 @@
-//! The configuration of one model, as transformers writes it.
+//! The configuration of a model, config.json.
 //!
-//! [`ElectraConfig`] is the only such type: inference makes it and config.json is its serde form.
-//! Its keys are the union of those that transformers 4 and 5 save, in their order; either version
-//! loads it without a warning.
+//! The keys of [`ElectraConfig`] are the union of those that transformers 4 and 5 save, in alphabetical
+//! order; both versions load the file without a warning.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
 
-/// Labels of a head that names none, as transformers has it.
+/// The number of labels if config.json does not state it, as in transformers.
 const DEFAULT_LABELS: usize = 2;
-/// The release whose config.json this form follows.
+/// The release of transformers whose config.json this one follows.
 const TRANSFORMERS_VERSION: &str = "5.23.0";
 
-/// A config.json. Missing keys get transformers' defaults for ELECTRA, unknown ones are passed over.
+/// The contents of config.json. A missing key has the default of transformers' `ElectraConfig`; unknown
+/// keys are ignored.
+///
+/// ```
+/// use candle_electra::ElectraConfig;
+///
+/// let config: ElectraConfig = serde_json::from_str(r#"{"hidden_size": 768, "vocab_size": 64}"#)?;
+/// assert_eq!((config.hidden_size, config.num_hidden_layers), (768, 12));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[allow(
@@ -114,13 +122,13 @@ impl Default for ElectraConfig {
 }
 
 impl ElectraConfig {
-    /// Number of labels of a classification head.
+    /// Returns the number of labels: the length of `id2label`, else `num_labels`, else 2.
     pub fn num_labels(&self) -> usize {
         let named = self.id2label.as_ref().map(BTreeMap::len);
         named.or(self.num_labels).unwrap_or(DEFAULT_LABELS)
     }
 
-    /// The bytes of config.json, as `save_pretrained` lays them out.
+    /// Returns the text of config.json in the layout of `save_pretrained`.
     ///
     /// # Panics
     /// Never: every field has a JSON form.

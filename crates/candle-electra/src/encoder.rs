@@ -1,32 +1,38 @@
-//! The transformer encoder: self-attention, feed-forward, each with a residual and a LayerNorm.
+//! The transformer encoder: layers of self-attention and feed-forward, each with a residual connection
+//! and a LayerNorm.
 
 use candle_core::{D, DType, Result, Tensor};
+use candle_nn::VarBuilder;
 use candle_nn::ops::softmax_last_dim;
-use candle_nn::{Linear, Module, VarBuilder, linear};
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
 use crate::activation::{Activation, activate};
 use crate::batch::Hidden;
 use crate::config::ElectraConfig;
+use crate::linear::{Linear, linear, matmul};
 use crate::norm::LayerNorm;
 
-/// Which tokens a token may look at.
+/// The tokens that a token attends to. Padding is never attended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attend {
-    /// All that are no padding.
+    /// All tokens of the sequence.
     Everywhere,
-    /// Only those before it and itself, as a causal language model.
+    /// The token itself and those before it, as in a causal language model.
     Backwards,
 }
 
-/// `ElectraEncoder`: a stack of layers.
+/// `ElectraEncoder` of transformers: a stack of layers.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     layers: Vec<Layer>,
 }
 
 impl Encoder {
-    /// Loads `layer.N.*` below `vb`.
+    /// Loads `layer.N.*` below `vb`, one layer after the other.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than `config` implies, or the number of attention
+    /// heads does not divide the hidden size.
     pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
         let vb = vb.pp("layer");
         let layers = (0..config.num_hidden_layers).map(|n| Layer::load(vb.pp(n), config));
@@ -34,7 +40,7 @@ impl Encoder {
         Ok(Self { layers })
     }
 
-    /// As [`load`](Self::load), with the layers in parallel on rayon's pool.
+    /// As [`load`](Self::load), with the layers in parallel in the current rayon pool.
     pub fn load_parallel(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
         let vb = vb.pp("layer");
         let layers = (0..config.num_hidden_layers).into_par_iter();
@@ -51,7 +57,13 @@ impl Encoder {
         Ok(())
     }
 
-    /// `embedded` is `[batch, sequence, hidden]`, `attention_mask` `[batch, sequence]`.
+    /// Runs the layers.
+    ///
+    /// `embedded` is `[batch, sequence, hidden]`, `attention_mask` `[batch, sequence]` of u32 with 0 for
+    /// padding. With `all_layers` the result has the hidden states of every layer.
+    ///
+    /// # Errors
+    /// If the shapes do not match.
     pub fn forward(
         &self,
         embedded: Tensor,
@@ -62,7 +74,7 @@ impl Encoder {
         self.forward_checked(embedded, attention_mask, attend, all_layers, &|| Ok(()))
     }
 
-    /// As [`forward`](Self::forward); calls `check` before each layer and stops on an error.
+    /// As [`forward`](Self::forward); calls `check` before each layer and returns its error.
     pub(crate) fn forward_checked(
         &self,
         embedded: Tensor,
@@ -85,8 +97,8 @@ impl Encoder {
     }
 }
 
-/// Where a token may look, `[batch or 1, 1, sequence or 1, sequence]`: 1 where it may, 0 where it may
-/// not; `None` where nothing is masked.
+/// Returns the mask, `[batch or 1, 1, sequence or 1, sequence]` of u8: 1 where a token is attended to;
+/// `None` if nothing is masked.
 fn visible(
     embedded: &Tensor,
     attention_mask: Option<&Tensor>,
@@ -107,10 +119,10 @@ fn visible(
     }
 }
 
-/// Puts the lowest finite number for the scores that `visible` hides.
+/// Replaces the scores where `visible` is 0 by the lowest finite number of their dtype.
 ///
-/// Not minus infinity, which would make a sequence of nothing but padding NaN; and not as a sum,
-/// which in float16 is minus infinity again.
+/// Minus infinity would make a sequence that consists of padding NaN. Adding the number, as
+/// transformers 4 does, would overflow to minus infinity in float16.
 fn hide(scores: &Tensor, visible: &Tensor) -> Result<Tensor> {
     let lowest = match scores.dtype() {
         DType::F16 => f64::from(half::f16::MIN),
@@ -142,9 +154,9 @@ impl Layer {
         let output = vb.pp("output");
         Ok(Self {
             attention: Attention::load(vb.pp("attention"), config)?,
-            intermediate: linear(hidden, inner, vb.pp("intermediate").pp("dense"))?,
+            intermediate: linear(hidden, inner, config, vb.pp("intermediate").pp("dense"))?,
             activation: config.hidden_act,
-            output: linear(inner, hidden, output.pp("dense"))?,
+            output: linear(inner, hidden, config, output.pp("dense"))?,
             norm: LayerNorm::load(hidden, config.layer_norm_eps, output.pp("LayerNorm"))?,
         })
     }
@@ -182,11 +194,11 @@ impl Attention {
         check_heads(heads, hidden)?;
         let (projections, output) = (vb.pp("self"), vb.pp("output"));
         Ok(Self {
-            query: linear(hidden, hidden, projections.pp("query"))?,
-            key: linear(hidden, hidden, projections.pp("key"))?,
-            value: linear(hidden, hidden, projections.pp("value"))?,
+            query: linear(hidden, hidden, config, projections.pp("query"))?,
+            key: linear(hidden, hidden, config, projections.pp("key"))?,
+            value: linear(hidden, hidden, config, projections.pp("value"))?,
             heads,
-            output: linear(hidden, hidden, output.pp("dense"))?,
+            output: linear(hidden, hidden, config, output.pp("dense"))?,
             norm: LayerNorm::load(hidden, config.layer_norm_eps, output.pp("LayerNorm"))?,
         })
     }
@@ -206,13 +218,12 @@ impl Attention {
 
         #[allow(clippy::cast_precision_loss, reason = "head sizes are small")]
         let scale = 1.0 / (head_size as f64).sqrt();
-        let scores = (query.matmul(&key.transpose(D::Minus2, D::Minus1)?)? * scale)?;
+        let scores = (matmul(&query, &key.transpose(D::Minus2, D::Minus1)?)? * scale)?;
         let scores = match mask {
             Some(mask) => hide(&scores, mask)?,
             None => scores,
         };
-        let context = softmax_last_dim(&scores)?
-            .matmul(&value)?
+        let context = matmul(&softmax_last_dim(&scores)?, &value)?
             .transpose(1, 2)?
             .reshape((batch, length, width))?;
         self.norm

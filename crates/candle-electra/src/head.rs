@@ -1,5 +1,4 @@
-//! The head of any class in one form, hidden states to logits, for callers that choose the class at
-//! run time.
+//! The head of a class that is chosen at run time.
 
 use candle_core::{D, Result, Tensor};
 use candle_nn::VarBuilder;
@@ -12,7 +11,7 @@ use crate::heads::{
 };
 use crate::model::ElectraModel;
 
-/// The head of a class.
+/// The head of any class: hidden states to logits. The head of `ElectraModel` is the identity.
 #[derive(Clone, Debug)]
 pub struct Head(Kind);
 
@@ -28,8 +27,11 @@ enum Kind {
 }
 
 impl Head {
-    /// Loads the head of `class`. A language model's decoder may be tied to the word embeddings of
-    /// `model`.
+    /// Loads the head of `class`. The decoder of a language model is tied to the word embeddings of
+    /// `model`, unless it has a weight of its own below `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than `config` implies.
     pub fn load(
         class: ModelClass,
         vb: VarBuilder<'_>,
@@ -69,6 +71,9 @@ impl Head {
     /// | `ElectraForSequenceClassification` | `[batch, labels]` |
     /// | `ElectraForQuestionAnswering` | `[batch, sequence, 2]`: start and end |
     /// | `ElectraForMultipleChoice` | `[batch]`: the sequences are the choices of one question |
+    ///
+    /// # Errors
+    /// If the hidden size is not the head's.
     pub fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
         match &self.0 {
             Kind::None => Ok(hidden.clone()),

@@ -1,19 +1,21 @@
-//! The eight classes, but for the bare [`ElectraModel`]: each a shared encoder and a small head.
+//! The seven classes with a head: an [`ElectraModel`] and a small network on its hidden states.
 //!
-//! A head can be used alone on the encoder's output (`…Head::forward`), so that several heads can
-//! share one pass of the encoder. Dropout is left out: these are for inference.
+//! A head can be used alone on hidden states (`…Head::forward`), so that several heads share one pass of
+//! the encoder. There is no dropout.
 
 use candle_core::{D, Result, Tensor};
-use candle_nn::{Init, Linear, Module, VarBuilder, linear};
+use candle_nn::{Init, VarBuilder};
 
 use crate::activation::{Activation, activate};
 use crate::batch::Batch;
+use crate::class::SPAN_OUTPUTS;
 use crate::config::ElectraConfig;
 use crate::encoder::Attend;
+use crate::linear::{Linear, linear};
 use crate::model::ElectraModel;
 use crate::norm::LayerNorm;
 
-/// `discriminator_predictions`: was this token replaced?
+/// The head `discriminator_predictions` of [`ElectraForPreTraining`]: was this token replaced?
 #[derive(Clone, Debug)]
 pub struct DiscriminatorHead {
     dense: Linear,
@@ -27,9 +29,9 @@ impl DiscriminatorHead {
         let vb = vb.pp("discriminator_predictions");
         let hidden = config.hidden_size;
         Ok(Self {
-            dense: linear(hidden, hidden, vb.pp("dense"))?,
+            dense: linear(hidden, hidden, config, vb.pp("dense"))?,
             activation: config.hidden_act,
-            prediction: linear(hidden, 1, vb.pp("dense_prediction"))?,
+            prediction: linear(hidden, 1, config, vb.pp("dense_prediction"))?,
         })
     }
 
@@ -40,7 +42,7 @@ impl DiscriminatorHead {
     }
 }
 
-/// `generator_predictions` and `generator_lm_head`: which token is it?
+/// The head `generator_predictions`, `generator_lm_head` of the language models: which token is it?
 #[derive(Clone, Debug)]
 pub struct LanguageModelHead {
     dense: Linear,
@@ -49,8 +51,11 @@ pub struct LanguageModelHead {
 }
 
 impl LanguageModelHead {
-    /// Loads `generator_predictions.*` and `generator_lm_head.*` below `vb`. Where there is no
-    /// `generator_lm_head.weight`, the decoder is `word_embeddings`.
+    /// Loads `generator_predictions.*` and `generator_lm_head.*` below `vb`. Without
+    /// `generator_lm_head.weight` the decoder is tied to `word_embeddings`, `[vocabulary, embedding]`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than `config` implies.
     pub fn load(
         vb: VarBuilder<'_>,
         config: &ElectraConfig,
@@ -58,6 +63,8 @@ impl LanguageModelHead {
     ) -> Result<Self> {
         let (hidden, width) = (config.hidden_size, config.embedding_size);
         let predictions = vb.pp("generator_predictions");
+        let dense = linear(hidden, width, config, predictions.pp("dense"))?;
+        let norm = LayerNorm::load(width, config.layer_norm_eps, predictions.pp("LayerNorm"))?;
         let decoder = vb.pp("generator_lm_head");
         let weight = if decoder.contains_tensor("weight") {
             decoder.get((config.vocab_size, width), "weight")?
@@ -66,22 +73,23 @@ impl LanguageModelHead {
         };
         let bias = decoder.get_with_hints(config.vocab_size, "bias", Init::Const(0.0))?;
         Ok(Self {
-            dense: linear(hidden, width, predictions.pp("dense"))?,
-            norm: LayerNorm::load(width, config.layer_norm_eps, predictions.pp("LayerNorm"))?,
-            decoder: Linear::new(weight, Some(bias)),
+            dense,
+            norm,
+            decoder: Linear::new(weight, bias),
         })
     }
 
     /// `[batch, sequence, hidden]` to logits `[batch, sequence, vocabulary]`.
     ///
-    /// Always with gelu, as `ElectraGeneratorPredictions` in transformers, whatever `hidden_act` is.
+    /// The activation is always gelu, as in `ElectraGeneratorPredictions` of transformers; `hidden_act`
+    /// has no effect.
     pub fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
         let inner = activate(Activation::Gelu, &self.dense.forward(hidden)?)?;
         self.decoder.forward(&self.norm.forward(&inner)?)
     }
 }
 
-/// `classifier` over every token.
+/// The head of [`ElectraForTokenClassification`]: `classifier` on every token.
 #[derive(Clone, Debug)]
 pub struct TokenClassificationHead {
     classifier: Linear,
@@ -90,8 +98,10 @@ pub struct TokenClassificationHead {
 impl TokenClassificationHead {
     /// Loads `classifier.*` below `vb`.
     pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
-        let classifier = linear(config.hidden_size, config.num_labels(), vb.pp("classifier"))?;
-        Ok(Self { classifier })
+        let (hidden, labels) = (config.hidden_size, config.num_labels());
+        Ok(Self {
+            classifier: linear(hidden, labels, config, vb.pp("classifier"))?,
+        })
     }
 
     /// `[batch, sequence, hidden]` to logits `[batch, sequence, labels]`.
@@ -100,7 +110,8 @@ impl TokenClassificationHead {
     }
 }
 
-/// `classifier.dense`, gelu, `classifier.out_proj` over the first token.
+/// The head of [`ElectraForSequenceClassification`]: `classifier.dense`, gelu, `classifier.out_proj` on the
+/// first token.
 #[derive(Clone, Debug)]
 pub struct SequenceClassificationHead {
     dense: Linear,
@@ -113,8 +124,8 @@ impl SequenceClassificationHead {
         let vb = vb.pp("classifier");
         let hidden = config.hidden_size;
         Ok(Self {
-            dense: linear(hidden, hidden, vb.pp("dense"))?,
-            projection: linear(hidden, config.num_labels(), vb.pp("out_proj"))?,
+            dense: linear(hidden, hidden, config, vb.pp("dense"))?,
+            projection: linear(hidden, config.num_labels(), config, vb.pp("out_proj"))?,
         })
     }
 
@@ -128,13 +139,13 @@ impl SequenceClassificationHead {
     }
 }
 
-/// `qa_outputs` over every token.
+/// The head of [`ElectraForQuestionAnswering`]: `qa_outputs` on every token.
 #[derive(Clone, Debug)]
 pub struct QuestionAnsweringHead {
     outputs: Linear,
 }
 
-/// Logits of where an answer starts and ends, each `[batch, sequence]`.
+/// Logits of the first and the last token of an answer, each `[batch, sequence]`.
 #[derive(Clone, Debug)]
 pub struct SpanLogits {
     /// The first token of the answer.
@@ -144,16 +155,15 @@ pub struct SpanLogits {
 }
 
 impl QuestionAnsweringHead {
-    /// Start and end.
-    const OUTPUTS: usize = 2;
-
     /// Loads `qa_outputs.*` below `vb`.
     pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
-        let outputs = linear(config.hidden_size, Self::OUTPUTS, vb.pp("qa_outputs"))?;
-        Ok(Self { outputs })
+        let hidden = config.hidden_size;
+        Ok(Self {
+            outputs: linear(hidden, SPAN_OUTPUTS, config, vb.pp("qa_outputs"))?,
+        })
     }
 
-    /// `[batch, sequence, hidden]` to two times `[batch, sequence]`.
+    /// `[batch, sequence, hidden]` to the logits of start and end.
     pub fn forward(&self, hidden: &Tensor) -> Result<SpanLogits> {
         let logits = self.outputs.forward(hidden)?;
         Ok(SpanLogits {
@@ -163,7 +173,8 @@ impl QuestionAnsweringHead {
     }
 }
 
-/// `sequence_summary` of the first token, then `classifier` to one number a choice.
+/// The head of [`ElectraForMultipleChoice`]: `sequence_summary.summary`, gelu, `classifier` on the first
+/// token, one logit a choice.
 #[derive(Clone, Debug)]
 pub struct MultipleChoiceHead {
     summary: Linear,
@@ -173,13 +184,18 @@ pub struct MultipleChoiceHead {
 impl MultipleChoiceHead {
     /// Loads `sequence_summary.summary.*` and `classifier.*` below `vb`.
     ///
-    /// Of the ways to summarise that transformers knows, the one that its ELECTRA configuration has
-    /// by default: the first token, a projection, gelu.
+    /// The summary is the default of transformers' `ElectraConfig`; other `summary_*` settings have no
+    /// effect.
     pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
         let hidden = config.hidden_size;
         Ok(Self {
-            summary: linear(hidden, hidden, vb.pp("sequence_summary").pp("summary"))?,
-            classifier: linear(hidden, 1, vb.pp("classifier"))?,
+            summary: linear(
+                hidden,
+                hidden,
+                config,
+                vb.pp("sequence_summary").pp("summary"),
+            )?,
+            classifier: linear(hidden, 1, config, vb.pp("classifier"))?,
         })
     }
 
@@ -191,12 +207,12 @@ impl MultipleChoiceHead {
     }
 }
 
-/// `[batch, sequence, hidden]` to `[batch, hidden]`.
+/// Returns the hidden states of the first token, `[batch, hidden]`.
 fn first_token(hidden: &Tensor) -> Result<Tensor> {
     hidden.narrow(1, 0, 1)?.squeeze(1)?.contiguous()
 }
 
-/// Declares a class of an encoder that looks in both directions, and its head.
+/// Declares a class: the model with bidirectional attention, and a head.
 macro_rules! class {
     ($(#[$doc:meta])* $name:ident, $head:ident, $output:ty) => {
         $(#[$doc])*
@@ -207,7 +223,10 @@ macro_rules! class {
         }
 
         impl $name {
-            /// Loads encoder and head.
+            /// Loads the model, then the head.
+            ///
+            /// # Errors
+            /// If a tensor is missing or has another shape than `config` implies.
             pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
                 Ok(Self {
                     electra: ElectraModel::load(vb.clone(), config)?,
@@ -215,7 +234,10 @@ macro_rules! class {
                 })
             }
 
-            /// Runs encoder and head.
+            /// Runs the model and the head.
+            ///
+            /// # Errors
+            /// If the shapes of the batch do not match, or an id is out of range.
             pub fn forward(&self, batch: &Batch<'_>) -> Result<$output> {
                 self.head.forward(&self.electra.forward(batch)?)
             }
@@ -224,23 +246,24 @@ macro_rules! class {
 }
 
 class!(
-    /// A discriminator: logits `[batch, sequence]`, positive where a token looks replaced.
+    /// The discriminator: logits `[batch, sequence]` before the sigmoid, positive for a token that was
+    /// probably replaced.
     ElectraForPreTraining, DiscriminatorHead, Tensor
 );
 class!(
-    /// Logits `[batch, sequence, labels]` for each token.
+    /// Classification of tokens: logits `[batch, sequence, labels]`.
     ElectraForTokenClassification, TokenClassificationHead, Tensor
 );
 class!(
-    /// Logits `[batch, labels]` for each sequence.
+    /// Classification of sequences: logits `[batch, labels]`.
     ElectraForSequenceClassification, SequenceClassificationHead, Tensor
 );
 class!(
-    /// Logits of an answer's start and end.
+    /// Extractive question answering: logits of the answer's start and end, each `[batch, sequence]`.
     ElectraForQuestionAnswering, QuestionAnsweringHead, SpanLogits
 );
 
-/// A generator: logits `[batch, sequence, vocabulary]` of the token at each place.
+/// The generator, a masked language model: logits `[batch, sequence, vocabulary]`.
 #[derive(Clone, Debug)]
 pub struct ElectraForMaskedLM {
     electra: ElectraModel,
@@ -248,31 +271,43 @@ pub struct ElectraForMaskedLM {
 }
 
 impl ElectraForMaskedLM {
-    /// Loads encoder and head.
+    /// Loads the model, then the head.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than `config` implies.
     pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
         let electra = ElectraModel::load(vb.clone(), config)?;
         let head = LanguageModelHead::load(vb, config, electra.word_embeddings())?;
         Ok(Self { electra, head })
     }
 
-    /// Runs encoder and head.
+    /// Runs the model and the head.
+    ///
+    /// # Errors
+    /// If the shapes of the batch do not match, or an id is out of range.
     pub fn forward(&self, batch: &Batch<'_>) -> Result<Tensor> {
         self.head.forward(&self.electra.forward(batch)?)
     }
 }
 
-/// As [`ElectraForMaskedLM`], but each token sees only those before it: logits
+/// A causal language model with the weights of [`ElectraForMaskedLM`]: logits
 /// `[batch, sequence, vocabulary]` of the next token.
 #[derive(Clone, Debug)]
 pub struct ElectraForCausalLM(ElectraForMaskedLM);
 
 impl ElectraForCausalLM {
-    /// Loads encoder and head.
+    /// Loads the model, then the head.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than `config` implies.
     pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
         Ok(Self(ElectraForMaskedLM::load(vb, config)?))
     }
 
-    /// Runs encoder and head.
+    /// Runs the model and the head.
+    ///
+    /// # Errors
+    /// If the shapes of the batch do not match, or an id is out of range.
     pub fn forward(&self, batch: &Batch<'_>) -> Result<Tensor> {
         let ElectraForMaskedLM { electra, head } = &self.0;
         let hidden = electra.forward_with(batch, Attend::Backwards, false)?;
@@ -280,7 +315,7 @@ impl ElectraForCausalLM {
     }
 }
 
-/// One number for each of several choices.
+/// Multiple choice: one logit for each choice.
 #[derive(Clone, Debug)]
 pub struct ElectraForMultipleChoice {
     electra: ElectraModel,
@@ -288,7 +323,10 @@ pub struct ElectraForMultipleChoice {
 }
 
 impl ElectraForMultipleChoice {
-    /// Loads encoder and head.
+    /// Loads the model, then the head.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than `config` implies.
     pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
         Ok(Self {
             electra: ElectraModel::load(vb.clone(), config)?,
@@ -296,8 +334,11 @@ impl ElectraForMultipleChoice {
         })
     }
 
-    /// The batch is `[batch · choices, sequence]`, the choices of one question after each other;
-    /// gives logits `[batch, choices]`.
+    /// Runs the model and the head on a batch `[batch · choices, sequence]`, in which the choices of one
+    /// question follow each other; returns logits `[batch, choices]`.
+    ///
+    /// # Errors
+    /// If the shapes of the batch do not match, or an id is out of range.
     pub fn forward(&self, batch: &Batch<'_>, choices: usize) -> Result<Tensor> {
         self.head.forward(&self.electra.forward(batch)?, choices)
     }

@@ -1,16 +1,20 @@
-//! ELECTRA in candle: configuration, embeddings, encoder, and the eight classes of transformers.
+//! ELECTRA in candle: the configuration, the encoder and the eight classes of Hugging Face transformers.
 //!
-//! Reads top to bottom like `modeling_electra.py` in transformers, whose computation it follows:
-//! [`Embeddings`] and [`Encoder`] make an [`ElectraModel`], a head makes each of the other classes. All
-//! compute in the dtype and on the device of the `VarBuilder`, whatever its source. Dropout is left
-//! out: these are for inference, or for training that adds its own.
+//! The computation is that of `modeling_electra.py` in transformers: [`Embeddings`] and [`Encoder`] form
+//! an [`ElectraModel`], and each other class adds a head. Weights come from any `VarBuilder`, and the
+//! model computes in its dtype on its device. There is no dropout: the classes are for inference, or for
+//! training code that adds its own.
 //!
-//! | question | answered by |
+//! | item | is |
 //! |---|---|
-//! | what is in config.json? | [`ElectraConfig`], [`Activation`] |
-//! | which classes are there? | [`ModelClass`] |
-//! | which tensors does each have, of what shape? | [`ModelClass::tensors`], from the one table [`TENSORS`] |
-//! | how is a class chosen at run time? | [`Head`] |
+//! | [`ElectraConfig`], [`Activation`] | the contents of config.json |
+//! | [`ModelClass`] | the list of classes |
+//! | [`ModelClass::tensors`], [`TENSORS`] | names and shapes of the tensors of each class |
+//! | [`Head`] | the head of a class that is chosen at run time |
+//!
+//! Tensors are requested in the order of [`TENSORS`], so that a builder that draws initial weights from
+//! a seeded generator gives the same model each time. Initial weights are those of transformers: normal
+//! with `initializer_range` as the standard deviation, biases 0, LayerNorm weights 1.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -41,6 +45,7 @@ mod embeddings;
 mod encoder;
 mod head;
 mod heads;
+mod linear;
 mod model;
 mod norm;
 mod tensors;

@@ -1,4 +1,4 @@
-//! The bare model, `ElectraModel`: embeddings and encoder.
+//! The model without a head: embeddings and encoder.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
@@ -8,12 +8,12 @@ use crate::config::ElectraConfig;
 use crate::embeddings::Embeddings;
 use crate::encoder::{Attend, Encoder};
 
-/// Start of the names of embeddings and encoder in a model with a head.
+/// The prefix of the tensors of embeddings and encoder in a model with a head.
 const BASE_PREFIX: &str = "electra";
 
-/// Embeddings and encoder: `ElectraModel`, the part that all heads share.
+/// `ElectraModel` of transformers: embeddings and encoder, which all classes share.
 ///
-/// Cloning shares the weights.
+/// A clone shares the weights.
 #[derive(Clone, Debug)]
 pub struct ElectraModel {
     embeddings: Embeddings,
@@ -21,8 +21,14 @@ pub struct ElectraModel {
 }
 
 impl ElectraModel {
-    /// Loads tensors whose names start with `electra.`, or do not where there is
-    /// `embeddings.word_embeddings.weight`, one after the other.
+    /// Loads the embeddings, then the layers, in the order of [`TENSORS`](crate::TENSORS).
+    ///
+    /// The names start with `electra.`, unless there is a tensor
+    /// `embeddings.word_embeddings.weight` below `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than `config` implies, or the number of attention
+    /// heads does not divide the hidden size.
     pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
         let vb = below_prefix(vb);
         Ok(Self {
@@ -31,8 +37,8 @@ impl ElectraModel {
         })
     }
 
-    /// As [`load`](Self::load), the layers in parallel on rayon's pool: for builders that read a file.
-    /// A builder that draws initial weights at random would draw them in no fixed order.
+    /// As [`load`](Self::load), with the layers in parallel in the current rayon pool, for builders that
+    /// read a file. The order in which the layers' tensors are requested is not fixed.
     pub fn load_parallel(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
         let vb = below_prefix(vb);
         Ok(Self {
@@ -41,12 +47,16 @@ impl ElectraModel {
         })
     }
 
-    /// Runs the encoder in both directions.
+    /// Returns the hidden states of the last layer, `[batch, sequence, hidden]`.
+    ///
+    /// # Errors
+    /// If the shapes of the batch do not match, or an id is out of range.
     pub fn forward(&self, batch: &Batch<'_>) -> Result<Tensor> {
         Ok(self.forward_with(batch, Attend::Everywhere, false)?.last)
     }
 
-    /// As [`forward`](Self::forward), with the choice of where to attend and of all layers.
+    /// As [`forward`](Self::forward), with a choice of attention and, with `all_layers`, the hidden states
+    /// of every layer.
     pub fn forward_with(
         &self,
         batch: &Batch<'_>,
@@ -56,7 +66,8 @@ impl ElectraModel {
         self.forward_checked(batch, attend, all_layers, &|| Ok(()))
     }
 
-    /// As [`forward_with`](Self::forward_with); calls `check` before each layer and stops on an error.
+    /// As [`forward_with`](Self::forward_with); calls `check` before each layer and returns its error, so
+    /// that a long pass can be cancelled.
     pub fn forward_checked(
         &self,
         batch: &Batch<'_>,
@@ -69,23 +80,23 @@ impl ElectraModel {
             .forward_checked(embedded, batch.attention_mask, attend, all_layers, check)
     }
 
-    /// Returns the same weights with another number of attention heads.
+    /// Returns a model with the same weights and another number of attention heads.
     ///
     /// # Errors
-    /// If `heads` is zero or does not divide the hidden size.
+    /// If `heads` is 0 or does not divide the hidden size.
     pub fn with_attention_heads(&self, heads: usize) -> Result<Self> {
         let mut model = self.clone();
         model.encoder.set_attention_heads(heads)?;
         Ok(model)
     }
 
-    /// The word embeddings, `[vocabulary, embedding]`, which a decoder may be tied to.
+    /// Returns the word embeddings, `[vocabulary, embedding]`, to which a decoder may be tied.
     pub fn word_embeddings(&self) -> &Tensor {
         self.embeddings.words()
     }
 }
 
-/// Returns where embeddings and encoder are.
+/// Returns `vb` at the tensors of embeddings and encoder.
 fn below_prefix(vb: VarBuilder<'_>) -> VarBuilder<'_> {
     if vb.contains_tensor(Embeddings::WORDS) {
         vb

@@ -1,9 +1,8 @@
-//! LayerNorm as the original code computes it: the variance from what is left when the mean has been
-//! subtracted.
+//! LayerNorm with a variance computed in two passes, as in the original code.
 //!
-//! `candle_nn::LayerNorm` takes the variance as the mean of squares less the square of the mean, in
-//! one pass. That loses digits (logits of the fixtures moved by 1.8e-5) and can go below zero, which
-//! an epsilon of 1e-12 does not make up for: NaN. candle's own two-pass version is used instead.
+//! `candle_nn::LayerNorm` computes the variance in one pass, as the mean of squares minus the square of
+//! the mean. This loses digits (logits of test models moved by 1.8e-5) and can be negative, which an
+//! epsilon of 1e-12 does not prevent: the result is NaN. candle's two-pass function is used instead.
 
 use candle_core::{Result, Tensor};
 use candle_nn::ops::layer_norm_slow;
@@ -28,7 +27,7 @@ impl LayerNorm {
         })
     }
 
-    /// `[…, size]` to the same shape.
+    /// Normalises `[…, size]` over the last axis; the shape stays the same.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         layer_norm_slow(x, &self.weight, &self.bias, self.eps)
     }

@@ -1,6 +1,6 @@
-//! The one table of tensors: name, shape, and the part of the architecture that has it.
+//! The table of tensors: the part of the architecture, name and shape of each.
 //!
-//! `{N}` is the number of a layer. Source: `models/electra/modeling_electra.py` in transformers.
+//! Source: `models/electra/modeling_electra.py` in transformers.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use Part::{
     QuestionAnsweringHead, SequenceClassificationHead, TokenClassificationHead,
 };
 
-/// A size that the architecture names.
+/// The size of an axis, by its key in config.json.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dim {
     /// `vocab_size`
@@ -29,12 +29,12 @@ pub enum Dim {
     Intermediate,
     /// `num_labels`
     Labels,
-    /// Always 1.
+    /// The constant 1.
     One,
 }
 
 impl Dim {
-    /// Returns the key in config.json.
+    /// Returns the key in config.json; `1` for [`One`].
     pub fn key(self) -> &'static str {
         match self {
             Vocab => "vocab_size",
@@ -69,31 +69,31 @@ impl fmt::Display for Dim {
     }
 }
 
-/// The part of the architecture that a tensor belongs to.
+/// A part of the architecture, to which tensors belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// Word, position and token type embeddings with their LayerNorm.
+    /// Word, position and token type embeddings, and their LayerNorm.
     Embeddings,
-    /// From embedding size to hidden size; absent where the two are equal.
+    /// The projection from embedding size to hidden size; absent if the two are equal.
     Projection,
     /// One layer of the encoder.
     Layer,
-    /// Which tokens were replaced.
+    /// The head of the discriminator.
     DiscriminatorHead,
-    /// Which token is at each position.
+    /// The head of the generator and of the causal language model.
     GeneratorHead,
-    /// A label for each token.
+    /// The head for the classification of tokens.
     TokenClassificationHead,
-    /// A label for each sequence.
+    /// The head for the classification of sequences.
     SequenceClassificationHead,
-    /// Start and end of an answer.
+    /// The head for question answering.
     QuestionAnsweringHead,
-    /// A score for each choice.
+    /// The head for multiple choice.
     MultipleChoiceHead,
 }
 
 impl Part {
-    /// True for the head of a class for fine-tuning.
+    /// Returns true for the heads that are trained by fine-tuning.
     pub fn is_task_head(self) -> bool {
         matches!(
             self,
@@ -104,7 +104,8 @@ impl Part {
         )
     }
 
-    /// Returns how often a model has this part; `head` is the head of its class.
+    /// Returns the number of times that a model has this part: the number of layers for [`Part::Layer`],
+    /// else 0 or 1. `head` is the head of the model's class.
     pub fn count(self, config: &ElectraConfig, head: Option<Self>) -> usize {
         match self {
             Embeddings => 1,
@@ -115,19 +116,20 @@ impl Part {
     }
 }
 
-/// One row of the table.
+/// A row of [`TENSORS`]: a tensor, or one that each layer has.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct TensorSpec {
     /// The part that the tensor belongs to.
     pub part: Part,
-    /// Its name, with `{N}` in place of a layer's number.
+    /// The name, with `{N}` in place of the number of a layer.
     pub name: &'static str,
-    /// Size of each axis.
+    /// The size of each axis.
     pub shape: &'static [Dim],
 }
 
 impl TensorSpec {
-    /// Returns the name in the given layer.
+    /// Returns the name in layer `layer`, counted from 0.
     pub fn name_in(&self, layer: usize) -> String {
         self.name.replace("{N}", &layer.to_string())
     }
@@ -142,7 +144,8 @@ const fn spec(part: Part, name: &'static str, shape: &'static [Dim]) -> TensorSp
     TensorSpec { part, name, shape }
 }
 
-/// Every tensor of every class, except a decoder weight that is tied to the word embeddings.
+/// The tensors of all classes, in the order in which a model loads them, layer by layer; without
+/// [`DECODER_WEIGHT`](crate::DECODER_WEIGHT), which is optional.
 #[rustfmt::skip]
 pub static TENSORS: &[TensorSpec] = &[
     spec(Embeddings, "electra.embeddings.word_embeddings.weight",       &[Vocab, Embedding]),
