@@ -52,7 +52,7 @@ impl Cast {
             DType::Float32 | DType::Float64 => Dtype::F32,
             DType::Float16 => Dtype::F16,
             DType::BFloat16 => Dtype::BF16,
-            DType::Int32 | DType::Int64 | DType::Other(_) => return None,
+            _ => return None,
         };
         let to = target.or_kept(kept);
         Some(Self { from, to })

@@ -162,7 +162,7 @@ fn tables_that_contradict_themselves_are_refused() {
                 other.shape = vec![8, 1];
                 t.list.push(listed(&other));
             },
-            "another type or shape",
+            "another dtype or shape",
         ),
         (
             |t, v, at| {
@@ -184,7 +184,7 @@ fn tables_that_contradict_themselves_are_refused() {
         ),
         (
             |t, _, at| t.slices[at].1 = saved(b"w", Vec::new()),
-            "is that of variable w",
+            "has the value of variable w",
         ),
         (
             |t, v, at| t.slices[at].1 = saved(&v.name, values(FLOAT32, &vec![0; 200_000])),

@@ -13,18 +13,21 @@ use crate::tensorflow;
 use crate::v1::Tables;
 use crate::variable::{DType, Variable, position};
 
-/// What reads the values of variables.
+/// The implementation that reads the values of variables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReadBy {
     /// This crate.
     #[default]
     Native,
-    /// The official library, loaded at run time.
+    /// TensorFlow's own library, loaded at run time.
     #[cfg(feature = "tensorflow")]
     TensorFlow,
 }
 
-/// An open checkpoint: the list of its variables, and a way to read them.
+/// An open checkpoint: the list of its variables, and access to their values.
+///
+/// Values may be read from several threads at once.
 #[derive(Debug)]
 pub struct Checkpoint {
     location: Location,
@@ -32,12 +35,18 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads and checks the list of variables; of the files with values only the lengths.
+    /// Opens a checkpoint: reads and checks the list of variables. Values are not read.
+    ///
+    /// # Errors
+    /// If the list cannot be read, or its contents are not those of a checkpoint.
     pub fn open(location: Location) -> Result<Self, Error> {
         Self::open_by(location, ReadBy::Native)
     }
 
-    /// As [`open`](Self::open), with a choice of what will read the values.
+    /// As [`open`](Self::open), with a choice of the implementation that reads values.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or if TensorFlow's library cannot be loaded.
     pub fn open_by(location: Location, read_by: ReadBy) -> Result<Self, Error> {
         let reader: Box<dyn Reader> = match location.format() {
             Format::TensorBundle => Box::new(Bundle::open(&location)?),
@@ -51,34 +60,41 @@ impl Checkpoint {
         Ok(Self { location, reader })
     }
 
-    /// Where it is.
+    /// Returns the location of the checkpoint.
     pub fn location(&self) -> &Location {
         &self.location
     }
 
-    /// Every variable, in the byte order of their names.
+    /// Returns every variable, in the byte order of their names.
     pub fn variables(&self) -> &[Variable] {
         self.reader.variables()
     }
 
-    /// True when TensorFlow 2 saved objects, so that keys are paths through them.
+    /// Returns true for an object-based checkpoint of TensorFlow 2, whose keys are paths through objects.
     pub fn is_object_based(&self) -> bool {
         let mut variables = self.variables().iter();
         variables.any(|variable| variable.object_path().is_some())
     }
 
-    /// Number of data files that the checkpoint was saved in.
+    /// Returns the number of files with values.
     pub fn shard_count(&self) -> usize {
         self.reader.shard_count()
     }
 
-    /// Checks that the data file of `variable` is there and long enough, without reading it.
+    /// Checks that the data file of `variable` exists and is long enough, without reading it.
+    ///
+    /// # Errors
+    /// [`Error::ShardMissing`] or [`Error::ShardTruncated`].
     pub fn check_present(&self, variable: &Variable) -> Result<(), Error> {
         self.check_own(variable)?;
         (0..variable.pieces.len()).try_for_each(|piece| self.reader.check_present(variable, piece))
     }
 
-    /// Checks that none of its files has changed since it was opened, as when training still runs.
+    /// Checks that none of the files has changed since the checkpoint was opened, for example because
+    /// training is still running.
+    ///
+    /// # Errors
+    /// [`Error::Changed`], or [`Error::Io`] if the metadata of a file cannot be read.
     pub fn check_unchanged(&self) -> Result<(), Error> {
         let is_part = |path: &Path| self.location.is_part(path);
         match self.location.storage().changed(&is_part)? {
@@ -87,7 +103,7 @@ impl Checkpoint {
         }
     }
 
-    /// Checks that a variable is one of this checkpoint's, unchanged: its pieces are trusted from here on.
+    /// Checks that a variable is one of this checkpoint's, unmodified: readers trust its pieces.
     fn check_own(&self, variable: &Variable) -> Result<(), Error> {
         let variables = self.variables();
         match position(variables, &variable.name) {
@@ -99,29 +115,32 @@ impl Checkpoint {
         }
     }
 
-    /// Returns the variable as one run of bytes that can be read in parts; `None` if it is stored in
-    /// slices, big-endian, or in a V1 checkpoint.
+    /// Returns the variable as one run of bytes, to be read in parts; `None` if it is stored in slices,
+    /// big-endian, or in a V1 checkpoint.
     pub fn contiguous<'a>(&'a self, variable: &'a Variable) -> Option<Contiguous<'a>> {
         self.check_own(variable).ok()?;
         self.reader.contiguous(variable)
     }
 
-    /// Reads all of `variable` into `buf`, little-endian and row-major, and checks the CRC-32C of
-    /// everything that it reads.
+    /// Reads all of `variable` into `buf`, little-endian and row-major, and verifies the CRC-32C.
     ///
     /// # Errors
-    /// [`Error::UnknownVariable`] for a variable that is not one of [`variables`](Self::variables).
+    /// [`Error::Checksum`] if the bytes are damaged, [`Error::UnknownVariable`] for a variable that is not
+    /// one of [`variables`](Self::variables), or an error of the data file.
     ///
     /// # Panics
-    /// If `buf` is not [`Variable::bytes`] long.
+    /// If the length of `buf` is not [`Variable::bytes`].
     pub fn read(&self, variable: &Variable, buf: &mut [u8]) -> Result<(), Error> {
         self.check_own(variable)?;
         assert_eq!(buf.len() as u64, variable.bytes(), "size of the buffer");
         self.reader.read(variable, buf)
     }
 
-    /// The value of a scalar `int64` or `int32` variable, such as the step counter. `None` when it is
-    /// no such scalar.
+    /// Reads a scalar `int64` or `int32` variable, such as the step counter; `None` for other shapes and
+    /// dtypes.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
     pub fn read_integer(&self, variable: &Variable) -> Result<Option<i64>, Error> {
         let is_integer = matches!(variable.dtype, DType::Int32 | DType::Int64);
         if !is_integer || !variable.shape.is_empty() {
@@ -136,7 +155,10 @@ impl Checkpoint {
         })
     }
 
-    /// The training graph, if `PREFIX.meta` lies beside the checkpoint.
+    /// Reads the training graph, `PREFIX.meta`; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// [`Error::MetaGraph`] if the file is not a training graph, or an I/O error.
     pub fn meta_graph(&self) -> Result<Option<MetaGraph>, Error> {
         let location = &self.location;
         MetaGraph::open(location.storage(), &location.meta_path(), location.limits())

@@ -1,4 +1,4 @@
-//! A variable whose bytes lie in one run, to be read in parts.
+//! A variable that is stored as one run of bytes and can be read in parts.
 
 use std::io;
 use std::path::Path;
@@ -8,10 +8,12 @@ use crate::foreign::{self, refuse_stand_in};
 use crate::storage::ReadAt;
 use crate::variable::{Piece, StoredBytes, Variable};
 
-/// Length of the longest counter, in bytes: an `int64`.
+/// The length of the longest counter, an `int64`, in bytes.
 const MAX_COUNTER_LEN: u64 = 8;
 
-/// The bytes of a variable as one run in a data file, which can be read in parts.
+/// The bytes of a variable as one run in a data file, little-endian and row-major, to be read in parts.
+///
+/// The caller computes the CRC-32C over all of the bytes and passes it to [`check`](Self::check).
 #[derive(Debug)]
 pub struct Contiguous<'a> {
     pub(crate) path: &'a Path,
@@ -25,12 +27,12 @@ impl Contiguous<'_> {
         extent(self.piece)
     }
 
-    /// Returns where the run begins in the file, in bytes.
+    /// Returns the offset of the run in the data file, in bytes.
     pub fn offset(&self) -> u64 {
         self.extent().offset
     }
 
-    /// Where it ends in the file; the index was checked for sums that overflow.
+    /// Returns the end of the run in the data file; the index was checked for overflow.
     pub(crate) fn end(&self) -> u64 {
         self.offset() + self.piece.len
     }
@@ -44,16 +46,19 @@ impl Contiguous<'_> {
         })
     }
 
-    /// What the data file is, if it is not one at all.
+    /// Returns the error for a stand-in for the data file, if it is one.
     fn stand_in(&self) -> Option<Error> {
         let start = foreign::start(self.file).ok()?;
         refuse_stand_in(self.path, &start).err()
     }
 
-    /// Fills `buf` from byte `at` of the run on.
+    /// Fills `buf` with the bytes of the run from `at` on.
+    ///
+    /// # Errors
+    /// [`Error::ShardTruncated`] if the data file is too short, or [`Error::Io`].
     pub fn read(&self, buf: &mut [u8], at: u64) -> Result<(), Error> {
         let offset = self.offset() + at;
-        // A counter is read where nothing else need be, such as to look at an archive.
+        // A counter may be the only value read of an archive.
         let read = if self.piece.len <= MAX_COUNTER_LEN {
             self.file.read_once(buf, offset)
         } else {
@@ -65,7 +70,10 @@ impl Contiguous<'_> {
         })
     }
 
-    /// Compares the CRC-32C of the whole run with the one in the index.
+    /// Checks `found`, the CRC-32C of the whole run, against the one in the index.
+    ///
+    /// # Errors
+    /// [`Error::Checksum`] if they differ.
     pub fn check(&self, found: u32) -> Result<(), Error> {
         let StoredBytes { offset, crc32c, .. } = self.extent();
         if found == crc32c {

@@ -4,13 +4,13 @@
 /// (`kMaskDelta` in LevelDB's `util/crc32c.h`).
 const MASK_DELTA: u32 = 0xa282_ead8;
 
-/// The stored form of a CRC-32C.
+/// Returns the stored form of a CRC-32C.
 #[cfg(test)]
 pub(crate) fn mask(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(MASK_DELTA)
 }
 
-/// The CRC-32C behind its stored form.
+/// Returns the CRC-32C of its stored form.
 pub(crate) fn unmask(masked: u32) -> u32 {
     masked.wrapping_sub(MASK_DELTA).rotate_left(15)
 }

@@ -1,9 +1,8 @@
-//! Shapes, and the slices of partitioned variables: read and checked where a file states them, and
-//! joined when they are read.
+//! Shapes and slices of partitioned variables: decoding, checking, joining.
 //!
-//! Both formats describe them with the same messages, `TensorShapeProto` and `TensorSliceProto`. That
-//! slices cover their variable exactly once is checked by the corners of their boxes, in time
-//! proportional to sorting them. Errors complete the sentence "the entry of variable … ".
+//! Both formats use the messages `TensorShapeProto` and `TensorSliceProto`. The slices of a variable must
+//! cover it exactly once, which is checked with the corners of their boxes in the time of sorting them.
+//! Errors complete the sentence "the entry of variable … ".
 //! Source: `tensor_shape.proto`, `tensor_slice.proto` in `tensorflow/core/framework`.
 
 use std::ops::Range;
@@ -16,13 +15,13 @@ use crate::protobuf::message::fields;
 use crate::slice_key::{self, AxisExtent};
 use crate::variable::DType;
 
-/// The most axes accepted (`TensorShape::MaxDimensions`).
+/// The largest number of axes (`TensorShape::MaxDimensions`).
 const MAX_RANK: usize = 254;
-/// The most axes that a variable may be cut along: a box of so many has eight corners. TensorFlow's
-/// partitioners cut along one.
+/// The largest number of axes along which a variable may be sliced, so that a box has at most eight
+/// corners. TensorFlow's partitioners slice along one.
 const MAX_CUT_AXES: usize = 3;
 
-/// Adds the axes of a `TensorShapeProto` to `shape`.
+/// Appends the axes of a `TensorShapeProto` to `shape`.
 pub(crate) fn read_shape(message: &[u8], shape: &mut Vec<usize>) -> Result<(), Fault> {
     for field in fields(message) {
         let field = field?;
@@ -47,16 +46,16 @@ fn read_axis(message: &[u8]) -> Result<usize, Fault> {
     usize::try_from(size).map_err(|_| format!("has an axis of size {size}").into())
 }
 
-/// A slice of a variable.
+/// A slice of a variable, as a file describes it.
 #[derive(Debug)]
 pub(crate) struct StatedSlice {
-    /// The index range on each axis.
+    /// The index range of each axis.
     pub(crate) ranges: Vec<Range<usize>>,
     /// The end of its key ([`slice_key::code`]).
     pub(crate) code: Vec<u8>,
 }
 
-/// Reads a `TensorSliceProto` and checks that it lies in `shape`.
+/// Decodes a `TensorSliceProto` and checks that it lies within `shape`.
 pub(crate) fn read_slice(
     message: &[u8],
     shape: &[usize],
@@ -113,7 +112,7 @@ fn range(extent: AxisExtent, size: usize) -> Result<Range<usize>, Fault> {
     }
 }
 
-/// Bytes that `shape` takes.
+/// Returns the number of bytes of `shape` with `element` bytes an element.
 pub(crate) fn byte_len(element: usize, shape: &[usize]) -> Result<u64, Fault> {
     // An axis of size 0 must not hide an overflow that `Variable::elements` would then meet.
     let nonzero = shape.iter().map(|&n| n.max(1));
@@ -125,7 +124,7 @@ pub(crate) fn byte_len(element: usize, shape: &[usize]) -> Result<u64, Fault> {
         .ok_or_else(|| format!("has the shape {shape:?}, too large for memory").into())
 }
 
-/// Checks that slices, each of which lies in `shape`, cover it exactly once.
+/// Checks that slices, each of which lies within `shape`, cover it exactly once.
 ///
 /// The mixed derivative of a box's indicator function is a sum of points: its corners, positive where
 /// an even number of coordinates is a start. Boxes tile the whole exactly if their indicator functions
@@ -187,7 +186,7 @@ pub(crate) fn check_cover<'a>(
     Ok(())
 }
 
-/// A corner, and how often it counts.
+/// A corner and its weight.
 type Corner = ([usize; MAX_CUT_AXES], i64);
 
 fn push_corners(
@@ -208,7 +207,7 @@ fn push_corners(
     }
 }
 
-/// The shape of a slice.
+/// Returns the shape of a slice.
 pub(crate) fn slice_shape(ranges: &[Range<usize>]) -> Vec<usize> {
     ranges.iter().map(ExactSizeIterator::len).collect()
 }
@@ -216,7 +215,7 @@ pub(crate) fn slice_shape(ranges: &[Range<usize>]) -> Vec<usize> {
 /// Copies the bytes of one slice to their place in the bytes of the whole variable.
 ///
 /// # Panics
-/// If one of the buffers has another length than its shape.
+/// If a buffer has another length than its shape.
 pub(crate) fn place(
     slice: &[u8],
     ranges: &[Range<usize>],
@@ -232,8 +231,16 @@ pub(crate) fn place(
     target.assign(&slice);
 }
 
-/// The bytes of one slice, out of those of the whole variable; `None` when it does not lie in the
-/// variable.
+/// Returns the bytes of a slice of a variable whose bytes are `whole`, row-major; `None` if the slice
+/// does not lie within the variable, or `whole` has another length than dtype and shape imply.
+///
+/// ```
+/// use tf_checkpoint::{DType, cut};
+///
+/// let whole = [1, 0, 2, 0, 3, 0, 4, 0]; // [[1, 2], [3, 4]], 16-bit elements
+/// let column = cut(&whole, &[0..2, 1..2], (DType::Float16, &[2, 2]));
+/// assert_eq!(column.unwrap(), [2, 0, 4, 0]);
+/// ```
 pub fn cut(
     whole: &[u8],
     ranges: &[Range<usize>],
@@ -253,9 +260,9 @@ pub fn cut(
     Some(view.iter().copied().collect())
 }
 
-/// A shape without its axes of one index, and the ranges on those that are left; a file may state
-/// hundreds, each of which would cost time for every element. The bytes of an element become a last
-/// axis, so that any element type will do.
+/// Removes axes of size 1 from a shape, and returns the ranges of the others: a file may have hundreds of
+/// such axes, each of which would cost time for every element. The bytes of an element become the last
+/// axis, so that every dtype is handled alike.
 fn long_axes(shape: &[usize], ranges: &[Range<usize>], dtype: DType) -> (IxDyn, Vec<Slice>) {
     let is_long = |(size, range): &(&usize, &Range<usize>)| **size != 1 || range.is_empty();
     let (mut long, ranges): (Vec<usize>, Vec<Slice>) = std::iter::zip(shape, ranges)

@@ -1,22 +1,57 @@
-//! TensorFlow's checkpoint formats, and nothing of ELECTRA.
+//! Reads TensorFlow checkpoints, and the training graphs beside them, without TensorFlow.
 //!
-//! [`locate()`] finds the files behind whatever a person types, [`Checkpoint::open`] reads the index,
-//! and [`Checkpoint::read`] fetches one variable with its checksum checked. The graph that the
-//! training run may have left beside it is a [`MetaGraph`].
+//! [`locate()`] finds the files for the path that a user gives, [`Checkpoint::open`] reads the list of
+//! variables, and [`Checkpoint::read`] reads the value of one and verifies its checksum.
+//! [`Checkpoint::meta_graph`] reads the training graph, if there is one.
 //!
-//! | file | format |
+//! ```
+//! use tf_checkpoint::{Checkpoint, DType, locate};
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let index = b"\x00\x00\x06\x08\x01\x1a\x02\x08\x01\x00\x04\x0fbias\x08\x01\x12\x04\x12\x02\x08\x02(\x085\
+//! #     =3\xc8\xf4\x00\x00\x00\x00\x01\x00\x00\x00\x00\x5c\xa8\xe1\xc9\x00\x00\x00\x00\x01\x00\x00\x00\x00\
+//! #     \xc0\xf2\xa1\xb0\x00\x04\x02bias\x00'\x00\x00\x00\x00\x01\x00\x00\x00\x008H\x08\x0d,\x089\x11\x00\x00\
+//! #     \x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\
+//! #     \x00\x00\x00\x00\x00\x00\x00\x00\x00W\xfb\x80\x8b$uG\xdb";
+//! # std::fs::write(folder.path().join("model.ckpt-400.index"), index)?;
+//! # let values: Vec<u8> = [1.5_f32, -2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+//! # std::fs::write(folder.path().join("model.ckpt-400.data-00000-of-00001"), values)?;
+//! # let path = folder.path();
+//! // A prefix, one of the checkpoint's files, a directory or a zip archive.
+//! let location = locate(path, None)?;
+//! assert_eq!(location.step_in_name(), Some(400));
+//!
+//! let checkpoint = Checkpoint::open(location)?;
+//! let [bias] = checkpoint.variables() else { panic!("one variable") };
+//! assert_eq!((bias.name.as_str(), bias.dtype, &bias.shape[..]), ("bias", DType::Float32, &[2][..]));
+//!
+//! let mut bytes = [0; 8];
+//! checkpoint.read(bias, &mut bytes)?; // little-endian, row-major
+//! assert_eq!(bytes, [0x00, 0x00, 0xc0, 0x3f, 0x00, 0x00, 0x00, 0xc0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | files | format |
 //! |---|---|
-//! | `PREFIX.index`, `PREFIX.data-00000-of-00001` | TensorBundle (V2): `bundle`, `index` over `sstable` |
-//! | the same, with a graph of objects | what TensorFlow 2 adds: `object_graph` |
-//! | `PREFIX`, or `PREFIX-00000-of-00002` | V1: `v1` over `sstable` |
-//! | `ARCHIVE.zip` | any of these in an archive: `zip` |
-//! | `PREFIX.meta` | `MetaGraphDef`: `meta_graph`, `functions` over `wire` |
-//! | `checkpoint` | which checkpoint is the latest: `state_file` |
-//! | anything else | what it is and what to do: `foreign` |
+//! | `PREFIX.index`, `PREFIX.data-00000-of-00001` | TensorBundle (V2), with one or several data files |
+//! | the same, with an object graph | object-based checkpoint of TensorFlow 2 |
+//! | `PREFIX`, or `PREFIX-00000-of-00002` | V1 |
+//! | any of these in a zip archive | |
+//! | `PREFIX.meta` | training graph, `MetaGraphDef` |
+//! | `checkpoint` | state file that names the latest checkpoint |
 //!
-//! Nothing read from a file is trusted: lengths, offsets, counts and shapes are checked before
-//! anything is allocated or read. What a file may take in memory is in proportion to its length, see
-//! [`Limits`].
+//! A path that leads to anything else is an error that states what it is and what to do, see
+//! [`FileKind`].
+//!
+//! # Untrusted files
+//!
+//! Lengths, offsets, counts and shapes are checked before anything is allocated or read. The memory for
+//! a file is limited in proportion to its length, see [`Limits`]. There is no `unsafe` code.
+//!
+//! # Platforms
+//!
+//! 64-bit targets. Linux is tested. The code for Windows compiles and was never run; macOS shares the
+//! code for Unix.
 
 pub mod address;
 mod bundle;
@@ -34,6 +69,7 @@ mod reader;
 mod slice_key;
 pub mod sstable;
 pub mod storage;
+mod sys;
 #[cfg(feature = "tensorflow")]
 mod tensorflow;
 mod v1;

@@ -1,4 +1,4 @@
-//! What every format of checkpoints can do: list variables, and read their pieces.
+//! The operations that every format supports: listing variables and reading their pieces.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use crate::error::Error;
 use crate::layout;
 use crate::variable::Variable;
 
-/// Reads the variables of one format.
+/// Reads the variables of a checkpoint of one format.
 pub(crate) trait Reader: fmt::Debug + Send + Sync {
-    /// Every variable, in the byte order of their names.
+    /// Returns every variable, in the byte order of their names.
     fn variables(&self) -> &[Variable];
 
-    /// Number of files that hold values.
+    /// Returns the number of files with values.
     fn shard_count(&self) -> usize;
 
-    /// Checks that a piece of a variable, by its number, is there, without reading it.
+    /// Checks that a piece of a variable is present, without reading it. `piece` is its index.
     fn check_present(&self, variable: &Variable, piece: usize) -> Result<(), Error>;
 
     /// Reads a piece of a variable into `buf`, which is as long as the piece.
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error>;
 
-    /// The variable as a run of bytes, if it is one.
+    /// Returns the variable as one run of bytes, if it is stored so.
     fn contiguous<'a>(&'a self, _variable: &'a Variable) -> Option<Contiguous<'a>> {
         None
     }

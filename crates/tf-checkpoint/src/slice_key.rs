@@ -1,20 +1,20 @@
-//! The key under which a bundle's index keeps the entry of one slice: the variable's name and the
-//! extents, in a code whose byte order is their order.
+//! The key of a slice in a table: the variable's name and the extents, encoded so that the order of the
+//! bytes is the order of both.
 //!
 //! Source: `EncodeTensorNameSlice` in `tensorflow/core/util/saved_tensor_slice_util.cc`,
 //! `tensorflow/core/lib/strings/ordered_code.cc`.
 
-/// First byte of a slice's key; no variable name starts with it.
+/// The first byte of a slice's key; no variable name starts with it.
 pub(crate) const SLICE_KEY_TAG: u8 = 0;
 
-/// One axis of a slice as a file states it; without a length it is the whole axis.
+/// One axis of a slice, as a file states it; without a length it is the whole axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AxisExtent {
     pub(crate) start: i64,
     pub(crate) length: Option<i64>,
 }
 
-/// The key of a slice of the variable `name`, given the [`code`] of its extents.
+/// Returns the key of a slice of the variable `name`; `code` is the [`code`] of its extents.
 pub(crate) fn slice_key(name: &str, code: &[u8]) -> Vec<u8> {
     let mut key = vec![SLICE_KEY_TAG];
     for byte in name.bytes() {
@@ -30,7 +30,7 @@ pub(crate) fn slice_key(name: &str, code: &[u8]) -> Vec<u8> {
     key
 }
 
-/// The end of a slice's key: the number of axes and the extent of each.
+/// Returns the end of a slice's key: the number of axes and the extent of each.
 pub(crate) fn code(extents: &[AxisExtent]) -> Vec<u8> {
     let mut code = Vec::new();
     push_number(&mut code, extents.len() as u64);
@@ -42,7 +42,7 @@ pub(crate) fn code(extents: &[AxisExtent]) -> Vec<u8> {
     code
 }
 
-/// A length byte, then the big-endian bytes without leading zeros.
+/// Appends a length byte, then the big-endian bytes without leading zeros.
 fn push_number(key: &mut Vec<u8>, value: u64) {
     let bytes = value.to_be_bytes();
     let significant = &bytes[value.leading_zeros() as usize / 8..];
@@ -50,8 +50,8 @@ fn push_number(key: &mut Vec<u8>, value: u64) {
     key.extend_from_slice(significant);
 }
 
-/// As many leading one bits as there are bytes, then the big-endian value; all inverted when it is
-/// negative. `n` bytes hold `7 n - 1` bits and the sign.
+/// Appends as many leading one bits as there are bytes, then the big-endian value; all inverted for a
+/// negative number. `n` bytes hold `7 n - 1` bits and the sign.
 fn push_signed(key: &mut Vec<u8>, value: i64) {
     let magnitude = if value < 0 { !value } else { value };
     let bits = 64 - magnitude.leading_zeros() as usize;

@@ -1,10 +1,11 @@
-//! What a checkpoint says of a variable: name, element type, shape, and where its bytes are.
+//! Variables: name, dtype, shape and the location of their bytes.
 
 use std::fmt;
 use std::ops::Range;
 
-/// Element type of a variable.
+/// The dtype of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DType {
     /// IEEE 754 binary32.
     Float32,
@@ -12,17 +13,17 @@ pub enum DType {
     Float64,
     /// IEEE 754 binary16.
     Float16,
-    /// The upper half of a binary32.
+    /// bfloat16, the upper half of a binary32.
     BFloat16,
     /// 32-bit signed integer.
     Int32,
     /// 64-bit signed integer.
     Int64,
-    /// Anything else, by its number in TensorFlow's `types.proto`.
+    /// Any other dtype, by its number in TensorFlow's `types.proto`. Its values are not read.
     Other(i32),
 }
 
-/// Number in `types.proto`, name, bytes an element.
+/// Dtype, number in `types.proto`, name, bytes an element.
 const DTYPES: &[(DType, i32, &str, usize)] = &[
     (DType::Float32, 1, "float32", 4),
     (DType::Float64, 2, "float64", 8),
@@ -40,17 +41,17 @@ impl DType {
             .map_or(Self::Other(number), |row| row.0)
     }
 
-    /// The type of this name, such as `float32`.
+    /// Returns the dtype with this name, such as `float32`.
     pub fn from_name(name: &str) -> Option<Self> {
         DTYPES.iter().find(|row| row.2 == name).map(|row| row.0)
     }
 
-    /// Bytes an element; `None` for a type that this crate does not read.
+    /// Returns the number of bytes an element; `None` for [`DType::Other`].
     pub fn size(self) -> Option<usize> {
         DTYPES.iter().find(|row| row.0 == self).map(|row| row.3)
     }
 
-    /// True for the four floating-point types.
+    /// Returns true for the four floating-point dtypes.
     pub fn is_float(self) -> bool {
         matches!(
             self,
@@ -69,76 +70,87 @@ impl fmt::Display for DType {
     }
 }
 
-/// A variable as the checkpoint's index describes it.
+/// A variable, as the list of a checkpoint describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// Its key in the checkpoint: the name, but for object-based checkpoints.
+    /// The key in the checkpoint; equal to the name, except in object-based checkpoints.
     pub key: String,
-    /// Its full name, such as `electra/encoder/layer_0/output/dense/kernel`.
+    /// The full name, such as `encoder/layer_0/output/dense/kernel`.
     pub name: String,
-    /// Element type.
+    /// The dtype of the elements.
     pub dtype: DType,
-    /// Size of each axis; empty for a scalar.
+    /// The size of each axis; empty for a scalar.
     pub shape: Vec<usize>,
-    /// Where its bytes are: one piece, or one for each slice of a partitioned variable. The
-    /// pieces cover the variable exactly once.
+    /// The location of the bytes: one piece, or one for each slice of a partitioned variable. The pieces
+    /// cover the variable exactly once.
     pub pieces: Vec<Piece>,
 }
 
-/// A variable, or a slice of it, in one file.
+/// The bytes of a variable, or of a slice of it, in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Index of the shard, the first number in `.data-00000-of-00001`.
+    /// The index of the file, the first number in `.data-00000-of-00001`.
     pub shard: usize,
-    /// Number of bytes, row-major.
+    /// The number of bytes.
     pub len: u64,
-    /// Where a TensorBundle has them. A V1 table keeps values in another form, under a key.
+    /// The location in a data file of a TensorBundle; `None` in a V1 checkpoint, which stores values in
+    /// another form.
     pub extent: Option<StoredBytes>,
-    /// The part of the variable that they hold, an index range for each axis; `None` for all of it.
+    /// The part of the variable, as an index range for each axis; `None` for all of it.
     pub slice: Option<Vec<Range<usize>>>,
 }
 
 /// A run of bytes in a data file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredBytes {
-    /// The first byte.
+    /// The offset of the first byte.
     pub offset: u64,
-    /// CRC-32C of the bytes (unmasked).
+    /// The CRC-32C of the bytes, not masked.
     pub crc32c: u32,
-    /// True when the bytes of each element are in the order of a big-endian machine.
+    /// True if the elements are big-endian.
     pub big_endian: bool,
 }
 
-/// The place of the variable of this name in a list that is sorted by name.
+/// Returns the index of a variable in a list that is sorted by name.
 pub(crate) fn position(variables: &[Variable], name: &str) -> Option<usize> {
     variables
         .binary_search_by(|variable| variable.name.as_str().cmp(name))
         .ok()
 }
 
-/// Turns the bytes of each element of `size` bytes around.
+/// Reverses the bytes of each element of `size` bytes.
+///
+/// ```
+/// let mut bytes = [1, 2, 3, 4];
+/// tf_checkpoint::swap_bytes(&mut bytes, 2);
+/// assert_eq!(bytes, [2, 1, 4, 3]);
+/// ```
+///
+/// # Panics
+/// If `size` is 0.
 pub fn swap_bytes(bytes: &mut [u8], size: usize) {
     for element in bytes.chunks_exact_mut(size) {
         element.reverse();
     }
 }
 
-/// What the key of every variable of an object-based checkpoint ends in.
+/// The suffix of the key of every variable in an object-based checkpoint.
 const OBJECT_KEY_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
 
 impl Variable {
-    /// In an object-based checkpoint the path through the saved objects, such as `optimizer/iter`.
+    /// Returns the path through the saved objects, such as `optimizer/iter`, in an object-based checkpoint;
+    /// else `None`.
     pub fn object_path(&self) -> Option<&str> {
         self.key.strip_suffix(OBJECT_KEY_SUFFIX)
     }
 
-    /// Number of elements; 1 for a scalar.
+    /// Returns the number of elements; 1 for a scalar.
     pub fn elements(&self) -> usize {
         let sizes = self.shape.iter();
         sizes.fold(1, |product, &size| product.saturating_mul(size))
     }
 
-    /// Number of bytes in the checkpoint.
+    /// Returns the number of bytes, the sum of all pieces.
     pub fn bytes(&self) -> u64 {
         let lengths = self.pieces.iter().map(|piece| piece.len);
         lengths.fold(0, u64::saturating_add)

@@ -1,10 +1,9 @@
-//! The index of a TensorBundle: a [`Table`] from variable name to [`BundleEntry`].
+//! The index of a TensorBundle: a [`Table`] from variable name to `BundleEntryProto`.
 //!
-//! Its empty key holds the header. A partitioned variable has an entry that lists its slices, and
-//! one entry more for each slice under a key of its own ([`crate::slice_key`]). Every claim of an
-//! entry is checked here, so that a [`Variable`] can be trusted: its pieces fit its shape, its shape
-//! fits into memory. Entries are read field by field, and what is kept of them is counted first
-//! ([`crate::limits`]).
+//! The empty key holds the header. A partitioned variable has an entry that lists its slices, and a
+//! further entry for each slice under a key of its own ([`crate::slice_key`]). Entries are checked
+//! here, so that a [`Variable`] can be trusted: its pieces fit its shape, its shape fits into memory.
+//! Entries are decoded field by field, and what is kept is counted first ([`crate::limits`]).
 //! Source: `tensorflow/core/protobuf/tensor_bundle.proto`.
 
 use std::collections::HashMap;
@@ -24,7 +23,7 @@ use crate::variable::{DType, Piece, StoredBytes, Variable};
 /// The newest format version read (`kTensorBundleVersion`).
 const VERSION: i32 = 1;
 
-/// Reads the whole index: the number of shards, and the variables with their pieces.
+/// Reads the whole index: the number of data files, and the variables with their pieces.
 pub(crate) fn read_index(
     source: impl ReadAt,
     path: &Path,
@@ -84,8 +83,8 @@ pub(crate) fn read_index(
     Ok((files.count, variables))
 }
 
-/// Checks that no two variables share bytes, as no writer lets them: an index of a few kilobytes could
-/// otherwise name the same gigabyte a thousand times.
+/// Checks that no two variables share bytes: an index of a few kilobytes could otherwise refer to the
+/// same gigabyte a thousand times. No writer shares bytes.
 fn check_apart<'a>(variables: &'a [Variable], budget: &Budget) -> Result<(), (&'a str, Fault)> {
     let pieces = variables.iter().flat_map(|variable| {
         let pieces = variable.pieces.iter().filter(|piece| piece.len > 0);
@@ -112,7 +111,7 @@ fn check_apart<'a>(variables: &'a [Variable], budget: &Budget) -> Result<(), (&'
     }
 }
 
-/// Lets [`Table::scan`] carry errors of the table and of what it holds.
+/// An error during [`Table::scan`]: of the table, or of its contents.
 enum ScanError {
     Table(sstable::Error),
     Index(Error),
@@ -130,14 +129,14 @@ impl From<Error> for ScanError {
     }
 }
 
-/// What the header says of the data files.
+/// The data files, as the header describes them.
 #[derive(Clone, Copy)]
 struct DataFiles {
     count: usize,
     big_endian: bool,
 }
 
-/// Reads a `BundleHeaderProto`, the value of the empty key.
+/// Decodes a `BundleHeaderProto`, the value of the empty key.
 fn read_header(key: &[u8], value: &[u8], path: &Path) -> Result<DataFiles, Error> {
     let bad = |what: String| Error::Index {
         path: path.to_owned(),
@@ -174,7 +173,7 @@ fn read_header(key: &[u8], value: &[u8], path: &Path) -> Result<DataFiles, Error
 #[derive(Default)]
 struct Header {
     num_shards: i32,
-    /// 0 little, 1 big.
+    /// 0 for little-endian, 1 for big-endian.
     endianness: i32,
     min_consumer: i32,
 }
@@ -195,7 +194,7 @@ impl Header {
     }
 }
 
-/// A `BundleEntryProto`: where a variable, or a slice of one, is. Its list of slices is not kept.
+/// A `BundleEntryProto`: the location of a variable, or of a slice. The list of slices is not kept.
 #[derive(Default)]
 struct Entry {
     dtype: i32,
@@ -228,10 +227,10 @@ impl Entry {
     }
 }
 
-/// Number of the field of a `BundleEntryProto` with the slices of a partitioned variable.
+/// The field of a `BundleEntryProto` with the slices of a partitioned variable.
 const SLICES: u32 = 7;
 
-/// The entries of slices, by their keys.
+/// The entries of slices, by key.
 type Slices = HashMap<Vec<u8>, Entry>;
 
 fn add_slice(
@@ -247,7 +246,7 @@ fn add_slice(
     Ok(())
 }
 
-/// Builds a variable from its entry and the entries of its slices.
+/// Creates a variable from its entry and the entries of its slices.
 fn read_variable(
     name: &str,
     message: &[u8],
@@ -274,7 +273,7 @@ fn read_variable(
     })
 }
 
-/// The bytes that an entry points to, after checking that its shape fits them.
+/// Returns the piece that an entry refers to, after checking its length against the shape.
 fn piece(entry: &Entry, dtype: DType, files: DataFiles) -> Result<Piece, Fault> {
     let shard = usize::try_from(entry.shard)
         .ok()
@@ -314,7 +313,7 @@ fn piece(entry: &Entry, dtype: DType, files: DataFiles) -> Result<Piece, Fault> 
     })
 }
 
-/// The pieces of a partitioned variable, after checking that they cover it exactly once.
+/// Returns the pieces of a partitioned variable, after checking that they cover it exactly once.
 fn partition(
     name: &str,
     (message, entry): (&[u8], &Entry),

@@ -1,4 +1,4 @@
-//! TensorBundles: the index, and the graph of objects that TensorFlow 2 adds to it.
+//! TensorBundles: the index, and the object graph that TensorFlow 2 adds.
 
 mod index;
 mod object_graph;

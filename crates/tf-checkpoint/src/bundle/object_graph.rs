@@ -1,10 +1,10 @@
 //! TensorFlow 2's object-based checkpoints: a TensorBundle whose keys are paths through the objects
 //! that were saved, such as `model/electra/encoder/.../kernel/.ATTRIBUTES/VARIABLE_VALUE`.
 //!
-//! The objects are in a `TrackableObjectGraph`, kept as a string under a key of its own. For most
-//! variables it records the full name, the one that a name-based checkpoint would have used; that is
-//! what a variable is called here. Where none is recorded, or several share one (`Variable`), it is
-//! called by its path. Of the graph nothing is kept but the names of variables that exist.
+//! The objects are in a `TrackableObjectGraph`, stored as a string under a key of its own. For most
+//! variables it records the full name, the one in a name-based checkpoint, which becomes the name of the
+//! variable here. A variable without full name, or with one that several share (`Variable`), is named
+//! by its path. Only the names of existing variables are kept of the graph.
 //! Source: `tensorflow/core/protobuf/trackable_object_graph.proto`, and `ReadStringTensor` in
 //! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
 
@@ -18,12 +18,12 @@ use crate::limits::Budget;
 use crate::protobuf::message::{Malformed, fields, submessages};
 use crate::variable::Variable;
 
-/// The key of the graph.
+/// The key of the object graph.
 pub(crate) const GRAPH_KEY: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
-/// The largest graph read, in bytes. That of ELECTRA-Large with an optimizer takes some 300 KB.
+/// The largest object graph read, in bytes. A model of 24 layers with its optimizer takes some 300 KB.
 pub(crate) const MAX_LEN: u64 = 64 << 20;
 
-/// True when there are keys that only an object-based checkpoint has.
+/// Returns true if there are keys of an object-based checkpoint.
 pub(crate) fn is_object_based(variables: &[Variable]) -> bool {
     variables.iter().any(|v| v.object_path().is_some())
 }
@@ -32,7 +32,7 @@ pub(crate) fn is_object_based(variables: &[Variable]) -> bool {
 const NODES: u32 = 1;
 const ATTRIBUTES: u32 = 2;
 
-/// Gives each variable its name, by the serialised graph, and sorts them by it.
+/// Sets the name of each variable by the serialised graph, and sorts the variables by name.
 pub(crate) fn name(
     variables: &mut [Variable],
     graph: &[u8],
@@ -72,11 +72,11 @@ pub(crate) fn name(
     }
 }
 
-/// A `SerializedTensor`: what an object saved.
+/// A `SerializedTensor`: a value that an object saved.
 struct Attribute<'a> {
-    /// The key that a name-based checkpoint would have.
+    /// The key in a name-based checkpoint.
     full_name: &'a str,
-    /// The key in this one.
+    /// The key in this checkpoint.
     key: &'a str,
 }
 
@@ -99,9 +99,9 @@ fn path(variable: &Variable) -> &str {
     variable.object_path().unwrap_or(&variable.key)
 }
 
-/// The one string in the bytes of a scalar string variable: its length, a checksum of the length,
-/// and the string. `expected` is the checksum in the index, which is of the three, with the length
-/// as a number of four or eight bytes.
+/// Returns the string in the bytes of a scalar string variable, which are its length, a checksum of the
+/// length, and the string. `expected` is the checksum in the index, which covers all three, with the
+/// length as a number of four or eight bytes.
 pub(crate) fn string(bytes: &[u8], expected: u32) -> Result<&[u8], Fault> {
     let mut rest = bytes;
     let len = decode_varint(&mut rest).map_err(|_| "has no length")?;
@@ -113,7 +113,7 @@ pub(crate) fn string(bytes: &[u8], expected: u32) -> Result<&[u8], Fault> {
     };
     let stored = u32::from_le_bytes(stored.try_into().expect("four bytes"));
     if crc::unmask(stored) != sum || len != text.len() as u64 {
-        return Err(format!("is said to have {len} bytes, and has {}", text.len()).into());
+        return Err(format!("has {} bytes, expected {len}", text.len()).into());
     }
     let sum = crc32c::crc32c_append(sum, &stored.to_le_bytes());
     let found = crc32c::crc32c_append(sum, text);

@@ -1,5 +1,5 @@
-//! TensorBundle, the V2 checkpoint format: an index that says where each variable is
-//! ([`crate::bundle::index`]), and the raw bytes in one data file or several.
+//! TensorBundle, the V2 checkpoint format: an index with the location of each variable
+//! ([`crate::bundle::index`]), and the raw bytes in one or several data files.
 //!
 //! Source: `tensorflow/core/util/tensor_bundle/`.
 
@@ -18,7 +18,7 @@ use crate::reader::Reader;
 use crate::storage::ReadAt;
 use crate::variable::{Piece, Variable, swap_bytes};
 
-/// A data file, open if it is there.
+/// A data file, open if it exists.
 #[derive(Debug)]
 struct Shard {
     path: PathBuf,
@@ -29,7 +29,7 @@ struct Shard {
 #[derive(Debug)]
 pub(crate) struct Bundle {
     variables: Vec<Variable>,
-    /// The shards that hold a variable, by number.
+    /// The data files that hold a variable, by index.
     shards: BTreeMap<usize, Shard>,
     shard_count: usize,
 }
@@ -69,7 +69,7 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Gives the variables of an object-based checkpoint the names that its graph records.
+    /// Sets the names of the variables of an object-based checkpoint.
     fn name_by_objects(&mut self, index: &Path, limits: &Limits) -> Result<(), Error> {
         let Some(graph) = self.variables.iter().find(|v| v.key == GRAPH_KEY) else {
             return Err(Error::Index {
@@ -96,7 +96,7 @@ impl Bundle {
         object_graph::name(&mut self.variables, text, &mut budget).map_err(error)
     }
 
-    /// A piece as the bytes in the file.
+    /// Returns a piece as a run of bytes.
     fn bytes<'a>(
         &'a self,
         variable: &'a Variable,

@@ -1,4 +1,4 @@
-//! Attributes of nodes, decoded from the bytes of the file.
+//! Attributes of nodes, decoded when they are requested.
 
 use std::ops::Range;
 
@@ -11,16 +11,17 @@ use crate::variable::DType;
 /// The largest attribute decoded, in bytes. Shapes and scalars take less than a hundred.
 const MAX_ATTRIBUTE_LEN: usize = 1 << 16;
 
-/// The value of a constant.
+/// The value of a `Const` node.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Constant {
-    /// Every element, or one that stands for all.
+    /// Every element in row-major order, or one that stands for all.
     pub values: Vec<f64>,
-    /// Number of axes.
+    /// The number of axes.
     pub rank: usize,
 }
 
-/// The attribute `key` in the bytes of a node.
+/// Returns the attribute `key` of the node at `message`.
 pub(super) fn attribute(bytes: &[u8], message: &Range<u32>, key: &str) -> Option<AttrValue> {
     let value = attribute_bytes(bytes, message, key)?;
     if value.len() > MAX_ATTRIBUTE_LEN {

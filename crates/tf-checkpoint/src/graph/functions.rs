@@ -1,11 +1,10 @@
-//! Functions in a training graph's library, inlined where they are called.
+//! Functions in a training graph's library, inlined at their calls.
 //!
-//! What `tf.function` traced is a `FunctionDef`: arguments, nodes, and what each output returns. In
-//! its nodes an input is an argument by its name, or `node:output name:index`. A call
-//! (`PartitionedCall`, or an operation with the function's name) is followed as if the nodes stood
-//! in the graph, under the call's name. Calls are left alone where the library does not have the
-//! function, or where calls nest deeper, or become more nodes, than any model needs; whoever follows
-//! the graph then meets an operation that it does not know.
+//! A `tf.function` becomes a `FunctionDef`: arguments, nodes, and the tensor that each output returns. An
+//! input of its nodes is the name of an argument, or `node:output name:index`. A call
+//! (`PartitionedCall`, or an operation with the function's name) is replaced by the nodes, under the name
+//! of the call. A call stays as it is if the library does not have the function, or if calls nest
+//! deeper or produce more nodes than any model needs; it is then an unknown operation.
 //!
 //! Source: `function.proto` and `op_def.proto` in `tensorflow/core`.
 
@@ -17,11 +16,11 @@ use super::attributes::attribute;
 use super::nodes::{NodeId, Nodes, RawNode, Tensor};
 use crate::protobuf::wire::{self, Malformed, last, messages};
 
-/// The most nodes that come from functions.
+/// The most nodes that inlining may add.
 const MAX_INLINED: usize = 1 << 17;
-/// How deep calls may nest.
+/// The deepest nesting of calls.
 const MAX_DEPTH: usize = 16;
-/// Operations that call the function in their attribute `f`.
+/// Operations that call the function named by their attribute `f`.
 const CALLS: [&[u8]; 3] = [
     b"PartitionedCall",
     b"StatefulPartitionedCall",
@@ -36,16 +35,16 @@ const LATER_OUTPUTS: &[(&[u8], u32)] = &[
     (b"batch_variance", 2),
 ];
 
-/// Where each function is in the file, by its name.
+/// The range of each function in the file, by name.
 #[derive(Debug, Default)]
 pub(super) struct Library(HashMap<Vec<u8>, Range<usize>>);
 
-/// A function whose parts are found.
+/// The parts of a function.
 #[derive(Debug, Default)]
 struct Function {
     arguments: Vec<Range<usize>>,
     outputs: Vec<Range<usize>>,
-    /// Name of an output, and the reference to what it returns.
+    /// Names of outputs, and references to the tensors that they return.
     returns: Vec<[Range<usize>; 2]>,
     nodes: Vec<RawNode>,
 }
@@ -67,7 +66,7 @@ impl Library {
         Ok(Self(found))
     }
 
-    /// The function that a node calls, if it calls one.
+    /// Returns the range of the function that a node calls, if it calls one.
     fn called(&self, graph: &Nodes, bytes: &[u8], node: NodeId) -> Option<Range<usize>> {
         if self.0.is_empty() {
             return None;
@@ -108,10 +107,10 @@ impl Function {
     }
 }
 
-/// Replaces the calls in a graph, and those in what they are replaced by.
+/// Replaces the calls in a graph, including those in inlined functions.
 pub(super) fn inline(graph: &mut Nodes, bytes: &[u8], library: &Library) -> Result<(), String> {
     let own_nodes = graph.len();
-    // Each function is read once, however often it is called.
+    // Each function is decoded once, however often it is called.
     let mut read: HashMap<usize, Function> = HashMap::new();
     let mut depths: HashMap<NodeId, usize> = HashMap::new();
     let mut at = 0;
@@ -142,7 +141,7 @@ pub(super) fn inline(graph: &mut Nodes, bytes: &[u8], library: &Library) -> Resu
     Ok(())
 }
 
-/// Adds the nodes of a function behind a call of it.
+/// Appends the nodes of a function for one call.
 fn append(
     graph: &mut Nodes,
     bytes: &[u8],
@@ -201,7 +200,7 @@ fn append(
 }
 
 impl Library {
-    /// The position of a named output of an operation.
+    /// Returns the position of a named output of an operation.
     fn position(&self, bytes: &[u8], op: &[u8], output: &[u8]) -> u32 {
         let own = self.0.get(op).and_then(|definition| {
             let function = Function::read(bytes, definition.clone()).ok()?;

@@ -1,15 +1,14 @@
 //! The training graph that `tf.train.Saver` writes beside a checkpoint, `PREFIX.meta`.
 //!
 //! A `MetaGraphDef` holds a `GraphDef`: a list of nodes, each with a name, an operation, inputs and
-//! attributes. [`MetaGraph`] indexes the nodes, resolves their inputs, and knows the consumers of
-//! each node, so that a computation can be followed in both directions. Names, operations and
-//! attributes stay in the file's bytes and are decoded when they are used: a graph has thousands of
-//! nodes, of which a few hundred matter.
+//! attributes. [`MetaGraph`] indexes the nodes, resolves their inputs and records the consumers of each
+//! node, so that a computation can be followed in both directions. Names, operations and attributes stay
+//! in the bytes of the file and are decoded when they are requested: of the thousands of nodes in a
+//! graph, a few hundred matter.
 //!
-//! A graph may be cut: an input whose node is not in the file is [`Tensor::MISSING`]. Control inputs
-//! (`^name`) carry no value and are left out. A call of a function in the graph's library
-//! (`PartitionedCall`) is replaced by the function's nodes; the call itself becomes an `IdentityN`
-//! over what the function returns.
+//! An input whose node is not in the file is [`Tensor::MISSING`]. Control inputs (`^name`) carry no value
+//! and are left out. A call of a function in the graph's library (`PartitionedCall`) is replaced by the
+//! function's nodes; the call itself becomes an `IdentityN` of the returned tensors.
 //!
 //! Source: `meta_graph.proto`, `graph.proto`, `node_def.proto`, `attr_value.proto`,
 //! `function.proto` in `tensorflow/core`.
@@ -30,13 +29,14 @@ use crate::limits::{Budget, Limits};
 use crate::protobuf::wire::{self, Field, Malformed};
 use crate::storage::Storage;
 
-/// The largest file read, in bytes. The graph of ELECTRA-Large takes some 30 MB.
+/// The largest file read, in bytes. The graph of a model of 24 layers takes some 30 MB.
 const MAX_LEN: u64 = 256 << 20;
-/// Memory that a node takes while a graph is indexed, in bytes: its places, its name in a map.
+/// Memory of a node while a graph is indexed, in bytes: its ranges, its name in a map.
 const NODE_COST: usize = 256;
-/// Memory that an input takes, resolved and among the consumers of its node.
+/// Memory of an input in bytes: resolved, and among the consumers of its node.
 const INPUT_COST: usize = 48;
-/// A training graph.
+
+/// A training graph: its nodes, their inputs, attributes and consumers.
 #[derive(Debug)]
 pub struct MetaGraph {
     path: PathBuf,
@@ -49,6 +49,9 @@ pub struct MetaGraph {
 
 impl MetaGraph {
     /// Reads and indexes the file at `path`; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::MetaGraph`] if the file is not a `MetaGraphDef`, or an I/O error.
     pub fn open(
         storage: &dyn Storage,
         path: &Path,
@@ -69,7 +72,10 @@ impl MetaGraph {
         parsed.map_err(|error| storage.stand_in(path).unwrap_or(error))
     }
 
-    /// Indexes the bytes of a `MetaGraphDef`, which were read from `path`.
+    /// Indexes the bytes of a `MetaGraphDef`; `path` is for errors.
+    ///
+    /// # Errors
+    /// [`Error::MetaGraph`] if the bytes are not a `MetaGraphDef`.
     pub fn parse(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
         let error = |what: String| Error::MetaGraph {
             path: path.to_owned(),
@@ -89,7 +95,7 @@ impl MetaGraph {
         Ok(graph)
     }
 
-    /// Fills `nodes` and `inputs` from the bytes of the file.
+    /// Fills `nodes` from the bytes of the file.
     fn index(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), String> {
         let malformed = |error: Malformed| format!("it is not a MetaGraphDef: {error}");
         let mut messages = Vec::new();
@@ -129,7 +135,7 @@ impl MetaGraph {
         self.resolve(bytes, &raw, &library)
     }
 
-    /// Resolves the inputs of all nodes, and replaces calls by the nodes of their functions.
+    /// Resolves the inputs of all nodes, and inlines called functions.
     fn resolve(&mut self, bytes: &[u8], raw: &[RawNode], library: &Library) -> Result<(), String> {
         let mut by_name = HashMap::with_capacity(raw.len());
         for (node, id) in std::iter::zip(raw, 0..) {
@@ -182,17 +188,17 @@ impl MetaGraph {
         self.starts = counts;
     }
 
-    /// The file that it was read from.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Every node, in the order of the file; those of called functions come last.
+    /// Returns every node in the order of the file, then the nodes of inlined functions.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<> {
         (0..self.nodes.len()).map(Nodes::id)
     }
 
-    /// The name of a node, such as `electra/encoder/layer_0/output/add`.
+    /// Returns the name of a node, such as `encoder/layer_0/output/add`.
     pub fn name(&self, node: NodeId) -> String {
         let mut name = self.own_name(node).into_owned();
         let mut caller = self.nodes.get(node).caller;
@@ -207,7 +213,7 @@ impl MetaGraph {
         String::from_utf8_lossy(&self.bytes[wire::span(&self.nodes.get(node).name)])
     }
 
-    /// The operation of a node, such as `MatMul`.
+    /// Returns the operation of a node, such as `MatMul`.
     pub fn op(&self, node: NodeId) -> &str {
         let record = self.nodes.get(node);
         if record.is_inlined {
@@ -216,18 +222,19 @@ impl MetaGraph {
         std::str::from_utf8(&self.bytes[wire::span(&record.op)]).unwrap_or("")
     }
 
-    /// The inputs of a node, without control inputs.
+    /// Returns the inputs of a node, without control inputs.
     pub fn inputs(&self, node: NodeId) -> &[Tensor] {
         self.nodes.inputs(self.nodes.get(node))
     }
 
-    /// Input `operand` of a node; `None` where it has fewer, or the input's node is missing.
+    /// Returns input `operand` of a node, counted from 0; `None` if there is no such input, or its node is
+    /// missing.
     pub fn input(&self, node: NodeId, operand: usize) -> Option<Tensor> {
         let input = self.inputs(node).get(operand).copied();
         input.filter(|input| !input.is_missing())
     }
 
-    /// The nodes that take an output of `node`.
+    /// Returns the inputs of other nodes that take an output of `node`.
     pub fn consumers(&self, node: NodeId) -> &[Use] {
         match self.starts.get(node.0 as usize..).unwrap_or_default() {
             [start, end, ..] => &self.consumers[*start as usize..*end as usize],
@@ -235,33 +242,32 @@ impl MetaGraph {
         }
     }
 
-    /// Returns a float attribute; `None` if the node has none of this name.
+    /// Returns a float attribute; `None` if the node has no such attribute.
     pub fn float(&self, node: NodeId, key: &str) -> Option<f32> {
         self.attribute(node, key)?.f
     }
 
-    /// Returns an integer attribute, 0 if it is missing: protobuf does not write zeros.
+    /// Returns an integer attribute; 0 if it is missing, because protobuf does not write zeros.
     pub fn integer(&self, node: NodeId, key: &str) -> i64 {
         self.attribute(node, key).map_or(0, |value| value.i)
     }
 
-    /// Returns a string attribute; `None` if the node has none of this name, or it is not UTF-8.
+    /// Returns a string attribute; `None` if the node has no such attribute, or it is not UTF-8.
     pub fn string(&self, node: NodeId, key: &str) -> Option<String> {
         String::from_utf8(self.attribute(node, key)?.s).ok()
     }
 
-    /// Returns the attribute `key` of a node; `None` if it has none, or one that cannot be decoded or
-    /// is larger than any that matters.
+    /// Returns the attribute `key` of a node; `None` if it is missing, malformed, or larger than 64 KiB.
     fn attribute(&self, node: NodeId, key: &str) -> Option<AttrValue> {
         attribute(&self.bytes, &self.nodes.get(node).message, key)
     }
 
-    /// A boolean attribute, false where it is missing.
+    /// Returns a boolean attribute; false if it is missing.
     pub fn flag(&self, node: NodeId, key: &str) -> bool {
         self.attribute(node, key).is_some_and(|value| value.b)
     }
 
-    /// The value of a `Const` of numbers; `None` for any other node.
+    /// Returns the value of a `Const` of numbers; `None` for any other node.
     pub fn constant(&self, node: NodeId) -> Option<Constant> {
         if self.op(node) != "Const" {
             return None;
@@ -269,20 +275,21 @@ impl MetaGraph {
         constant(&self.attribute(node, "value")?.tensor?)
     }
 
-    /// The strings of a `Const`, such as the names that a saver writes; `None` for any other node.
+    /// Returns the strings of a `Const`, such as the names of variables for a saver; `None` for any other
+    /// node.
     pub fn strings(&self, node: NodeId) -> Option<Vec<String>> {
         if self.op(node) != "Const" {
             return None;
         }
-        // The names of all variables take more room than any number does.
+        // The names of all variables may exceed the limit for other attributes.
         let bytes = attribute_bytes(&self.bytes, &self.nodes.get(node).message, "value")?;
         let tensor = AttrValue::decode(bytes).ok()?.tensor?;
         let strings = tensor.string_val.into_iter();
         strings.map(|bytes| String::from_utf8(bytes).ok()).collect()
     }
 
-    /// The static shape of a tensor as the saver recorded it, -1 for an unknown axis; `None` where it
-    /// is not recorded, or its rank is unknown.
+    /// Returns the static shape of a tensor in the attribute `_output_shapes`, with -1 for an unknown axis;
+    /// `None` if it is not recorded, or the rank is unknown.
     pub fn shape(&self, tensor: Tensor) -> Option<Vec<i64>> {
         let shapes = self.attribute(tensor.node, "_output_shapes")?.list?.shape;
         let shape = shapes.get(tensor.output as usize)?;
@@ -290,7 +297,7 @@ impl MetaGraph {
     }
 }
 
-/// `name` and 1 of `name:1`; 0 where there is no number.
+/// Splits `name:1` into the name and the index of the output; the index is 0 if there is none.
 fn split_output(input: &[u8]) -> (&[u8], u32) {
     let number = input.iter().rposition(|&byte| byte == b':').and_then(|at| {
         let digits = std::str::from_utf8(&input[at + 1..]).ok()?;

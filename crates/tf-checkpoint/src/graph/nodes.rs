@@ -1,67 +1,68 @@
-//! The nodes of a graph under construction: where each is in the file, and its resolved inputs.
+//! The nodes of a graph: their ranges in the file, and their resolved inputs.
 
 use std::ops::Range;
 
 use crate::protobuf::wire::{self, Field, Malformed};
 
-/// The most nodes indexed. ELECTRA-Large with its optimizer has 21,000.
+/// The most nodes indexed. A model of 24 layers with its optimizer has 21,000.
 pub(super) const MAX_NODES: usize = 1 << 20;
 /// The most inputs of all nodes together.
 const MAX_INPUTS: usize = 1 << 22;
-/// A node of the graph, by its number.
+
+/// A node of a [`MetaGraph`](crate::MetaGraph), by its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(super) u32);
 
-/// An output of a node.
+/// An output of a node: a tensor of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tensor {
     /// The node.
     pub node: NodeId,
-    /// Which of its outputs, from 0.
+    /// The index of the output, from 0.
     pub output: u32,
 }
 
 impl Tensor {
-    /// An input whose node is not in the graph.
+    /// The tensor of an input whose node is not in the graph.
     pub const MISSING: Self = Self {
         node: NodeId(u32::MAX),
         output: 0,
     };
 
-    /// True where the node is not in the graph.
+    /// Returns true if the node is not in the graph.
     pub fn is_missing(self) -> bool {
         self == Self::MISSING
     }
 }
 
 impl From<NodeId> for Tensor {
-    /// The first output of a node.
+    /// Returns the first output of a node.
     fn from(node: NodeId) -> Self {
         Self { node, output: 0 }
     }
 }
 
-/// A node that takes an output of another.
+/// The use of a node's output as an input of another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Use {
     /// The consumer.
     pub node: NodeId,
-    /// Which of its inputs it is, from 0.
+    /// The index of the consumer's input, from 0.
     pub operand: u32,
-    /// Which output of the other node it takes.
+    /// The index of the output, from 0.
     pub output: u32,
 }
 
-/// Where a node is in the file.
+/// The ranges of a node in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) name: Range<u32>,
     pub(super) op: Range<u32>,
     pub(super) message: Range<u32>,
     inputs: Range<u32>,
-    /// The call whose function the node is part of.
+    /// The call through which the node was inlined.
     pub(super) caller: Option<NodeId>,
-    /// A call that was replaced by its function's nodes.
+    /// True for a call that was replaced by the nodes of its function.
     pub(super) is_inlined: bool,
 }
 
@@ -85,17 +86,17 @@ impl Nodes {
         self.nodes.len() + nodes <= MAX_NODES
     }
 
-    /// The node at a position.
+    /// Returns the node at an index.
     pub(super) fn id(at: usize) -> NodeId {
         NodeId(narrow(at))
     }
 
-    /// The inputs of a node, without control inputs.
+    /// Returns the inputs of a node, without control inputs.
     pub(super) fn inputs(&self, node: &Node) -> &[Tensor] {
         &self.inputs[wire::span(&node.inputs)]
     }
 
-    /// The record of a node; an empty one for [`Tensor::MISSING`].
+    /// Returns a node; an empty one for [`Tensor::MISSING`].
     pub(super) fn get(&self, node: NodeId) -> &Node {
         const MISSING: Node = Node {
             name: 0..0,
@@ -108,7 +109,7 @@ impl Nodes {
         self.nodes.get(node.0 as usize).unwrap_or(&MISSING)
     }
 
-    /// Adds a node whose inputs are resolved.
+    /// Appends a node with resolved inputs.
     pub(super) fn push(
         &mut self,
         raw: &RawNode,
@@ -131,7 +132,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// Makes a call the identity of what its function returns.
+    /// Turns a call into the identity of the tensors that its function returns.
     pub(super) fn replace_call(&mut self, call: NodeId, returned: &[Tensor]) -> Result<(), String> {
         let start = self.inputs.len();
         if start + returned.len() > MAX_INPUTS {
@@ -185,7 +186,7 @@ impl RawNode {
     }
 }
 
-/// A number that the limits keep below 2^32.
+/// Narrows a number that the limits keep below 2^32.
 fn narrow(n: usize) -> u32 {
     u32::try_from(n).expect("limited by MAX_LEN, MAX_NODES and MAX_INPUTS")
 }

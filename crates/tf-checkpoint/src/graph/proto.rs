@@ -1,9 +1,9 @@
-//! The protobuf messages of a training graph, cut down to the fields read here.
+//! The protobuf messages of a training graph, reduced to the fields that are read.
 //!
-//! Hand-written for `prost`'s derive, so that no `protoc` is needed. Field numbers are those of
+//! Written by hand for `prost`'s derive, so that no `protoc` is needed. Field numbers are those of
 //! `meta_graph.proto`, `graph.proto`, `node_def.proto`, `attr_value.proto`, `tensor.proto` and
-//! `tensor_shape.proto` in `tensorflow/core`. Unknown fields are skipped. The messages of checkpoints, which repeat without
-//! bound, are read by [`crate::protobuf::message`].
+//! `tensor_shape.proto` in `tensorflow/core`. Unknown fields are skipped. The messages of checkpoints,
+//! which repeat without bound, are decoded by [`crate::protobuf::message`].
 
 use prost::Message;
 

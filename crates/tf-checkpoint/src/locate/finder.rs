@@ -13,7 +13,7 @@ use crate::sstable;
 use crate::storage::Storage;
 use crate::storage::regular::{Kind, is_absence};
 
-/// How many names an error lists.
+/// The most names that an error lists.
 pub(super) const MAX_LISTED: usize = 8;
 
 /// Finds checkpoints in one storage.
@@ -22,10 +22,10 @@ pub(super) struct Finder {
     limits: Limits,
 }
 
-/// The names of a folder's files.
+/// The names of the files in a directory.
 struct Names {
     all: HashSet<OsString>,
-    /// By base name and number of tables, how many tables of a V1 checkpoint are there.
+    /// For each base name and stated number of tables, the number of tables that are present.
     tables: HashMap<OsString, BTreeMap<usize, usize>>,
 }
 
@@ -51,13 +51,13 @@ impl Finder {
         }
     }
 
-    /// Returns what is at a path.
+    /// Returns the kind of file at a path.
     pub(super) fn kind(&self, path: &Path) -> Result<Option<Kind>, Error> {
         let kind = self.storage.kind(path);
         kind.map_err(|source| Error::reading(path, source))
     }
 
-    /// The names in a folder; `None` if there is no such folder.
+    /// Returns the names in a directory; `None` if there is no directory.
     pub(super) fn names(&self, folder: &Path) -> Result<Option<Vec<OsString>>, Error> {
         match self.storage.file_names(folder) {
             Ok(names) => Ok(Some(names)),
@@ -66,7 +66,7 @@ impl Finder {
         }
     }
 
-    /// The checkpoint with a prefix.
+    /// Returns the checkpoint with a prefix.
     pub(super) fn at(&self, prefix: &Prefix) -> Result<Option<Location>, Error> {
         if let Some(location) = self.single(prefix)? {
             return Ok(Some(location));
@@ -75,7 +75,7 @@ impl Finder {
         names.map_or(Ok(None), |names| self.tables(prefix, &Names::new(names)))
     }
 
-    /// The checkpoint with a prefix, if it is a bundle or a V1 checkpoint in one file.
+    /// Returns the checkpoint with a prefix, if it is a TensorBundle or a V1 checkpoint in one file.
     fn single(&self, prefix: &Prefix) -> Result<Option<Location>, Error> {
         if self.kind(&prefix.with(INDEX))? == Some(Kind::File) {
             return Ok(Some(self.location(prefix, Files::Bundle)));
@@ -84,8 +84,8 @@ impl Finder {
         Ok(is_table.then(|| self.location(prefix, Files::Table)))
     }
 
-    /// The checkpoint with a prefix, if it is a V1 checkpoint in several files. Files of another number
-    /// may be left over from an earlier run: the complete set counts.
+    /// Returns the checkpoint with a prefix, if it is a V1 checkpoint in several files. A complete set is
+    /// preferred: files with another number may be left over from an earlier run.
     fn tables(&self, prefix: &Prefix, names: &Names) -> Result<Option<Location>, Error> {
         let (base, stated) = match table_shard(prefix.base()) {
             Some((base, count)) => (base, Some(count)),
@@ -99,7 +99,7 @@ impl Finder {
         let picked = match (stated, &complete[..]) {
             (Some(stated), _) => counts.contains_key(&stated).then_some(stated),
             (None, [count]) => Some(*count),
-            // The files that are missing are named when the first is opened.
+            // Opening reports the missing files.
             (None, []) if counts.len() == 1 => counts.keys().next().copied(),
             _ => {
                 let names = counts
@@ -124,7 +124,7 @@ impl Finder {
         }
     }
 
-    /// True when there is a file that ends as a table does.
+    /// Returns true if the file ends in the magic number of a table.
     fn is_table(&self, path: &Path) -> Result<bool, Error> {
         if self.kind(path)? != Some(Kind::File) {
             return Ok(false);
@@ -134,7 +134,7 @@ impl Finder {
         found.map_err(|source| Error::reading(path, source))
     }
 
-    /// The checkpoints in a folder, by step, then by name.
+    /// Returns the checkpoints in a directory, ordered by step, then by name.
     pub(super) fn all_in(&self, folder: &Path) -> Result<Vec<Location>, Error> {
         let names = Names::new(self.names(folder)?.unwrap_or_default());
         let has = |name: &OsStr| names.all.contains(name);
@@ -156,7 +156,7 @@ impl Finder {
         Ok(found)
     }
 
-    /// The checkpoints of a folder, as the end of an error.
+    /// Returns the checkpoints of a directory in words, for the end of an error.
     pub(super) fn listing(&self, folder: &Path) -> String {
         let mut found = Vec::new();
         for folder in self.storage.folders(folder) {
@@ -181,7 +181,7 @@ impl Finder {
     }
 }
 
-/// The first few names, and how many more there are.
+/// Returns the first names, and the number of others.
 pub(super) fn listed(found: &[Location], name: impl Fn(&Location) -> String) -> Vec<String> {
     let mut names: Vec<String> = found.iter().take(MAX_LISTED).map(name).collect();
     if found.len() > MAX_LISTED {

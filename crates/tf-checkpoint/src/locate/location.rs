@@ -1,4 +1,4 @@
-//! Where a checkpoint is: the storage, the prefix, and how its files are named.
+//! The location of a checkpoint: its storage, its prefix and the names of its files.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,18 @@ use super::prefix::{INDEX, META, Prefix};
 use crate::limits::Limits;
 use crate::storage::Storage;
 
-/// The format of a checkpoint's files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The format of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Format {
-    /// An index and data files: what TensorFlow writes since 1.0.
+    /// An index and data files, the default since TensorFlow 1.0.
     TensorBundle,
-    /// Tables that hold the values themselves: what it wrote before, and by request since.
+    /// Tables that hold the values, the format before 1.0 and an option since.
     V1,
 }
 
 impl Format {
-    /// The name in JSON.
+    /// Returns the identifier for machines: `tensor_bundle` or `v1`.
     pub fn key(self) -> &'static str {
         match self {
             Self::TensorBundle => "tensor_bundle",
@@ -36,7 +37,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// A checkpoint that was found: where it is, and the prefix that its files share.
+/// The location of a checkpoint: the prefix of its files, in a storage.
 #[derive(Clone, Debug)]
 pub struct Location {
     pub(super) storage: Arc<dyn Storage>,
@@ -45,40 +46,40 @@ pub struct Location {
     pub(super) limits: Limits,
 }
 
-/// How the files behind a prefix are named.
+/// The naming scheme of a checkpoint's files.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Files {
     /// `PREFIX.index`, `PREFIX.data-00000-of-00001`
     Bundle,
     /// `PREFIX`
     Table,
-    /// `PREFIX-00000-of-00002`, with the number of them.
+    /// `PREFIX-00000-of-00002`, with the number of files.
     Tables(usize),
 }
 
 impl Location {
-    /// The path that the files share, such as `runs/model.ckpt-400`. It ends in a slash where the files
-    /// have no base name (`runs/.index`).
+    /// Returns the path that the files share, such as `runs/model.ckpt-400`. It ends in a separator if the
+    /// files have no base name (`runs/.index`).
     pub fn prefix(&self) -> &Path {
         self.prefix.path()
     }
 
-    /// The folder that the files are in.
+    /// Returns the directory of the files.
     pub fn folder(&self) -> &Path {
         self.prefix.directory()
     }
 
-    /// How much memory reading the files may take.
+    /// Returns the limits for reading the files.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// What the files are in.
+    /// Returns the storage of the files.
     pub fn storage(&self) -> &dyn Storage {
         self.storage.as_ref()
     }
 
-    /// The format of the files.
+    /// Returns the format of the files.
     pub fn format(&self) -> Format {
         match self.files {
             Files::Bundle => Format::TensorBundle,
@@ -86,34 +87,35 @@ impl Location {
         }
     }
 
-    /// The last part of the prefix, such as `model.ckpt-400`; the folder's name and a slash where the
-    /// files have no base name.
+    /// Returns the last component of the prefix, such as `model.ckpt-400`; the name of the directory and a
+    /// slash if the files have no base name.
     pub fn name(&self) -> String {
         self.prefix.name()
     }
 
-    /// The training step, where the name ends in one: 400 in `model.ckpt-400`.
+    /// Returns the training step if the name ends in one: 400 for `model.ckpt-400`.
     pub fn step_in_name(&self) -> Option<u64> {
         self.prefix.step()
     }
 
-    /// True for the files behind the prefix: `PREFIX`, `PREFIX.index`, `PREFIX-00000-of-00002`. The
-    /// state file and other checkpoints, which training goes on writing, are not.
+    /// Returns true for the files of the prefix: `PREFIX`, `PREFIX.index`, `PREFIX-00000-of-00002`. The
+    /// state file and other checkpoints, which training continues to write, are not part.
     pub(crate) fn is_part(&self, path: &Path) -> bool {
         self.prefix.is_of(path)
     }
 
-    /// The index of a bundle, `PREFIX.index`.
+    /// Returns the path of a TensorBundle's index, `PREFIX.index`.
     pub fn index_path(&self) -> PathBuf {
         self.prefix.with(INDEX)
     }
 
-    /// The training graph, `PREFIX.meta`, which need not exist.
+    /// Returns the path of the training graph, `PREFIX.meta`, which need not exist.
     pub fn meta_path(&self) -> PathBuf {
         self.prefix.with(META)
     }
 
-    /// A file with values: `PREFIX.data-00000-of-00001` of a bundle, a table of a V1 checkpoint.
+    /// Returns the path of a file with values: `PREFIX.data-00000-of-00001` of a TensorBundle, a table of a
+    /// V1 checkpoint. `shard` counts from 0.
     pub fn data_path(&self, shard: usize, shard_count: usize) -> PathBuf {
         let shard = match self.files {
             Files::Bundle => format!(".data-{shard:05}-of-{shard_count:05}"),
@@ -123,7 +125,7 @@ impl Location {
         self.prefix.with(&shard)
     }
 
-    /// The tables of a V1 checkpoint as one pattern, as TensorFlow takes them.
+    /// Returns the tables of a V1 checkpoint as one file pattern, the form that TensorFlow expects.
     #[cfg(feature = "tensorflow")]
     pub(crate) fn table_pattern(&self) -> PathBuf {
         match self.files {
@@ -132,7 +134,7 @@ impl Location {
         }
     }
 
-    /// Number of tables of a V1 checkpoint, by the names of its files.
+    /// Returns the number of tables of a V1 checkpoint, by the names of its files.
     pub(crate) fn table_count(&self) -> usize {
         match self.files {
             Files::Tables(count) => count,

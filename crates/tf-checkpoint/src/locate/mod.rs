@@ -1,11 +1,11 @@
-//! Finds the checkpoint behind whatever a person types.
+//! Finds the checkpoint for a path that a user gives.
 //!
-//! A checkpoint has no file of its own name: `model.ckpt-400` stands for `model.ckpt-400.index`,
-//! `.meta` and `.data-00000-of-00001`. (In V1 it may be the file itself, or stand for
-//! `model.ckpt-400-00000-of-00002`.) People give the prefix, any of those files, the folder, or
-//! the `checkpoint` state file that TensorFlow writes, whose paths are often those of another
-//! machine. Nothing is guessed: where several would do, the error lists them. Where nothing is found,
-//! `missing` says what is there instead.
+//! A checkpoint is named by a prefix: `model.ckpt-400` stands for `model.ckpt-400.index`, `.meta` and
+//! `.data-00000-of-00001`. (In V1 it may be the file itself, or stand for
+//! `model.ckpt-400-00000-of-00002`.) Users give the prefix, any of the files, the directory, or the
+//! `checkpoint` state file that TensorFlow writes, whose paths are often those of another machine.
+//! Nothing is guessed: if several checkpoints qualify, the error lists them; if none does, `missing`
+//! reports what is there instead.
 
 mod finder;
 mod location;
@@ -26,13 +26,23 @@ use crate::storage::zip::Archive;
 use crate::storage::{Disk, LocalFile};
 use finder::Finder;
 
-/// Finds the checkpoint at `path`: a prefix, one of its files, a folder, a zip archive, or any of
-/// these in an archive (`archive.zip!/folder/prefix`). `step` picks one of several.
+/// Finds the checkpoint at `path`: a prefix, one of its files, a directory, a zip archive, or any of
+/// these in an archive (`archive.zip!/directory/prefix`). `step` selects one of several.
+///
+/// In a directory without `step` the state file decides, if there is one. A path in it that leads out of
+/// the directory is followed by its base name only.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::Ambiguous`], [`Error::Unsupported`], [`Error::Archive`], or
+/// [`Error::Io`] if a file cannot be read.
 pub fn locate(path: &Path, step: Option<u64>) -> Result<Location, Error> {
     locate_within(path, step, &Limits::default())
 }
 
-/// As [`locate`], with limits for reading an archive and, later, the checkpoint.
+/// As [`locate()`], with limits for reading an archive and, later, the checkpoint.
+///
+/// # Errors
+/// As [`locate()`].
 pub fn locate_within(path: &Path, step: Option<u64>, limits: &Limits) -> Result<Location, Error> {
     address::refuse(path, address::Use::Checkpoint)?;
     let opened = match Archive::behind(path, limits) {
@@ -49,7 +59,7 @@ pub fn locate_within(path: &Path, step: Option<u64>, limits: &Limits) -> Result<
     })
 }
 
-/// What a zip archive without a checkpoint is, if it is another format, whatever its name.
+/// Returns the error for a zip archive that is a file of another format, whatever its name.
 fn format_of(path: &Path) -> Option<Error> {
     let start = foreign::start(&LocalFile::open(path).ok()?).ok()?;
     let start = Start {

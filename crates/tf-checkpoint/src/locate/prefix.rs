@@ -3,109 +3,126 @@
 //! A checkpoint's files share a prefix: `runs/model.ckpt-400` stands for `runs/model.ckpt-400.index`,
 //! `.meta` and `.data-00000-of-00001`, and in V1 for `runs/model.ckpt-400` itself or
 //! `runs/model.ckpt-400-00000-of-00002`. `saver.save(session, "runs/")` leaves an empty base name:
-//! `runs/.index`. Names are therefore taken apart as text; `Path` would take `runs` for the base name.
+//! `runs/.index`. Names are therefore split as text; `Path` would take `runs` for the base name.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Suffix of a bundle's index.
+use crate::sys;
+
+/// Suffix of a TensorBundle's index.
 pub(crate) const INDEX: &str = ".index";
 /// Suffix of the training graph.
 pub(crate) const META: &str = ".meta";
 
-/// A prefix, with the directory in front.
+/// The path that a checkpoint's files share, in its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Prefix(PathBuf);
+pub(crate) struct Prefix {
+    path: PathBuf,
+    directory: PathBuf,
+    base: OsString,
+}
 
 impl Prefix {
-    /// Returns the prefix of a checkpoint's file; any other path is a prefix already.
-    pub(crate) fn of(path: &Path) -> Self {
-        let text = path.as_os_str().as_bytes();
-        let base = base_name(path);
+    fn new(path: PathBuf) -> Self {
+        let text = path.as_os_str().as_encoded_bytes();
+        let base = base_name(text);
         let directory = &text[..text.len() - base.len()];
-        match &text[..directory.len() + without_suffix(base).len()] {
-            // `.index` in the working directory.
-            [] => Self(PathBuf::from("./")),
-            prefix => Self(PathBuf::from(OsStr::from_bytes(prefix))),
+        Self {
+            directory: match directory {
+                [] => PathBuf::from("."),
+                [parent @ .., _] => {
+                    let directory = PathBuf::from(sys::os_string(directory));
+                    // A root keeps its separator.
+                    match directory.parent() {
+                        None => directory,
+                        Some(_) => sys::os_string(parent).into(),
+                    }
+                }
+            },
+            base: sys::os_string(base),
+            path,
         }
     }
 
-    /// The prefix with this base name in a directory.
-    pub(crate) fn within(directory: &Path, base: &OsStr) -> Self {
-        // Joining an empty name adds a slash.
-        Self(directory.join(base))
+    /// Returns the prefix of a checkpoint's file; any other path is its own prefix.
+    pub(crate) fn of(path: &Path) -> Self {
+        let text = path.as_os_str().as_encoded_bytes();
+        let base = base_name(text);
+        let directory = text.len() - base.len();
+        Self::new(match &text[..directory + without_suffix(base).len()] {
+            // `.index` in the working directory.
+            [] => PathBuf::from("./"),
+            prefix => sys::os_string(prefix).into(),
+        })
     }
 
-    /// The prefix with a suffix that belongs to the base name, such as `-400`.
+    /// Returns the prefix with this base name in a directory.
+    pub(crate) fn within(directory: &Path, base: &OsStr) -> Self {
+        // Joining an empty name adds a separator.
+        Self::new(directory.join(base))
+    }
+
+    /// Returns the prefix with `suffix`, such as `-400`, appended to the base name.
     pub(crate) fn extended(&self, suffix: &str) -> Self {
-        Self(self.with(suffix))
+        Self::new(self.with(suffix))
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
-    /// The directory that the files are in; `.` for a bare name.
+    /// Returns the directory of the files; `.` for a bare name.
     pub(crate) fn directory(&self) -> &Path {
-        let text = self.0.as_os_str().as_bytes();
-        match text.iter().rposition(|&byte| byte == b'/') {
-            None => Path::new("."),
-            Some(0) => Path::new("/"),
-            Some(slash) => Path::new(OsStr::from_bytes(&text[..slash])),
-        }
+        &self.directory
     }
 
-    /// The part behind the last slash, which may be empty.
+    /// Returns the part after the last separator, which may be empty.
     pub(crate) fn base(&self) -> &OsStr {
-        OsStr::from_bytes(base_name(&self.0))
+        &self.base
     }
 
-    /// The base name for people: `model.ckpt-400`, or `runs/` where it is empty.
+    /// Returns the base name for display: `model.ckpt-400`, or `runs/` where it is empty.
     pub(crate) fn name(&self) -> String {
-        if !self.base().is_empty() {
-            return self.base().to_string_lossy().into_owned();
+        if !self.base.is_empty() {
+            return self.base.to_string_lossy().into_owned();
         }
-        let directory = self.directory().file_name();
-        format!(
-            "{}/",
-            directory.unwrap_or(OsStr::new(".")).to_string_lossy()
-        )
+        let directory = self.directory.file_name().unwrap_or(OsStr::new("."));
+        format!("{}/", directory.to_string_lossy())
     }
 
-    /// The number behind the last hyphen of the base name.
+    /// Returns the number after the last hyphen of the base name.
     pub(crate) fn step(&self) -> Option<u64> {
-        step_of(self.base())
+        step_of(&self.base)
     }
 
-    /// The path of the file with this suffix.
+    /// Returns the path of the file with this suffix.
     pub(crate) fn with(&self, suffix: &str) -> PathBuf {
-        let mut path = self.0.as_os_str().to_owned();
+        let mut path = self.path.as_os_str().to_owned();
         path.push(suffix);
         path.into()
     }
 
-    /// True for the files behind the prefix: `PREFIX`, `PREFIX.index`, `PREFIX-00000-of-00002`.
+    /// Returns true for the files of the prefix: `PREFIX`, `PREFIX.index`, `PREFIX-00000-of-00002`.
     pub(crate) fn is_of(&self, path: &Path) -> bool {
-        let Self(prefix) = Self::of(path);
-        let text = prefix.as_os_str().as_bytes();
-        let own = self.0.as_os_str().as_bytes();
-        text == own
-            || table_shard(OsStr::from_bytes(base_name(path))).is_some_and(|(base, _)| {
-                let directory = text.len() - base_name(&prefix).len();
-                text[..directory + base.len()] == *own
-            })
+        let own = self.path.as_os_str();
+        let text = path.as_os_str().as_encoded_bytes();
+        let name = base_name(text);
+        let directory = text.len() - name.len();
+        let table = str::from_utf8(name).ok().and_then(split_table_name);
+        Self::of(path).path.as_os_str() == own
+            || table
+                .is_some_and(|(base, _)| text[..directory + base.len()] == *own.as_encoded_bytes())
     }
 }
 
-/// What follows the last slash.
-fn base_name(path: &Path) -> &[u8] {
-    let text = path.as_os_str().as_bytes();
-    let slash = text.iter().rposition(|&byte| byte == b'/');
-    slash.map_or(text, |slash| &text[slash + 1..])
+/// Returns the part of a path after the last separator.
+fn base_name(path: &[u8]) -> &[u8] {
+    let separator = path.iter().rposition(|&byte| sys::is_separator(byte));
+    separator.map_or(path, |at| &path[at + 1..])
 }
 
-/// The name without `.index`, `.meta` or `.data-00000-of-00001`.
+/// Returns the name without `.index`, `.meta` or `.data-00000-of-00001`.
 fn without_suffix(name: &[u8]) -> &[u8] {
     let dot = name.iter().rposition(|&byte| byte == b'.');
     match dot.map(|dot| name.split_at(dot)) {
@@ -121,38 +138,44 @@ fn is_suffix(suffix: &[u8]) -> bool {
             .and_then(|rest| rest.split_once("-of-"));
         numbers.is_some_and(|(a, b)| [a, b].iter().all(|s| s.len() >= 5 && is_number(s)))
     };
-    std::str::from_utf8(suffix).is_ok_and(|text| text == INDEX || text == META || is_data(text))
+    str::from_utf8(suffix).is_ok_and(|text| text == INDEX || text == META || is_data(text))
 }
 
-/// True for `model.ckpt-400.index`, `.meta` and `.data-00000-of-00001`.
+/// Returns true for `model.ckpt-400.index`, `.meta` and `.data-00000-of-00001`.
 pub(crate) fn is_part(name: &OsStr) -> bool {
-    without_suffix(name.as_bytes()).len() < name.len()
+    let name = name.as_encoded_bytes();
+    without_suffix(name).len() < name.len()
 }
 
-/// Takes the name of a V1 checkpoint's table apart: `model.ckpt-400` and 2 of
-/// `model.ckpt-400-00000-of-00002`, or of `model.ckpt-400-?????-of-00002`, as state files have it.
+/// Splits the name of a V1 checkpoint's table into base name and number of tables: `model.ckpt-400` and
+/// 2 for `model.ckpt-400-00000-of-00002`, and for `model.ckpt-400-?????-of-00002`, as state files have
+/// it.
 pub(crate) fn table_shard(name: &OsStr) -> Option<(&OsStr, usize)> {
-    let (rest, count) = name.to_str()?.rsplit_once("-of-")?;
+    let (base, count) = split_table_name(name.to_str()?)?;
+    Some((OsStr::new(base), count))
+}
+
+fn split_table_name(name: &str) -> Option<(&str, usize)> {
+    let (rest, count) = name.rsplit_once("-of-")?;
     let (base, shard) = rest.rsplit_once('-')?;
     let is_shard = |text: &str| text == "?????" || (text.len() >= 5 && is_number(text));
-    let is_data = base.as_bytes().ends_with(b".data");
-    let is_table = is_shard(shard) && is_shard(count) && !is_data;
-    Some((OsStr::new(base), count.parse().ok()?)).filter(|_| is_table)
+    let is_table = is_shard(shard) && is_shard(count) && !base.as_bytes().ends_with(b".data");
+    Some((base, count.parse().ok()?)).filter(|_| is_table)
 }
 
-/// The base name of the checkpoint that a file of this name may belong to; `None` if it belongs to
-/// none. `has` says whether a file of another name is there too.
+/// Returns the base name of the checkpoint that a file of this name may belong to; `None` if it belongs
+/// to none. `has` returns true for the names of files in the same directory.
 ///
-/// A V1 checkpoint is a file of any name: those that everybody chooses are recognised, and those that a
-/// training graph lies beside.
+/// A V1 checkpoint is a file of any name: the usual names are recognised, and those that have a training
+/// graph beside them.
 pub(crate) fn base_of(name: &OsStr, has: impl Fn(&OsStr) -> bool) -> Option<OsString> {
-    let bytes = name.as_bytes();
+    let bytes = name.as_encoded_bytes();
     // macOS leaves such files beside those that it copies or packs; they hold no contents.
     if bytes.starts_with(b"._") {
         return None;
     }
     if let Some(base) = bytes.strip_suffix(INDEX.as_bytes()) {
-        return Some(OsStr::from_bytes(base).to_owned());
+        return Some(sys::os_string(base));
     }
     if let Some((base, _)) = table_shard(name) {
         return Some(base.to_owned());
@@ -167,7 +190,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The number behind the last hyphen.
+/// Returns the number after the last hyphen.
 pub(crate) fn step_of(name: &OsStr) -> Option<u64> {
     let (_, step) = name.to_str()?.rsplit_once('-')?;
     is_number(step).then(|| step.parse().ok())?

@@ -1,14 +1,14 @@
-//! The wire format of protobuf, read field by field without an allocation.
+//! The wire format of protobuf, decoded field by field without an allocation.
 //!
-//! A message of a few bytes can decode to hundreds: an empty submessage takes two bytes in a file and
-//! a whole struct in memory. So the messages that a checkpoint repeats without bound are not decoded
-//! by `prost` but walked here, and the caller counts what it keeps. Unknown fields are skipped. Groups,
-//! which no message of TensorFlow has, are malformed: nothing here recurses.
+//! An empty submessage takes two bytes in a file and a whole struct in memory. The messages that a
+//! checkpoint repeats without bound are therefore not decoded by `prost` but walked here, and the caller
+//! counts what it keeps. Unknown fields are skipped. Groups, which no message of TensorFlow has, are
+//! errors: nothing here recurses.
 //! Source: <https://protobuf.dev/programming-guides/encoding/>.
 
 use prost::encoding::decode_varint;
 
-/// Why a message cannot be read.
+/// The reason why a message cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("a field is cut short")]
@@ -30,7 +30,7 @@ enum Value<'a> {
     Fixed32([u8; 4]),
 }
 
-/// A field of a message.
+/// A field of a message, with its number.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field<'a> {
     pub(crate) number: u32,
@@ -38,18 +38,18 @@ pub(crate) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The field as an `int32`, a `bool` or an enum; protobuf drops the upper bits.
+    /// Returns the field as an `int32`, a `bool` or an enum; protobuf drops the upper bits.
     #[allow(clippy::cast_possible_truncation)]
     pub(crate) fn int32(&self) -> Result<i32, Malformed> {
         Ok(self.varint()?.cast_signed() as i32)
     }
 
-    /// The field as an `int64`.
+    /// Returns the field as an `int64`.
     pub(crate) fn int64(&self) -> Result<i64, Malformed> {
         Ok(self.varint()?.cast_signed())
     }
 
-    /// The field as a `fixed32`.
+    /// Returns the field as a `fixed32`.
     pub(crate) fn fixed32(&self) -> Result<u32, Malformed> {
         match self.value {
             Value::Fixed32(bytes) => Ok(u32::from_le_bytes(bytes)),
@@ -57,7 +57,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The field as a submessage, or as `bytes`.
+    /// Returns the field as a submessage, or as `bytes`.
     pub(crate) fn bytes(&self) -> Result<&'a [u8], Malformed> {
         match self.value {
             Value::Bytes(bytes) => Ok(bytes),
@@ -65,7 +65,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The field as a `string`.
+    /// Returns the field as a `string`.
     pub(crate) fn text(&self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::NotText(self.number))
     }
@@ -82,7 +82,7 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    /// The bytes of a repeated `float` or `double`, packed or not: a run of little-endian numbers.
+    /// Returns the bytes of a repeated `float` or `double`, packed or not: little-endian numbers.
     pub(crate) fn fixed_run<const N: usize>(&self) -> Result<&[u8], Malformed> {
         match &self.value {
             Value::Bytes(bytes) if bytes.len() % N == 0 => Ok(bytes),
@@ -101,7 +101,7 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The fields of a message, in the order of its bytes.
+/// Returns the fields of a message, in the order of the bytes. The first error ends the iteration.
 pub(crate) fn fields(message: &[u8]) -> impl Iterator<Item = Result<Field<'_>, Malformed>> {
     let mut rest = message;
     std::iter::from_fn(move || {
@@ -116,7 +116,7 @@ pub(crate) fn fields(message: &[u8]) -> impl Iterator<Item = Result<Field<'_>, M
     })
 }
 
-/// The submessages in the fields with a number, in the order of the bytes.
+/// Returns the submessages in the fields with this number, in the order of the bytes.
 pub(crate) fn submessages(
     message: &[u8],
     number: u32,
@@ -128,7 +128,7 @@ pub(crate) fn submessages(
     })
 }
 
-/// Reads `min_consumer` of a `VersionDef`: the oldest version that may read the file.
+/// Reads `min_consumer` of a `VersionDef`: the oldest reader that may read the file.
 pub(crate) fn read_version(message: &[u8], min_consumer: &mut i32) -> Result<(), Malformed> {
     for field in fields(message) {
         let field = field?;
@@ -139,7 +139,7 @@ pub(crate) fn read_version(message: &[u8], min_consumer: &mut i32) -> Result<(),
     Ok(())
 }
 
-/// Takes a field off the front of a message.
+/// Takes the first field of a message.
 pub(crate) fn take_field<'a>(rest: &mut &'a [u8]) -> Result<Field<'a>, Malformed> {
     let key = decode_varint(rest).map_err(|_| Malformed::CutShort)?;
     let number = u32::try_from(key >> 3).map_err(|_| Malformed::WireType(key & 7))?;

@@ -1,4 +1,4 @@
-//! Protobuf messages, field by field.
+//! Protobuf messages, decoded field by field.
 
 pub(crate) mod message;
 pub(crate) mod wire;

@@ -1,5 +1,5 @@
-//! Places of the fields of protobuf messages, for messages that are kept as bytes, such as a training
-//! graph: [`crate::protobuf::message`] with ranges in the place of slices.
+//! The locations of fields, for messages that are kept as bytes, such as a training graph:
+//! [`crate::protobuf::message`] with ranges in place of slices.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,20 +9,20 @@ use crate::protobuf::message::{self, take_field};
 /// A field of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Field {
-    /// Its number.
+    /// The number of the field.
     pub(crate) tag: u32,
-    /// Where its bytes are, if it is length-delimited: a message, a string or bytes.
+    /// The range of its bytes, if it is length-delimited: a message, a string or bytes.
     pub(crate) range: Option<Range<usize>>,
 }
 
-/// Why bytes are not a message.
+/// The reason why bytes are not a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Malformed {
-    /// A key or a number that is not in the wire format.
+    /// A key or a number is not in the wire format.
     Encoding(String),
-    /// A field that ends behind the message.
+    /// A field ends after the message.
     Truncated,
-    /// A string that is not UTF-8.
+    /// A string is not UTF-8.
     NotText,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// The fields of the message in `bytes[range]`. Ranges are those of `bytes`. The first error ends the
+/// Returns the fields of the message in `bytes[range]`, with ranges in `bytes`. The first error ends the
 /// iteration.
 pub(crate) fn fields(
     bytes: &[u8],
@@ -65,7 +65,7 @@ pub(crate) fn fields(
     })
 }
 
-/// The length-delimited fields with number `tag`.
+/// Returns the length-delimited fields with number `tag`.
 pub(crate) fn messages(
     bytes: &[u8],
     range: Range<usize>,
@@ -77,7 +77,7 @@ pub(crate) fn messages(
     })
 }
 
-/// The last length-delimited field with number `tag`, which is the one that counts.
+/// Returns the last length-delimited field with number `tag`, which overrides the others.
 pub(crate) fn last(
     bytes: &[u8],
     range: Range<usize>,
@@ -86,7 +86,7 @@ pub(crate) fn last(
     messages(bytes, range, tag).try_fold(None, |_, found| found.map(Some))
 }
 
-/// Reads the field at the start of `rest`, whose last byte is before `end`.
+/// Takes the first field of `rest`, which ends at `end` of the whole bytes.
 fn next(rest: &mut &[u8], end: usize) -> Result<Field, Malformed> {
     let field = take_field(rest)?;
     let end = end - rest.len();
@@ -96,13 +96,13 @@ fn next(rest: &mut &[u8], end: usize) -> Result<Field, Malformed> {
     })
 }
 
-/// A range as it is kept: no file that is indexed has 2^32 bytes.
+/// Narrows a range for keeping: no indexed file has 2^32 bytes.
 pub(crate) fn narrow(range: &Range<usize>) -> Range<u32> {
     let narrow = |at: usize| u32::try_from(at).expect("the file is shorter");
     narrow(range.start)..narrow(range.end)
 }
 
-/// A range as it is used.
+/// Widens a range for use.
 pub(crate) fn span(range: &Range<u32>) -> Range<usize> {
     range.start as usize..range.end as usize
 }

@@ -1,9 +1,8 @@
 //! The local file system.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,13 +10,15 @@ use parking_lot::Mutex;
 
 use super::Storage;
 use super::read_at::ReadAt;
-use super::regular::{self, Kind, is_absence};
+use super::regular::{self, Kind};
+use super::stamp::FileStamp;
 use crate::error::Error;
+use crate::sys;
 
-/// The local file system, and what was opened on it.
+/// The local file system. Records the files that were opened, for [`Storage::changed`].
 #[derive(Debug, Default)]
 pub struct Disk {
-    opened: Mutex<Vec<(PathBuf, Stamp)>>,
+    opened: Mutex<Vec<(PathBuf, FileStamp)>>,
 }
 
 impl Storage for Disk {
@@ -42,7 +43,8 @@ impl Storage for Disk {
     fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error> {
         let opened = self.opened.lock();
         for (path, stamp) in opened.iter().filter(|(path, _)| is_part(path)) {
-            if stamp.is_outdated(path)? {
+            let outdated = stamp.is_outdated(path);
+            if outdated.map_err(|source| Error::reading(path, source))? {
                 return Ok(Some(path.clone()));
             }
         }
@@ -56,70 +58,40 @@ impl Storage for Disk {
     }
 }
 
-/// Which file it was, and when it was changed last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    device: u64,
-    inode: u64,
-    len: u64,
-    /// Seconds and nanoseconds.
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        }
-    }
-
-    /// True when there is another file at `path` now, or the same with other contents.
-    pub(crate) fn is_outdated(&self, path: &Path) -> Result<bool, Error> {
-        match fs::metadata(path) {
-            Ok(now) => Ok(Self::of(&now) != *self),
-            Err(error) if is_absence(&error) => Ok(false),
-            Err(source) => Err(Error::reading(path, source)),
-        }
-    }
-}
-
-/// A file on a local file system.
+/// An open regular file of a local file system. Its length is the one at the time of opening.
 #[derive(Debug)]
 pub struct LocalFile {
     file: File,
-    stamp: Stamp,
+    stamp: FileStamp,
 }
 
 impl LocalFile {
-    /// Opens `path`, which must be a regular file.
+    /// Opens `path` for reading.
+    ///
+    /// # Errors
+    /// If `path` is not a regular file, or opening it fails.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::new(regular::open(path)?)
     }
 
-    /// An open file.
+    /// Wraps an open file.
     pub(crate) fn new(file: File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self {
-            file,
-            stamp: Stamp::of(&metadata),
-        })
+        let stamp = FileStamp::of(&file.metadata()?);
+        Ok(Self { file, stamp })
     }
 
-    /// What it was when it was opened.
-    pub(crate) fn stamp(&self) -> Stamp {
+    /// Returns the stamp of the file at the time of opening.
+    pub fn stamp(&self) -> FileStamp {
         self.stamp
     }
 }
 
 impl ReadAt for LocalFile {
     fn len(&self) -> u64 {
-        self.stamp.len
+        self.stamp.file_len()
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.file.read_exact_at(buf, offset)
+        sys::read_exact_at(&self.file, buf, offset)
     }
 }

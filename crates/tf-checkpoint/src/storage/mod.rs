@@ -1,15 +1,19 @@
 //! Where a checkpoint's bytes are: [`ReadAt`] for one file, [`Storage`] for a place that holds files.
 //!
-//! A format is read through these two traits alone, so that a checkpoint in an archive is read as one
-//! in a folder is. Files are never mapped: a file that shrinks under a mapping kills the process.
+//! Formats are read through these two traits only, so that a checkpoint in an archive is read like one
+//! in a directory. Files are never memory-mapped: a file that shrinks under a mapping kills the process.
 
 mod disk;
 mod read_at;
 pub mod regular;
+mod stamp;
 pub(crate) mod zip;
 
+pub use crate::sys::FileId;
 pub use disk::{Disk, LocalFile};
 pub use read_at::ReadAt;
+pub use regular::Kind;
+pub use stamp::FileStamp;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,53 +22,61 @@ use std::{fmt, io};
 
 use crate::error::Error;
 use crate::foreign::{self, Start};
-use regular::{Kind, check_limit, is_absence};
+use regular::{check_limit, is_absence};
 
 /// A place that holds files: the local file system, or an archive on it.
 pub trait Storage: fmt::Debug + Send + Sync {
-    /// Returns what is at `path`; `None` if there is nothing.
+    /// Returns the kind of file at `path`; `None` if there is no file.
     ///
     /// # Errors
-    /// Whatever keeps the answer from being known.
+    /// If the storage cannot tell whether there is one.
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>>;
 
-    /// Names of the files in a folder, in no particular order.
+    /// Returns the names of the files and directories in a directory, in no particular order.
+    ///
+    /// # Errors
+    /// `NotFound` or `NotADirectory` if there is no such directory, or the error of the storage.
     fn file_names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
 
-    /// The folders to look for checkpoints in when a person names `folder`: itself, and in an archive
-    /// those below it.
+    /// Returns the directories to search for checkpoints when `folder` is given: itself and, in an
+    /// archive, those below it.
     fn folders(&self, folder: &Path) -> Vec<PathBuf> {
         vec![folder.to_owned()]
     }
 
-    /// Returns the path that `path`, with `..` in it, stands for; `None` if it leads out of this storage.
+    /// Returns `path` without `..` components; `None` if it leads out of this storage.
     fn plain_path(&self, path: &Path) -> Option<PathBuf> {
         Some(path.to_owned())
     }
 
-    /// The folder around `folder`, if it is of this storage.
+    /// Returns the parent directory of `folder`; `None` if it is not in this storage.
     fn above(&self, folder: &Path) -> Option<PathBuf>;
 
-    /// A file that was opened here, is one of those that `is_part` says, and has changed since: it has
-    /// other contents, or its name is that of another file. One that is gone was read to the end by
-    /// those who have it open. An archive is one file.
+    /// Returns one of the opened files for which `is_part` is true and that was changed or replaced since
+    /// it was opened. A removed file counts as unchanged: whoever has it open reads it to its end. An
+    /// archive is one file.
     ///
     /// # Errors
-    /// Where it cannot be known whether a file has changed.
+    /// If the metadata of a file cannot be read.
     fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error>;
 
-    /// In an archive, how many bytes of it were inflated into temporary files so far.
+    /// Returns the number of bytes that were inflated into temporary files so far; `None` if this is not an
+    /// archive.
     fn inflated_bytes(&self) -> Option<u64> {
         None
     }
 
-    /// Opens a file.
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no file, `IsADirectory` or `Unsupported` if it is not a regular file, or the
+    /// error of the storage.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>>;
 
     /// Reads a whole file of at most `limit` bytes.
     ///
     /// # Errors
-    /// `FileTooLarge` above the limit, or whatever opening and reading report.
+    /// `FileTooLarge` above the limit, or the error of opening or reading.
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let file = self.open(path)?;
         let mut bytes = vec![0; check_limit(file.len(), limit)?];
@@ -72,8 +84,8 @@ pub trait Storage: fmt::Debug + Send + Sync {
         Ok(bytes)
     }
 
-    /// As [`read`](Self::read), of a file that need not be there. One that is there and cannot be read
-    /// is an error.
+    /// As [`read`](Self::read), for an optional file; `None` if there is none. A file that is there and
+    /// cannot be read is an error.
     fn read_if_there(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         if self.kind(path)?.is_none() {
             return Ok(None);
@@ -84,14 +96,14 @@ pub trait Storage: fmt::Debug + Send + Sync {
         }
     }
 
-    /// Returns the first bytes of a file, as many as show what it is.
+    /// Reads the start of a file, at most 1 KiB, by which its kind is recognised.
     fn start(&self, path: &Path) -> io::Result<Vec<u8>> {
         let file = self.open(path)?;
         foreign::start(file.as_ref())
     }
 
-    /// Returns what is in place of a checkpoint's own file at `path`, as an error; `None` if the file
-    /// may be what it should be, or cannot be read.
+    /// Returns the error for a file that a server or git left in place of a checkpoint's file, such as an
+    /// HTML page; `None` if the file may be the right one, or cannot be read.
     fn stand_in(&self, path: &Path) -> Option<Error> {
         let bytes = self.start(path).ok()?;
         let start = Start {

@@ -5,22 +5,22 @@ use std::{fmt, io};
 
 /// Bytes of a known length that can be read at any position, from several threads at once.
 pub trait ReadAt: fmt::Debug + Send + Sync {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     fn len(&self) -> u64;
 
-    /// True when there are no bytes at all.
+    /// Returns true if the length is 0.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Fills `buf` from `offset`.
+    /// Fills `buf` with the bytes from `offset` on.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the bytes end before `buf` is full, or whatever the device reports.
+    /// `UnexpectedEof` if there are fewer bytes, or the error of the device.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
 
     /// As [`read_exact_at`](Self::read_exact_at), for a few bytes of a file of which no more may be
-    /// wanted: nothing is prepared for further reads.
+    /// read: nothing is prepared for further reads, such as a temporary file.
     fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.read_exact_at(buf, offset)
     }

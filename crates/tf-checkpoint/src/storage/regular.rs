@@ -1,32 +1,27 @@
-//! Opens the files that a person, or a checkpoint, names.
+//! Opens regular files, and nothing else.
 //!
-//! Every file that this crate reads is opened here. Only regular files are: opening or reading a named
-//! pipe or a device may block for ever, or yield bytes without end. What is at a path is checked
-//! before it is opened, because opening some devices has an effect, and again on the descriptor,
-//! because another file may have taken the name meanwhile; the open itself never blocks.
+//! Opening or reading a named pipe or a device may block for ever, or yield bytes without end. The kind
+//! of file is checked before opening, because opening some devices has an effect, and again on the open
+//! file, because another file may have taken the name in between; opening never blocks.
 //!
-//! A question about a path has three answers: there, not there, or an error where that cannot be known
-//! (no permission, a loop of links, a failing disk).
+//! A question about a path has three answers: present, absent, or an error (no permission, a loop of
+//! links, a failing disk). An I/O error is not treated as absence.
 
 use std::fmt;
-use std::fs::{self, File, FileType, OpenOptions};
+use std::fs::{self, File, FileType};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use crate::sys;
 
-/// The longest name that a Linux file system accepts, in bytes.
-const MAX_NAME_LEN: usize = 255;
-
-/// What is at a path.
+/// The kind of file at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A regular file.
     File,
     /// A directory.
     Directory,
-    /// Anything else, such as `a named pipe`.
+    /// Anything else, in words, such as `a named pipe`.
     Other(&'static str),
 }
 
@@ -36,12 +31,8 @@ impl Kind {
             Self::File
         } else if file_type.is_dir() {
             Self::Directory
-        } else if file_type.is_fifo() {
-            Self::Other("a named pipe")
-        } else if file_type.is_socket() {
-            Self::Other("a socket")
         } else {
-            Self::Other("a device")
+            Self::Other(sys::special_file(file_type))
         }
     }
 
@@ -67,16 +58,19 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Returns what is at `path`, after following links; `None` if there is nothing.
+/// Returns the kind of file at `path`, after following links; `None` if there is no file.
+///
+/// # Errors
+/// If the file system cannot tell whether there is one.
 pub fn kind(path: &Path) -> io::Result<Option<Kind>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(Kind::of(metadata.file_type()))),
-        Err(error) if is_absence(&error) || is_impossible(path) => Ok(None),
+        Err(error) if is_absence(&error) || sys::is_impossible_name(path, &error) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// True when an error says that there is no such file.
+/// Returns true for the errors of a path at which there is no file.
 pub(crate) fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -84,23 +78,13 @@ pub(crate) fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-/// True when no file can have this name.
-fn is_impossible(path: &Path) -> bool {
-    path.file_name()
-        .is_some_and(|name| name.len() > MAX_NAME_LEN)
-}
-
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// An error that says what is at `path` if it is not a regular file, or whatever the system reports.
+/// `IsADirectory` or `Unsupported` if `path` is not a regular file, or the error of the system.
 pub fn open(path: &Path) -> io::Result<File> {
     Kind::of(fs::metadata(path)?.file_type()).check()?;
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
+    let file = sys::open(path)?;
     Kind::of(file.metadata()?.file_type()).check()?;
     Ok(file)
 }
@@ -108,18 +92,18 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// Reads a whole regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// `FileTooLarge` above the limit, or what [`open`] and reading report.
+/// `FileTooLarge` above the limit, or the error of [`open`] or of reading.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     check_limit(file.metadata()?.len(), limit)?;
     let mut bytes = Vec::new();
-    // Some files are longer than the system says, and files grow.
+    // Some files are longer than their metadata, and files grow.
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     check_limit(bytes.len() as u64, limit)?;
     Ok(bytes)
 }
 
-/// Returns the length of a file that is to be held in memory.
+/// Returns `len` as a `usize` if it does not exceed `limit`.
 pub(crate) fn check_limit(len: u64, limit: u64) -> io::Result<usize> {
     usize::try_from(len)
         .ok()

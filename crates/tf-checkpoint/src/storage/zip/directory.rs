@@ -1,10 +1,9 @@
-//! The central directory of a zip archive: which members there are, and where.
+//! The central directory of a zip archive: the list of members and their locations.
 //!
-//! Read here and not by the crate `zip`, which keeps several times the directory's size in memory
-//! before anything can be counted. The directory is read as it is, at most as long as the archive;
-//! then each record is checked and its cost counted before it is kept. What does not add up is an
-//! error: records that run over the end, members outside of the archive, members that share bytes
-//! (with which a small archive can hold petabytes).
+//! It is not read by the crate `zip`, which keeps several times the directory's size in memory before
+//! anything can be counted. The raw bytes are read, at most as many as the archive has; then each record
+//! is checked and its memory counted before it is kept. Records that run over the end, members outside of
+//! the archive and members that share bytes (with which a small archive can hold petabytes) are errors.
 //! Source: APPNOTE.TXT 6.3.10, sections 4.3.7, 4.3.12 to 4.3.16 and 4.5.3.
 
 use std::io;
@@ -15,7 +14,7 @@ use crate::storage::ReadAt;
 /// "End of central directory record", without the comment.
 const END_LEN: usize = 22;
 const END_MAGIC: &[u8] = b"PK\x05\x06";
-/// The longest comment behind it.
+/// The longest comment after it.
 const MAX_COMMENT_LEN: usize = 0xffff;
 /// "Zip64 end of central directory locator", before the end record.
 const LOCATOR_LEN: usize = 20;
@@ -29,19 +28,19 @@ const RECORD_MAGIC: &[u8] = b"PK\x01\x02";
 /// "Local file header", without name and extra fields.
 const LOCAL_LEN: usize = 30;
 const LOCAL_MAGIC: &[u8] = b"PK\x03\x04";
-/// The systems that keep a mode with a member: Unix and macOS (section 4.4.2).
+/// The systems that store a mode with a member: Unix and macOS (section 4.4.2).
 const UNIX_LIKE: [u8; 2] = [3, 19];
 /// The extra field with the numbers that do not fit into 32 bits.
 const ZIP64_FIELD: u16 = 1;
-/// Stands for a number in that field.
+/// The placeholder for a number in that field.
 const IN_ZIP64_FIELD: u64 = 0xffff_ffff;
 
-/// A member as the directory describes it.
+/// A member, as the directory describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// The name, which is UTF-8 in archives of today.
+    /// The name, usually UTF-8.
     pub(crate) name: Vec<u8>,
-    /// Number of the compression method.
+    /// The number of the compression method.
     pub(crate) method: u16,
     pub(crate) is_encrypted: bool,
     /// CRC-32 of the inflated bytes.
@@ -49,9 +48,9 @@ pub(crate) struct Record {
     pub(crate) compressed_len: u64,
     /// Length when inflated.
     pub(crate) len: u64,
-    /// The mode that a Unix system gave the file, if one wrote the archive.
+    /// The Unix mode of the file, if the archive was written on such a system.
     pub(crate) mode: Option<u32>,
-    /// Where its local header is in the archive.
+    /// The offset of its local header in the archive.
     pub(crate) header: u64,
 }
 
@@ -60,7 +59,7 @@ impl Record {
         matches!(self.name.last(), Some(b'/' | b'\\'))
     }
 
-    /// Reads the local header; returns where the member's bytes begin.
+    /// Reads the local header; returns the offset of the member's bytes.
     pub(crate) fn data_start(&self, archive: &impl ReadAt) -> io::Result<u64> {
         let mut local = [0; LOCAL_LEN];
         archive.read_exact_at(&mut local, self.header)?;
@@ -77,14 +76,14 @@ impl Record {
     }
 }
 
-/// Where the records are.
+/// The location of the records.
 struct Directory {
     start: u64,
     len: usize,
     count: u64,
-    /// True when `count` is complete, and not only its lower 16 bits.
+    /// False if `count` has only the lower 16 bits.
     is_counted: bool,
-    /// Bytes before the archive, such as a program that unpacks it.
+    /// The number of bytes before the archive, such as those of a self-extracting program.
     prefix: u64,
 }
 
@@ -187,22 +186,22 @@ fn find64(archive: &impl ReadAt, at: u64, before: u64) -> io::Result<Directory> 
     })
 }
 
-/// Where the directory begins that ends at `end`, and how many bytes there are before the archive, whose
-/// own offset of the directory is `offset`.
+/// Returns the start of the directory that ends at `end`, and the number of bytes before the archive;
+/// `offset` is the start as the archive states it.
 fn place(end: u64, len: u64, offset: u64) -> io::Result<(u64, u64)> {
     let start = end.checked_sub(len);
     start
         .and_then(|start| Some((start, start.checked_sub(offset)?)))
-        .ok_or_else(|| damaged("its directory is said to lie outside of it"))
+        .ok_or_else(|| damaged("its directory lies outside of it"))
 }
 
-/// A record whose name is still in the directory's bytes.
+/// A record whose name is borrowed from the directory's bytes.
 struct Borrowed<'a> {
     name: &'a [u8],
     fixed: Record,
 }
 
-/// Takes a record off the front.
+/// Takes the first record.
 fn take_record<'a>(rest: &mut &'a [u8], directory: &Directory) -> Option<Borrowed<'a>> {
     let (fixed, after) = rest.split_at_checked(RECORD_LEN)?;
     if !fixed.starts_with(RECORD_MAGIC) {
@@ -242,7 +241,7 @@ fn take_record<'a>(rest: &mut &'a [u8], directory: &Directory) -> Option<Borrowe
     })
 }
 
-/// The contents of the zip64 field; empty when there is none.
+/// Returns the contents of the zip64 field; empty if there is no such field.
 fn zip64_field(mut extra: &[u8]) -> &[u8] {
     while let Some((head, after)) = extra.split_at_checked(4) {
         let len = usize::from(u16_at(head, 2)).min(after.len());
@@ -255,7 +254,7 @@ fn zip64_field(mut extra: &[u8]) -> &[u8] {
     &[]
 }
 
-/// Checks that the members lie before the directory, and that no two share bytes.
+/// Checks that all members lie before the directory and no two share bytes.
 fn check_apart(records: &[Record], directory: u64) -> io::Result<()> {
     let mut places: Vec<(u64, u64)> = Vec::with_capacity(records.len());
     for record in records {

@@ -1,8 +1,8 @@
-//! A file in a zip archive: stored as it is, or deflated.
+//! A member of a zip archive, stored or deflated.
 //!
-//! A stored one is read in place. A deflated one is inflated when it is first read, once, into an unnamed
-//! file in the folder for temporary files ([`env::temp_dir`]), never into memory. What all members of an
-//! archive inflate to is counted ([`Inflation`]), so that neither time nor disk space is without bound.
+//! A stored member is read in place. A deflated one is inflated once, when it is first read, into an
+//! unnamed file in the directory for temporary files ([`env::temp_dir`]), never into memory. The bytes
+//! that all members inflate to are limited together ([`Inflation`]), which bounds time and disk space.
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -18,25 +18,26 @@ use crate::limits::Limits;
 use crate::storage::regular::check_limit;
 use crate::storage::zip::directory::Record;
 use crate::storage::{LocalFile, ReadAt};
+use crate::sys::{self, TEMP_VARIABLE};
 
-/// The most that a member may grow by inflating; weights shrink by less than half.
+/// The maximum compression ratio of a member; trained weights have less than 2.
 const MAX_RATIO: u64 = 200;
-/// Members up to this size, in bytes, may grow by any ratio.
+/// Members up to this length, in bytes, may have any ratio.
 const ANY_RATIO_LEN: u64 = 1 << 20;
-/// The bits of a mode that say what a file is, and two of their values (`sys/stat.h`).
+/// The bits of a Unix mode with the type of the file, and two of their values (`sys/stat.h`).
 const FILE_TYPE: u32 = 0o170_000;
 const REGULAR: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
-/// How often a member is inflated from its start for a few bytes, before all of it is kept.
+/// The number of times that a member is inflated for a few bytes before all of it is kept.
 const MAX_GLANCES: u32 = 4;
-/// Bytes inflated at a time.
+/// Size of the buffer for writing inflated bytes.
 const CHUNK_LEN: usize = 1 << 20;
-/// Bytes read at a time to be inflated.
+/// Size of the buffer for reading deflated bytes.
 const READ_LEN: usize = 64 << 10;
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
-/// Methods that are not read here (section 4.4.5 of APPNOTE.TXT).
+/// Names of unsupported methods (section 4.4.5 of APPNOTE.TXT).
 const OTHER_METHODS: &[(u16, &str)] = &[
     (9, "Deflate64"),
     (12, "bzip2"),
@@ -45,7 +46,7 @@ const OTHER_METHODS: &[(u16, &str)] = &[
     (95, "xz"),
 ];
 
-/// How many more bytes the members of an archive may inflate to.
+/// The limit on what all members of an archive inflate to.
 pub(crate) struct Inflation {
     left: Mutex<u64>,
     allowed: u64,
@@ -75,7 +76,7 @@ impl Inflation {
     }
 }
 
-/// A file in an archive.
+/// A member of an archive.
 pub(crate) struct Member {
     record: Record,
     archive: Arc<LocalFile>,
@@ -90,7 +91,7 @@ impl Member {
         archive: &Arc<LocalFile>,
         inflation: &Arc<Inflation>,
     ) -> Self {
-        // It is in the path, and need not be kept twice.
+        // The path holds the name already.
         record.name = Vec::new();
         Self {
             record,
@@ -101,7 +102,7 @@ impl Member {
         }
     }
 
-    /// Opens the file to be read at any position.
+    /// Opens the member for positioned reads.
     pub(crate) fn open(member: &Arc<Self>) -> io::Result<Arc<dyn ReadAt>> {
         member.check()?;
         if member.record.method == DEFLATED {
@@ -114,7 +115,7 @@ impl Member {
         }))
     }
 
-    /// Reads all of the file into memory.
+    /// Reads the whole member into memory.
     pub(crate) fn read(&self, limit: u64) -> io::Result<Vec<u8>> {
         self.check()?;
         let memory = self.inflation.limits.memory_for(self.record.compressed_len);
@@ -128,12 +129,12 @@ impl Member {
         Ok(bytes)
     }
 
-    /// How many bytes the temporary file of this member takes, if there is one.
+    /// Returns the length of the member's temporary file, if there is one.
     pub(crate) fn inflated_len(&self) -> Option<u64> {
         self.inflated.lock().as_deref().map(ReadAt::len)
     }
 
-    /// Refuses what cannot be read, and what no honest file is.
+    /// Fails for members that cannot be read and for those that are not plausible files.
     fn check(&self) -> io::Result<()> {
         let unsupported = |what: String| Err(io::Error::new(io::ErrorKind::Unsupported, what));
         if let Some(what) = special(self.record.mode) {
@@ -160,7 +161,7 @@ impl Member {
                 let known = OTHER_METHODS.iter().find(|row| row.0 == other);
                 let name = known.map_or_else(|| format!("method {other}"), |row| row.1.to_owned());
                 return unsupported(format!(
-                    "it is compressed by {name}, which is not read here; unpack the archive first"
+                    "it is compressed with {name}, which is not supported; unpack the archive first"
                 ));
             }
         }
@@ -174,7 +175,7 @@ impl Member {
         Ok(())
     }
 
-    /// Writes the file's bytes, at most one more than there should be, and checks their CRC-32.
+    /// Writes the member's bytes to `target`, at most one more than its length, and checks their CRC-32.
     fn copy_to(&self, target: &mut impl io::Write) -> io::Result<u64> {
         let mut crc = Crc::new();
         let mut copied = 0;
@@ -209,7 +210,7 @@ impl Member {
         Ok(copied)
     }
 
-    /// Fills `buf` from `offset` of a deflated member, and keeps nothing else.
+    /// Fills `buf` with the bytes from `offset` on of a deflated member and keeps nothing else.
     fn glance(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.inflation
             .take(offset.saturating_add(buf.len() as u64))?;
@@ -222,7 +223,7 @@ impl Member {
         data.read_exact(buf).map_err(inflating)
     }
 
-    /// The bytes in the archive.
+    /// Returns the compressed bytes.
     fn raw(&self) -> io::Result<Section<'_>> {
         Ok(Section {
             start: self.record.data_start(&self.archive)?,
@@ -248,7 +249,7 @@ impl Member {
         let full = |has: String| {
             let what = format!(
                 "it takes {needs} bytes to inflate, {} has {has}; \
-                 let TMPDIR name a folder with more room",
+                 set {TEMP_VARIABLE} to a directory with more space",
                 folder.display()
             );
             io::Error::new(io::ErrorKind::StorageFull, what)
@@ -257,11 +258,8 @@ impl Member {
             let what = format!("no temporary file in {}: {error}", folder.display());
             io::Error::new(error.kind(), what)
         })?;
-        if let Ok(room) = rustix::fs::fstatvfs(&file) {
-            let free = room.f_bavail.saturating_mul(room.f_frsize);
-            if free < needs {
-                return Err(full(format!("{free} free")));
-            }
+        if let Some(free) = sys::free_space(&file).filter(|&free| free < needs) {
+            return Err(full(format!("{free} free")));
         }
         let mut target = io::BufWriter::with_capacity(CHUNK_LEN, &file);
         self.copy_to(&mut target)
@@ -275,7 +273,7 @@ impl Member {
     }
 }
 
-/// What a member is by its mode, if it is not a regular file.
+/// Returns what a member is by its mode, if it is not a regular file.
 fn special(mode: Option<u32>) -> Option<&'static str> {
     match mode? & FILE_TYPE {
         0 | REGULAR => None,
@@ -284,7 +282,7 @@ fn special(mode: Option<u32>) -> Option<&'static str> {
     }
 }
 
-/// Says that bytes which the decoder cannot read are damaged, and not the disk.
+/// Turns an error of the decoder into one about damaged data, apart from errors of the disk.
 fn inflating(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
@@ -307,7 +305,7 @@ fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Bytes of the archive, one after the other.
+/// A range of the archive, read from start to end.
 struct Section<'a> {
     archive: &'a LocalFile,
     start: u64,
@@ -324,7 +322,7 @@ impl Read for Section<'_> {
     }
 }
 
-/// A member that lies in the archive as it is.
+/// A member that is stored without compression.
 #[derive(Debug)]
 struct Stored {
     archive: Arc<LocalFile>,
@@ -346,7 +344,7 @@ impl ReadAt for Stored {
     }
 }
 
-/// A member that is inflated when it is first read.
+/// A deflated member.
 struct Deflated(Arc<Member>);
 
 impl ReadAt for Deflated {

@@ -1,21 +1,20 @@
-//! A zip archive as a place that holds files, as Google publishes its models.
+//! A zip archive as a [`Storage`]; Google publishes its models in this format.
 //!
-//! A file in it has a path of its own, `electra_small.zip!/electra_small/vocab.txt`, so that finding a
-//! checkpoint, and every error, goes as in a folder. The [`directory`] says which files there are; each
-//! is a [`member`] that is read in place or inflated.
+//! A member has a path below the archive, `small.zip!/small/model.ckpt.index`, so that searching for
+//! checkpoints and reporting errors work as in a directory. The [`directory`] lists the members; a
+//! [`member`] is read in place or inflated.
 //!
-//! An archive comes from a stranger: names that lead out of it or are there twice are refused, members
-//! that share bytes or inflate to more than [`Limits`] allow as well. Files are kept by folder, so that
-//! listing folders takes time in proportion to what is in them; folders that hold only folders are not
-//! kept at all, because one name of 64 KiB can have 32,000 of them.
+//! An archive is not trusted: names that lead out of it or occur twice are errors, and so are members
+//! that share bytes or inflate to more than [`Limits`] allow. Files are kept by directory, so that
+//! listing takes time in proportion to the files listed. Directories that hold only directories are not
+//! kept, because one name of 64 KiB can have 32,000 of them.
 
 mod directory;
 mod member;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::ops::Bound;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
@@ -24,30 +23,32 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::storage::regular::{self, Kind};
 use crate::storage::{LocalFile, ReadAt, Storage};
+use crate::sys;
 
 use self::member::{Inflation, Member};
 
-/// What follows the name of an archive in the path of a file in it.
-const MARK: u8 = b'!';
+/// The text between the name of an archive and the path of a member.
+const MARK: &str = "!";
 /// The first bytes of an archive that is not empty.
 const MAGIC: &[u8] = b"PK\x03\x04";
 
-/// The files of a folder, by name.
+/// The files of a directory, by name.
 type Files = BTreeMap<OsString, Arc<Member>>;
 
 /// An open archive.
 pub(crate) struct Archive {
-    /// The archive's path and [`MARK`]: the folder around everything in it.
+    /// The archive's path and [`MARK`]: the directory that holds all members.
     root: PathBuf,
     path: PathBuf,
     file: Arc<LocalFile>,
-    /// The folders that hold files or have a record of their own, by their path below the root, which is
-    /// the empty one. What is in a folder comes directly after it.
+    /// The directories that hold files or have a record of their own, by their path below the root; the
+    /// root has the empty path. The order is such that the contents of a directory follow it.
     folders: BTreeMap<PathBuf, Files>,
 }
 
 impl Archive {
-    /// The archive that `path` leads to or into, with the path in it; `None` when it does not.
+    /// Opens the archive that `path` leads to or into and returns it with the path in it; `None` if there
+    /// is no archive.
     pub(crate) fn behind(path: &Path, limits: &Limits) -> Result<Option<(Self, PathBuf)>, Error> {
         let kind = |path: &Path| {
             let kind = regular::kind(path);
@@ -65,13 +66,13 @@ impl Archive {
         // Without a slash at its end.
         let path = path.components().as_path();
         for ancestor in path.ancestors() {
-            let name = ancestor.as_os_str().as_bytes().strip_suffix(&[MARK]);
-            let archive = name.map(|name| Path::new(OsStr::from_bytes(name)));
-            if let Some(archive) = archive
+            let name = ancestor.as_os_str().as_encoded_bytes();
+            let archive = name.strip_suffix(MARK.as_bytes()).map(sys::os_string);
+            if let Some(archive) = archive.map(PathBuf::from)
                 && kind_here.is_none()
-                && kind(archive)? == Some(Kind::File)
+                && kind(&archive)? == Some(Kind::File)
             {
-                return Ok(Some((Self::open(archive, limits)?, path.to_owned())));
+                return Ok(Some((Self::open(&archive, limits)?, path.to_owned())));
             }
         }
         Ok(None)
@@ -97,11 +98,11 @@ impl Archive {
                      trust it"
                 ))
             })?;
-            // macOS packs what it knows of each file into files beside it.
+            // macOS stores the metadata of each file in a file beside it.
             if inside.starts_with("__MACOSX") {
                 continue;
             }
-            // For the path of a folder and the name of a file, each with its node in a tree.
+            // For the path of a directory and the name of a file, each with its node in a tree.
             budget
                 .take(2 * record.name.len() + size_of::<(PathBuf, Files)>() + size_of::<Member>())
                 .map_err(|error| Error::too_dense(path, error))?;
@@ -124,7 +125,7 @@ impl Archive {
             }
         }
         let mut root = path.as_os_str().to_owned();
-        root.push(OsStr::from_bytes(&[MARK]));
+        root.push(MARK);
         let archive = Self {
             root: root.into(),
             path: path.to_owned(),
@@ -140,7 +141,7 @@ impl Archive {
         }
     }
 
-    /// A file whose path is that of a folder too.
+    /// Returns a file whose path is also the path of a directory.
     fn file_with_files_below(&self) -> Option<PathBuf> {
         let files = self.folders.iter().flat_map(|(folder, files)| {
             let names = files.keys();
@@ -155,12 +156,12 @@ impl Archive {
         files.get(inside.file_name()?)
     }
 
-    /// True for a folder, given without the root.
+    /// Returns true for a directory; `path` is without the root.
     fn is_folder(&self, path: &Path) -> bool {
         self.at_and_below(path).next().is_some()
     }
 
-    /// The folders at and below a path, given without the root.
+    /// Returns the directories at and below `path`, which is without the root.
     fn at_and_below<'a>(
         &'a self,
         path: &'a Path,
@@ -172,7 +173,7 @@ impl Archive {
     }
 }
 
-/// True when the file is an archive, by its name or by its first bytes.
+/// Returns true if the file is an archive by its name or by its first bytes.
 fn is_zip(path: &Path) -> io::Result<bool> {
     let by_name = path
         .extension()
@@ -181,14 +182,14 @@ fn is_zip(path: &Path) -> io::Result<bool> {
     Ok(by_name || start.starts_with(MAGIC))
 }
 
-/// The path below the root that a name stands for; `None` when it leads out of the archive, or could
-/// steer a terminal.
+/// Returns the path below the root for the name of a member; `None` if it leads out of the archive or
+/// contains control characters, which could act on a terminal.
 fn inside(name: &[u8]) -> Option<PathBuf> {
     if String::from_utf8_lossy(name).contains(char::is_control) {
         return None;
     }
     let mut path = PathBuf::with_capacity(name.len());
-    for component in Path::new(OsStr::from_bytes(name)).components() {
+    for component in Path::new(&sys::os_string(name)).components() {
         match component {
             Component::Normal(part) => path.push(part),
             Component::CurDir => {}
@@ -199,7 +200,7 @@ fn inside(name: &[u8]) -> Option<PathBuf> {
 }
 
 impl Storage for Archive {
-    /// A link counts as a file, so that whoever needs it learns why it cannot be opened.
+    /// A link counts as a file, so that opening it reports why it is not followed.
     fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
         let Ok(inside) = path.strip_prefix(&self.root) else {
             return Ok(None);
@@ -230,7 +231,7 @@ impl Storage for Archive {
             .at_and_below(inside)
             .filter(|(_, files)| !files.is_empty());
         let below = with_files.map(|(below, _)| self.root.join(below));
-        // The folder itself first, which is there even if it holds only folders.
+        // The directory itself comes first and is listed even if it holds no files.
         let all: BTreeSet<PathBuf> = std::iter::once(folder.to_owned()).chain(below).collect();
         all.into_iter().collect()
     }
@@ -254,7 +255,8 @@ impl Storage for Archive {
     }
 
     fn changed(&self, _: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error> {
-        let outdated = self.file.stamp().is_outdated(&self.path)?;
+        let outdated = self.file.stamp().is_outdated(&self.path);
+        let outdated = outdated.map_err(|source| Error::reading(&self.path, source))?;
         Ok(outdated.then(|| self.path.clone()))
     }
 
@@ -268,7 +270,7 @@ impl Storage for Archive {
         Member::open(member)
     }
 
-    /// Checks the CRC-32 that the archive has of the file, and needs no temporary one.
+    /// Reads into memory without a temporary file, and checks the member's CRC-32.
     fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let member = self.member(path).ok_or(io::ErrorKind::NotFound)?;
         member.read(limit)
