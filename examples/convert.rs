@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for export in Conversion::new(&checkpoint, Model::Discriminator).run(out, &())? {
         println!(
             "{} of {} parameters",
-            export.plan.head.name(),
+            export.plan.class.name(),
             export.plan.parameters()
         );
     }

@@ -171,7 +171,7 @@ impl<'a> Conversion<'a> {
         let mut options = self.options.clone();
         let (_, scopes) = self.checkpoint.setup()?.place(model)?;
         if follows_head_rule(model, scopes) {
-            options.stated = options.stated.for_generator_beside();
+            options.config = options.config.for_generator_beside();
         }
         Ok(options)
     }

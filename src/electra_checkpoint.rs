@@ -195,11 +195,11 @@ impl ElectraCheckpoint {
         };
         let labels = config.id2label.as_ref();
         let options = PlanOptions {
-            stated: ConfigOptions {
+            config: ConfigOptions {
                 // Where nothing else shows a value, there is nothing to compare it with.
                 fallback: Some(Box::new(config.clone())),
                 task: note(TASK_KEY).map(str::to_owned),
-                task_kind: task_kind.filter(|kind| kind.can_be_stated()),
+                task_kind: task_kind.filter(|kind| kind.can_be_given()),
                 labels: labels.map(|labels| labels.values().cloned().collect()),
                 ..ConfigOptions::default()
             },
@@ -222,7 +222,7 @@ impl ElectraCheckpoint {
         let location = self.checkpoint.location();
         let counter = self
             .inventory
-            .items()
+            .entries()
             .iter()
             .find(|item| item.role == Role::StepCounter);
         let Some(counter) = counter else {

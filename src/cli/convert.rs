@@ -44,14 +44,13 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
     let out = args.out.clone().expect("clap requires it");
     input::refuse_address("OUT", &out, Use::Output)?;
     let source = open(&args.source)?;
-    let options = PlanOptions {
-        stated: stated(&args.stated)?,
-        dtype: args.dtype.into(),
-        allow_unknown: args.stated.allow_unknown,
-        allow_inexact: args.allow_inexact,
-        weights: args.stated.weights.into(),
-        tokenizer: tokenizer(args, &source)?,
-    };
+    let mut options = PlanOptions::default();
+    options.config = stated(&args.stated)?;
+    options.dtype = args.dtype.into();
+    options.allow_unknown = args.stated.allow_unknown;
+    options.allow_inexact = args.allow_inexact;
+    options.weights = args.stated.weights.into();
+    options.tokenizer = tokenizer(args, &source)?;
     let model = match args.model {
         Some(model) => model,
         None => choose_model(args, &source, &options, signals)?,
@@ -154,7 +153,7 @@ fn meant_command(word: &Path) -> Option<String> {
 
 /// Returns the settings stated by the arguments. Reads the file of `--config`.
 pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<ConfigOptions> {
-    let config = args
+    let file = args
         .config
         .as_ref()
         .map(|path| {
@@ -167,22 +166,18 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<ConfigOptions> {
                     path.display()
                 ))
             })?;
-            anyhow::Ok(ConfigFile {
-                path: path.clone(),
-                values,
-            })
+            anyhow::Ok(ConfigFile::new(path.clone(), values))
         })
         .transpose()?;
-    Ok(ConfigOptions {
-        num_attention_heads: args.num_attention_heads,
-        hidden_act: args.hidden_act.map(|arg| arg.0),
-        layer_norm_eps: args.layer_norm_eps,
-        config,
-        task: args.task.clone(),
-        task_kind: args.task_kind.map(TaskKind::from),
-        labels: args.labels.clone(),
-        fallback: None,
-    })
+    let mut options = ConfigOptions::default();
+    options.num_attention_heads = args.num_attention_heads;
+    options.hidden_act = args.hidden_act.map(|arg| arg.0);
+    options.layer_norm_eps = args.layer_norm_eps;
+    options.file = file;
+    options.task.clone_from(&args.task);
+    options.task_kind = args.task_kind.map(TaskKind::from);
+    options.labels.clone_from(&args.labels);
+    Ok(options)
 }
 
 /// The longest text read, in bytes: a few kilobytes are enough, and time grows with the length.

@@ -14,12 +14,10 @@ use super::text::{self, FAINT, HEADING, bytes, columns, count, printable};
 /// Shows what is in a checkpoint.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let source = open(&args.source)?;
-    let options = PlanOptions {
-        stated: stated(&args.stated)?,
-        allow_unknown: args.stated.allow_unknown,
-        weights: args.stated.weights.into(),
-        ..PlanOptions::default()
-    };
+    let mut options = PlanOptions::default();
+    options.config = stated(&args.stated)?;
+    options.allow_unknown = args.stated.allow_unknown;
+    options.weights = args.stated.weights.into();
     let is_listed = |name: &str| args.grep.as_ref().is_none_or(|regex| regex.is_match(name));
     let mut report = InspectionReport::new(&source, &options, is_listed)?;
     for model in &mut report.models {

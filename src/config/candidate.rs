@@ -1,20 +1,21 @@
-//! Values and where they come from.
+//! Values and their sources.
 //!
-//! A config value can be told by the shapes of several variables, by an option, by a config.json
-//! and by the training graph. Each such telling is a [`Candidate`]; [`resolve`] takes the first of them
-//! and refuses when another says something else. So nothing is overruled silently.
+//! The shapes of several variables, an option, a config.json and the training graph can all give the same
+//! config value. Each source yields a [`Candidate`]. [`resolve`] takes the first candidate and fails if
+//! another one differs, so that no source is overruled silently.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::variables::Error;
 
-/// Where a config value comes from.
+/// The source of a config value.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ValueSource {
     /// The shape of this variable.
     Shape(String),
-    /// The number of this scope's layers.
+    /// The number of layers in this scope.
     Layers(&'static str),
     /// The name of this variable, or of a scope.
     Names(String),
@@ -26,19 +27,19 @@ pub enum ValueSource {
     Graph {
         /// The `.meta` file.
         path: PathBuf,
-        /// Name of the node.
+        /// The name of the node.
         node: String,
     },
     /// A `vocab.txt`.
     Vocabulary(PathBuf),
-    /// What the original code does when it is not told.
+    /// A default of the original code, with the rule that gives it.
     OriginalCode(&'static str),
-    /// What transformers takes when it is not told; nothing in a checkpoint tells of it.
+    /// A default of transformers, for values that no checkpoint determines.
     TransformersDefault,
 }
 
 impl ValueSource {
-    /// The name in JSON.
+    /// Returns the name in JSON.
     pub fn key(&self) -> &'static str {
         match self {
             Self::Shape(_) | Self::Layers(_) => "shape",
@@ -52,18 +53,18 @@ impl ValueSource {
         }
     }
 
-    /// True when the checkpoint itself says so: its shapes, or its training graph.
+    /// Returns true if the checkpoint itself shows the value: its shapes, or its training graph.
     pub fn is_evidence(&self) -> bool {
         self.is_shape() || matches!(self, Self::Graph { .. })
     }
 
-    /// True when it was read off the variables themselves.
+    /// Returns true if the variables show the value.
     pub fn is_shape(&self) -> bool {
         matches!(self, Self::Shape(_) | Self::Layers(_))
     }
 }
 
-/// The alternate form (`{:#}`) has the whole path of a training graph.
+/// The alternate form (`{:#}`) has the full path of a training graph.
 impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,27 +92,39 @@ impl fmt::Display for ValueSource {
 pub struct Candidate<T> {
     /// The value.
     pub value: T,
-    /// Where it comes from.
+    /// The source of the value.
     pub source: ValueSource,
 }
 
 impl<T> Candidate<T> {
-    /// A value from a source.
+    /// Creates a candidate.
     pub fn new(value: T, source: ValueSource) -> Self {
         Self { value, source }
     }
 }
 
-/// The first of the claims, if all others say the same; `None` when there is none.
+impl<T: fmt::Display> Candidate<T> {
+    /// Returns the error for a value that no model can have. `why` is the rule that it breaks.
+    pub(crate) fn invalid(&self, key: &'static str, why: impl Into<String>) -> Error {
+        Error::InvalidValue {
+            key,
+            value: self.value.to_string(),
+            origin: format!("{:#}", self.source),
+            why: why.into(),
+        }
+    }
+}
+
+/// Returns the first candidate if all others have the same value; `None` if there is no candidate.
 pub fn resolve<T: PartialEq + fmt::Display>(
     key: &'static str,
-    claims: impl IntoIterator<Item = Candidate<T>>,
+    candidates: impl IntoIterator<Item = Candidate<T>>,
 ) -> Result<Option<Candidate<T>>, Error> {
-    let mut claims = claims.into_iter();
-    let Some(first) = claims.next() else {
+    let mut candidates = candidates.into_iter();
+    let Some(first) = candidates.next() else {
         return Ok(None);
     };
-    match claims.find(|claim| claim.value != first.value) {
+    match candidates.find(|candidate| candidate.value != first.value) {
         None => Ok(Some(first)),
         Some(other) => Err(Error::Contradiction {
             key,

@@ -1,23 +1,24 @@
-//! The epsilon of a LayerNorm, as an option states it or a graph shows it.
+//! The epsilon of a LayerNorm.
 
 /// The epsilon of a LayerNorm, `layer_norm_eps`: finite and not negative.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Epsilon(f64);
 
 impl Epsilon {
-    /// An epsilon; `None` where it is negative or not a number.
+    /// Creates an epsilon; `None` if the value is negative, infinite or not a number.
     pub fn new(value: f64) -> Option<Self> {
         (value.is_finite() && value >= 0.0).then_some(Self(value))
     }
 
-    /// The shortest decimal number that rounds to the same float32, which a graph computes in.
+    /// Creates an epsilon from a value of a graph, which computes in float32: the shortest decimal number
+    /// that rounds to the same float32.
     pub(crate) fn from_float32(value: f64) -> Self {
         #[allow(clippy::cast_possible_truncation, reason = "it is a float32")]
         let shortest = (value as f32).to_string().parse();
         Self(shortest.unwrap_or(value))
     }
 
-    /// The number itself.
+    /// Returns the value.
     pub fn value(self) -> f64 {
         self.0
     }

@@ -1,20 +1,32 @@
-//! The configuration of a model: each value, and where it comes from.
+//! The configuration of a model: each value, and its source.
+//!
+//! Several sources can give a value: the shapes of variables, an option, a config.json, the training graph.
+//! Each yields a [`Candidate`](candidate::Candidate), and all candidates for a value must agree.
 //!
 //! | question | answered by |
 //! |---|---|
-//! | what did the user state? | [`ConfigOptions`] |
-//! | which sources are there, and do they agree? | [`candidate`] |
-//! | what is the configuration? | [`resolve_config`] |
-//! | what does the training graph show? | `graph` |
+//! | What did the user give? | [`ConfigOptions`], [`ConfigFile`] |
+//! | Do the sources agree? | [`candidate`] |
+//! | Which sizes do the shapes show? | `sizes` |
+//! | What does the training graph show? | `graph` |
+//! | What are head count, activation and epsilon? | `settings` |
+//! | What is the configuration? | [`resolve_config`] |
 
 pub mod candidate;
+mod config_file;
 mod epsilon;
 pub(crate) mod graph;
+mod keys;
 mod options;
 mod resolve;
+mod resolved;
+mod settings;
+mod sizes;
 mod task_kind;
 
+pub use config_file::ConfigFile;
 pub use epsilon::Epsilon;
-pub use options::{ConfigFile, ConfigOptions};
-pub use resolve::{HeadActivation, ResolvedConfig, resolve_config};
+pub use options::ConfigOptions;
+pub use resolve::resolve_config;
+pub use resolved::{HeadActivation, ResolvedConfig};
 pub use task_kind::TaskKind;

@@ -1,36 +1,14 @@
-//! What the user states of the configuration.
-
-use std::path::PathBuf;
+//! The user's choices about the configuration.
 
 use candle_electra::{Activation, ElectraConfig};
-use serde_json::{Map, Value};
 
+use crate::config::config_file::ConfigFile;
 use crate::config::epsilon::Epsilon;
 use crate::config::task_kind::TaskKind;
 
-pub(super) const HEADS: &str = "num_attention_heads";
-pub(super) const ACTIVATION: &str = "hidden_act";
-pub(super) const EPSILON: &str = "layer_norm_eps";
-pub(super) const LAYERS: &str = "num_hidden_layers";
-
-/// Values that nothing in a checkpoint tells and that a config.json can.
-pub(super) const CARRIED: &[&str] = &[
-    "attention_probs_dropout_prob",
-    "bos_token_id",
-    "classifier_dropout",
-    "eos_token_id",
-    "hidden_dropout_prob",
-    "initializer_range",
-    "pad_token_id",
-    "summary_activation",
-    "summary_last_dropout",
-    "summary_type",
-    "summary_use_proj",
-    "use_cache",
-];
-
-/// What the user says of the configuration.
+/// The user's choices about the configuration; each is an option of the command line.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ConfigOptions {
     /// `--num-attention-heads`
     pub num_attention_heads: Option<usize>,
@@ -39,40 +17,27 @@ pub struct ConfigOptions {
     /// `--layer-norm-eps`
     pub layer_norm_eps: Option<Epsilon>,
     /// `--config`
-    pub config: Option<ConfigFile>,
+    pub file: Option<ConfigFile>,
     /// `--task`
     pub task: Option<String>,
     /// `--task-kind`
     pub task_kind: Option<TaskKind>,
     /// `--labels`
     pub labels: Option<Vec<String>>,
-    /// What to take where nothing else shows a value: the configuration of a converted directory
-    /// that is compared with the checkpoint.
+    /// The configuration of an earlier export, which is compared with the checkpoint: the source of
+    /// values that nothing else shows.
     pub fallback: Option<Box<ElectraConfig>>,
 }
 
-/// A Hugging Face or BERT config.json.
-#[derive(Clone, Debug)]
-pub struct ConfigFile {
-    /// Where it was read from.
-    pub path: PathBuf,
-    /// Its keys.
-    pub values: Map<String, Value>,
-}
-
 impl ConfigOptions {
-    /// What it says of a generator when it describes the discriminator of the same checkpoint: the
-    /// original code takes the generator's configuration from the discriminator's, but for sizes
-    /// and head count.
+    /// Returns the options for a generator, if `self` describes the discriminator of the same
+    /// checkpoint: the original code derives the generator's configuration from the discriminator's,
+    /// except sizes and head count.
     #[must_use]
     pub fn for_generator_beside(&self) -> Self {
-        let mut stated = self.clone();
-        stated.num_attention_heads = None;
-        if let Some(config) = &mut stated.config {
-            config.values.retain(|key, _| {
-                key == ACTIVATION || key == EPSILON || CARRIED.contains(&key.as_str())
-            });
-        }
-        stated
+        let mut options = self.clone();
+        options.num_attention_heads = None;
+        options.file = options.file.map(ConfigFile::without_sizes);
+        options
     }
 }

@@ -1,23 +1,24 @@
-//! What the head of a fine-tuned model predicts.
+//! The kinds of tasks that a fine-tuned model is trained for.
 
 use std::fmt;
 
 use candle_electra::ModelClass;
 
-/// What a head says something about.
+/// What the head of a fine-tuned model classifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TaskKind {
     /// Each token.
     Tagging,
     /// The whole text.
     Classification,
-    /// Where an answer starts and ends.
+    /// The start and the end of an answer.
     Span,
-    /// Which of several texts; in transformers' code only.
+    /// One of several texts; only in transformers' code.
     Choice,
 }
 
-/// Kind, its name in options and in JSON, and its class.
+/// Each kind with its name in options and JSON, and its class.
 #[rustfmt::skip]
 const KINDS: &[(TaskKind, &str, ModelClass)] = &[
     (TaskKind::Tagging,        "tagging",         ModelClass::TokenClassification),
@@ -32,19 +33,19 @@ impl TaskKind {
         self.row().1
     }
 
-    /// Returns the class that computes it.
+    /// Returns the class that computes a head of this kind.
     pub fn class(self) -> ModelClass {
         self.row().2
     }
 
-    /// Returns the kind that a class computes; `None` for a class of pre-training.
+    /// Returns the kind that a class computes; `None` for the classes of pre-training.
     pub fn of_class(class: ModelClass) -> Option<Self> {
         let row = KINDS.iter().find(|row| row.2 == class);
         row.map(|row| row.0)
     }
 
-    /// True for the kinds that `--task-kind` can state, where variables alone do not show them.
-    pub fn can_be_stated(self) -> bool {
+    /// Returns true if `--task-kind` can give the kind: variables do not always show it.
+    pub fn can_be_given(self) -> bool {
         self != Self::Choice
     }
 

@@ -3,11 +3,12 @@
 use safetensors::Dtype;
 use tf_checkpoint::DType;
 
-/// Element type of the exported tensors.
+/// The element type of the exported tensors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TargetDtype {
-    /// That of the variable; float64 becomes float32, which is all that the Hugging Face classes
-    /// compute in.
+    /// The type of the variable, but float32 for float64: the Hugging Face classes do not compute in
+    /// float64.
     #[default]
     Keep,
     /// float32
@@ -19,7 +20,7 @@ pub enum TargetDtype {
 }
 
 impl TargetDtype {
-    /// The element type to write, where `kept` is that of the variable.
+    /// Returns the element type to write; `kept` is the type that [`Keep`](Self::Keep) gives.
     pub(super) fn or_kept(self, kept: Dtype) -> Dtype {
         match self {
             Self::Keep => kept,
@@ -30,23 +31,23 @@ impl TargetDtype {
     }
 }
 
-/// From which element type to which.
+/// A conversion of the elements of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cast {
-    /// Type of the variable.
+    /// The type of the variable.
     pub from: DType,
-    /// Type of the tensor.
+    /// The type of the tensor.
     pub to: Dtype,
 }
 
 impl Cast {
-    /// Of what is computed in float32 and written so.
+    /// The cast of computed tensors: computed and written in float32.
     pub(crate) const NONE: Self = Self {
         from: DType::Float32,
         to: Dtype::F32,
     };
 
-    /// The cast for a variable; `None` when it holds no floating-point numbers.
+    /// Returns the cast for a variable; `None` if it does not hold floating-point numbers.
     pub(crate) fn new(from: DType, target: TargetDtype) -> Option<Self> {
         let kept = match from {
             DType::Float32 | DType::Float64 => Dtype::F32,
@@ -58,17 +59,17 @@ impl Cast {
         Some(Self { from, to })
     }
 
-    /// True when nothing changes.
+    /// Returns true if the bytes do not change.
     pub(crate) fn is_none(self) -> bool {
         !self.is_lossy() && self.from.size() == Some(self.to_size())
     }
 
-    /// Bytes an element of the tensor.
+    /// Returns the number of bytes of an element of the tensor.
     pub(crate) fn to_size(self) -> usize {
         self.to.bitsize() / 8
     }
 
-    /// True when a value may be rounded.
+    /// Returns true if the cast may round values.
     pub fn is_lossy(self) -> bool {
         !matches!(
             (self.from, self.to),
@@ -81,7 +82,7 @@ impl Cast {
     }
 }
 
-/// PyTorch's name of an element type.
+/// Returns PyTorch's name of an element type.
 pub(crate) fn torch_name(dtype: Dtype) -> &'static str {
     match dtype {
         Dtype::F16 => "float16",

@@ -1,12 +1,12 @@
-//! Why there is no plan.
+//! Errors of planning.
 
 use crate::{tokenizer, variables};
 
-/// Why there is no plan.
+/// The reason why no plan could be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The variables do not make up the model.
+    /// The variables do not form the model.
     #[error(transparent)]
     Model(#[from] variables::Error),
     /// The vocabulary does not fit the model.

@@ -1,12 +1,26 @@
-//! What an export will be, as plain data: which variable becomes which tensor and how, what is left
-//! out and why, and the configuration.
+//! The plan of an export, as plain data: the variables of each tensor and how it is computed from them, the
+//! variables left out with the reason, and the configuration.
+//!
+//! A plan is checked from both ends: a tensor of the architecture without a variable is an error, and so is
+//! a variable without a tensor or another known role. Planning reads only the index and the training graph,
+//! and writes nothing.
+//!
+//! | file | does |
+//! |---|---|
+//! | `types` | the plan |
+//! | `build` | makes it |
+//! | `tensors` | finds the variables of each tensor |
+//! | `checks` | refuses what cannot be exported |
+//! | `warnings` | explains what the user should know |
 
 mod build;
 mod cast;
 mod checks;
 mod error;
 mod options;
+mod tensors;
 mod types;
+mod warnings;
 
 pub(crate) use cast::torch_name;
 pub use cast::{Cast, TargetDtype};

@@ -1,28 +1,30 @@
-//! Choices that shape a plan.
+//! The user's choices about an export.
 
 use super::cast::TargetDtype;
 use crate::config::ConfigOptions;
 use crate::tokenizer::TokenizerSetup;
 
-/// Choices that shape a plan.
+/// The user's choices about an export.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct PlanOptions {
-    /// What the user says of the configuration.
-    pub stated: ConfigOptions,
-    /// Element type to write.
+    /// Choices about the configuration.
+    pub config: ConfigOptions,
+    /// The element type to write.
     pub dtype: TargetDtype,
-    /// Leave variables without a role out instead of failing.
+    /// True to leave variables without a role out; otherwise they are an error.
     pub allow_unknown: bool,
-    /// Export a generator whose head transformers computes differently.
+    /// True to export a generator whose head transformers computes differently; otherwise it is an error.
     pub allow_inexact: bool,
-    /// Which weights to write, where a checkpoint holds averages too.
+    /// The weights to write, if a checkpoint also holds moving averages.
     pub weights: Weights,
     /// The vocabulary to write tokenizer files for.
     pub tokenizer: Option<TokenizerSetup>,
 }
 
-/// Which of a variable's values to write.
+/// The values of a variable to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Weights {
     /// The variable itself.
     #[default]
@@ -32,7 +34,7 @@ pub enum Weights {
 }
 
 impl Weights {
-    /// The name in options, in JSON and in the metadata of the weights.
+    /// Returns the name in options, in JSON and in the metadata of the weights.
     pub fn key(self) -> &'static str {
         match self {
             Self::Raw => "raw",

@@ -1,4 +1,4 @@
-//! A plan as data.
+//! The plan of an export, as data.
 
 use candle_electra::{ElectraConfig, ModelClass};
 use safetensors::Dtype;
@@ -13,45 +13,46 @@ use crate::variables::{Model, Recipe, Role};
 
 /// One tensor of the export.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct PlannedTensor {
-    /// Name of the Hugging Face tensor.
+    /// The name of the Hugging Face tensor.
     pub name: String,
-    /// The variables that it is made from: mostly one.
+    /// The variables that it is computed from: usually one.
     pub variables: Vec<Variable>,
-    /// How it is made from them.
+    /// How it is computed from them.
     pub recipe: Recipe,
-    /// From and to which element type.
+    /// The conversion of its elements.
     pub cast: Cast,
-    /// Shape of the tensor.
+    /// The shape of the tensor.
     pub shape: Vec<usize>,
 }
 
 impl PlannedTensor {
-    /// Number of elements.
+    /// Returns the number of elements.
     pub fn elements(&self) -> usize {
         let sizes = self.shape.iter();
         sizes.fold(1, |product, &size| product.saturating_mul(size))
     }
 
-    /// Number of bytes in the written file.
+    /// Returns the number of bytes in the exported file.
     pub fn bytes(&self) -> usize {
         self.elements().saturating_mul(self.cast.to_size())
     }
 
-    /// Number of bytes to be read from the checkpoint.
+    /// Returns the number of bytes to read from the checkpoint.
     pub fn source_bytes(&self) -> u64 {
         let lengths = self.variables.iter().map(Variable::bytes);
         lengths.fold(0, u64::saturating_add)
     }
 
-    /// Rows and columns of a tensor that is a matrix.
+    /// Returns the rows and columns of a matrix.
     pub(crate) fn matrix(&self) -> [usize; 2] {
         self.shape[..]
             .try_into()
             .expect("only matrices are transposed")
     }
 
-    /// Checks that its variables are there, without reading them.
+    /// Checks that the files with its variables exist, without reading the variables.
     pub(crate) fn check_present(
         &self,
         checkpoint: &Checkpoint,
@@ -60,69 +61,71 @@ impl PlannedTensor {
         variables.try_for_each(|variable| checkpoint.check_present(variable))
     }
 
-    /// The names of its variables, for people.
+    /// Returns the names of its variables, for messages.
     pub fn variable_names(&self) -> String {
         let names: Vec<&str> = self.variables.iter().map(|v| v.name.as_str()).collect();
         names.join(" and ")
     }
 }
 
-/// Variables of one role that are not exported.
+/// The variables of one role that are not exported.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LeftOut {
-    /// What they are for.
+    /// Their role.
     pub role: Role,
     /// Their names in the checkpoint, sorted.
     pub names: Vec<String>,
-    /// Their bytes in the checkpoint.
+    /// Their size in the checkpoint, in bytes.
     pub bytes: u64,
 }
 
-/// What will be exported, and how.
+/// The plan of an export.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Plan {
     /// The model.
     pub model: Model,
-    /// The Hugging Face class that it is written for.
-    pub head: ModelClass,
+    /// The Hugging Face class that it is exported as.
+    pub class: ModelClass,
     /// The configuration and the source of each value.
     pub resolved: ResolvedConfig,
-    /// The tensors, by name.
+    /// The tensors, sorted by name.
     pub tensors: Vec<PlannedTensor>,
-    /// What is not exported, by role.
+    /// The variables that are not exported, by role.
     pub left_out: Vec<LeftOut>,
-    /// What the user should know although nothing failed.
+    /// Facts that the user should know although the export succeeds.
     pub warnings: Vec<String>,
-    /// The tokenizer to write, if there is a vocabulary.
+    /// The tokenizer to write; `None` without a vocabulary.
     pub tokenizer: Option<TokenizerSetup>,
-    /// How the export will not compute what the original graph did, if so.
+    /// How the export differs from the original graph; `None` if it does not.
     pub inexact: Option<String>,
     /// The head of a fine-tuned model.
     pub task: Option<TaskHead>,
-    /// Which weights are written.
+    /// The weights that are written.
     pub weights: Weights,
 }
 
 impl Plan {
-    /// The configuration to be written.
+    /// Returns the configuration to write.
     pub fn config(&self) -> &ElectraConfig {
         &self.resolved.config
     }
 
-    /// Number of exported weights.
+    /// Returns the number of parameters: the elements of all tensors.
     pub fn parameters(&self) -> usize {
         let counts = self.tensors.iter().map(PlannedTensor::elements);
         counts.fold(0, usize::saturating_add)
     }
 
-    /// Number of bytes that the tensors take.
+    /// Returns the number of bytes of all tensors.
     pub fn bytes(&self) -> usize {
         let lengths = self.tensors.iter().map(PlannedTensor::bytes);
         lengths.fold(0, usize::saturating_add)
     }
 
-    /// Takes the element type of each tensor from a file, to compare with it: how a tensor was written
-    /// was the user's choice. Computed tensors have one type only.
+    /// Takes the element type of each tensor from an exported file, to compare the plan with the file: the
+    /// type was the user's choice. Computed tensors always have the same type.
     pub fn adopt_dtypes(&mut self, dtype_of: impl Fn(&str) -> Option<Dtype>) {
         for tensor in self
             .tensors
@@ -135,8 +138,8 @@ impl Plan {
         }
     }
 
-    /// The element type for config.json: the one that all tensors have, or float32 where they
-    /// differ, which holds every value of the others.
+    /// Returns the element type for config.json: the common type of all tensors, or float32 if they differ,
+    /// which holds the values of all types.
     pub fn dtype_name(&self) -> &'static str {
         let mut types = self.tensors.iter().map(|tensor| tensor.cast.to);
         match types.next() {

@@ -188,7 +188,7 @@ impl PlanReport {
         let sources = plan.resolved.sources.iter();
         Self {
             model: plan.model.key(),
-            architecture: plan.head.name(),
+            architecture: plan.class.name(),
             parameters: plan.parameters(),
             bytes: plan.bytes(),
             dtype: plan.dtype_name(),

@@ -44,7 +44,7 @@ impl InspectionReport {
         is_listed: impl Fn(&str) -> bool,
     ) -> Result<Self, Error> {
         let checkpoint = source.checkpoint();
-        let entries = source.inventory().items();
+        let entries = source.inventory().entries();
         let listed = entries
             .iter()
             .filter(|entry| is_listed(&entry.variable.name));
@@ -110,7 +110,7 @@ impl ExportableModel {
     fn new(plan: &Plan) -> Self {
         let sources = plan.resolved.sources.iter();
         Self {
-            architecture: plan.head.name(),
+            architecture: plan.class.name(),
             tensors: plan.tensors.len(),
             parameters: plan.parameters(),
             bytes: plan.bytes(),
@@ -131,10 +131,10 @@ fn models(source: &ElectraCheckpoint, options: &PlanOptions) -> Vec<ModelReport>
     let tasks = source.inventory().tasks();
     match tasks[..] {
         [] => {}
-        [_, _, ..] if options.stated.task.is_none() => {
+        [_, _, ..] if options.config.task.is_none() => {
             choices.extend(tasks.iter().map(|&task| {
                 let mut options = options.clone();
-                options.stated.task = Some(task.to_owned());
+                options.config.task = Some(task.to_owned());
                 (Model::FineTuned, options)
             }));
         }
@@ -149,7 +149,7 @@ fn models(source: &ElectraCheckpoint, options: &PlanOptions) -> Vec<ModelReport>
         },
         Err(error) => ModelReport {
             model: model.key(),
-            task: options.stated.task,
+            task: options.config.task,
             export: None,
             error: Some(error.to_string()),
         },

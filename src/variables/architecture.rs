@@ -1,63 +1,64 @@
-//! Other architectures, by the names of their variables.
+//! Recognises other architectures by the names of their variables.
 //!
-//! A ConvBERT has every name of an ELECTRA and more, with other shapes; others have none of them. The
-//! error names the architecture instead of the shapes that contradict each other.
+//! A ConvBERT has all names of an ELECTRA and more, with other shapes; the other architectures share no
+//! name with an ELECTRA. Naming the architecture explains more than a list of contradicting shapes.
 
 use crate::variables::Error;
 use crate::variables::inventory::Inventory;
 use crate::variables::role::Role;
 
-/// What shows an architecture.
+/// An architecture and the names that identify it.
 struct Row {
     architecture: &'static str,
-    /// A part of the names that no ELECTRA has; without a slash in front, the beginning.
-    mark: &'static str,
-    /// True if its variables beside those of an ELECTRA belong to the same model.
+    /// A part of names that no ELECTRA has; without a leading slash, a prefix of names.
+    pattern: &'static str,
+    /// True if the architecture also has the variables of an ELECTRA.
     extends_electra: bool,
-    /// What converts it.
+    /// The script that converts it.
     script: &'static str,
 }
 
-/// The first row that fits counts. Source: the scripts of transformers 4 that load them.
+/// The first matching row decides. Source: the scripts of transformers 4 that load these architectures.
 const TABLE: &[Row] = &[
     Row {
         architecture: "ConvBERT",
-        mark: "/attention/self/conv_attn_",
+        pattern: "/attention/self/conv_attn_",
         extends_electra: true,
         script: "convert_convbert_original_tf1_checkpoint_to_pytorch.py",
     },
     Row {
         architecture: "ALBERT",
-        mark: "bert/encoder/transformer/group_",
+        pattern: "bert/encoder/transformer/group_",
         extends_electra: false,
         script: "convert_albert_original_tf_checkpoint_to_pytorch.py",
     },
     Row {
         architecture: "MobileBERT",
-        mark: "/bottleneck/",
+        pattern: "/bottleneck/",
         extends_electra: false,
         script: "convert_mobilebert_original_tf_checkpoint_to_pytorch.py",
     },
     Row {
         architecture: "BERT",
-        mark: "bert/",
+        pattern: "bert/",
         extends_electra: false,
         script: "convert_bert_original_tf_checkpoint_to_pytorch.py",
     },
 ];
 
-/// Fails if the variables are those of another architecture. `is_unknown` is true where they are not
-/// recognised as those of an ELECTRA.
+/// Fails if the variables are those of another architecture. `is_unknown` is true if they were not
+/// recognised as an ELECTRA.
 pub(crate) fn refuse_other(inventory: &Inventory, is_unknown: bool) -> Result<(), Error> {
     for row in TABLE {
-        let is_mark = |name: &str| {
-            name.starts_with(row.mark) || row.mark.starts_with('/') && name.contains(row.mark)
+        let matches = |name: &str| {
+            name.starts_with(row.pattern)
+                || row.pattern.starts_with('/') && name.contains(row.pattern)
         };
         let names: Vec<String> = inventory
-            .items()
+            .entries()
             .iter()
-            .filter(|item| item.role == Role::Unknown && is_mark(&item.name))
-            .map(|item| item.name.clone())
+            .filter(|entry| entry.role == Role::Unknown && matches(&entry.name))
+            .map(|entry| entry.name.clone())
             .collect();
         if !names.is_empty() && (row.extends_electra || is_unknown) {
             return Err(Error::OtherArchitecture {

@@ -1,57 +1,56 @@
-//! Why a checkpoint's variables are no ELECTRA, or not the one that was asked for.
+//! Errors of the variables: why no model, or not the requested one, can be exported.
 
+use std::fmt;
 use std::path::Path;
 
+use crate::variables::list::list;
 use crate::variables::model::Model;
 
-/// Names listed in one message; the rest is counted.
-const MAX_LISTED: usize = 6;
-
-/// Why a model cannot be exported.
+/// The reason why a model cannot be exported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No variable is named as one of an ELECTRA.
+    /// No variable has the name of an ELECTRA variable.
     #[error("{}", not_electra(examples))]
     NotElectra {
-        /// Some of the names that are there.
+        /// Some of the names in the checkpoint.
         examples: Vec<String>,
     },
-    /// Several encoders of TensorFlow 2 code that are not a discriminator and its generator.
+    /// Several encoders of TensorFlow 2 code that are not one discriminator and its generator.
     #[error(
         "this checkpoint holds {} ELECTRA encoders that are not one discriminator and its generator: {}; \
-         take the name of the model off the one to export with --rename '^MODEL/=', and leave the \
-         others out with --allow-unknown",
+         remove the scope of the model to export with --rename '^MODEL/=', and leave the others out \
+         with --allow-unknown",
         scopes.len(),
         list(scopes)
     )]
     SeveralEncoders {
-        /// Their scopes.
+        /// The scopes of the encoders.
         scopes: Vec<String>,
     },
-    /// Averages of weights, but not the weights.
+    /// The checkpoint has moving averages, but not the weights themselves.
     #[error(
-        "this checkpoint holds moving averages of an ELECTRA's weights and not the weights: export \
+        "this checkpoint holds the moving averages of an ELECTRA's weights but not the weights: export \
          the averages with --weights average"
     )]
     OnlyAverages,
-    /// No average of any variable.
-    #[error("this checkpoint holds no moving averages: leave --weights average out")]
+    /// The averages were requested, but the checkpoint has none.
+    #[error("this checkpoint holds no moving averages: omit --weights average")]
     NoAverages,
     /// Two averages of one variable.
     #[error(
-        "{variable} has two moving averages, {first} and {second}: give one of them another name \
-         with --rename 'REGEX=REPLACEMENT'"
+        "{variable} has two moving averages, {first} and {second}: rename one of them with \
+         --rename 'REGEX=REPLACEMENT'"
     )]
     SeveralAverages {
         /// The variable.
         variable: String,
         /// One average.
         first: String,
-        /// The other.
+        /// The other average.
         second: String,
     },
-    /// Averages of some of a model's variables.
+    /// Only some of a model's variables have averages.
     #[error(
         "{} of the {model}'s variables {} no moving average: {}; export the raw weights with \
          --weights raw",
@@ -60,76 +59,76 @@ pub enum Error {
         list(names)
     )]
     NotAveraged {
-        /// The model asked for.
+        /// The requested model.
         model: Model,
-        /// The variables without one.
+        /// The variables without an average.
         names: Vec<String>,
     },
     /// An encoder with a head that is neither ELECTRA's nor transformers'.
     #[error(
-        "the encoder is an ELECTRA's, its head is of other code and no Hugging Face class is known to \
-         compute it: {}; --allow-unknown leaves these variables out and exports the encoder as \
-         ElectraModel",
+        "the encoder is an ELECTRA encoder, but its head is of other code and no known Hugging Face \
+         class computes it: {}; --allow-unknown leaves these variables out and exports the encoder \
+         as ElectraModel",
         list(names)
     )]
     ForeignHead {
         /// The variables of the head.
         names: Vec<String>,
     },
-    /// A head of transformers that is not whole.
+    /// A head of a transformers class lacks some of its variables.
     #[error(
-        "the head of task {task} is incomplete: {} is not there; the encoder can be exported alone, \
-         with --model discriminator",
+        "the head of task {task} is incomplete, missing: {}; export the encoder without it with \
+         --model discriminator",
         list(names)
     )]
     IncompleteHead {
         /// The task.
         task: String,
-        /// The variables that are missing.
+        /// The missing variables.
         names: Vec<String>,
     },
-    /// The training setup has no such model.
-    #[error("there is no {model} in this checkpoint: {why}{}", what_instead(*instead))]
+    /// The checkpoint does not hold the requested model.
+    #[error("this checkpoint holds no {model}: {why}{}", Alternative(*instead))]
     NoSuchModel {
-        /// The model asked for.
+        /// The requested model.
         model: Model,
-        /// Why there is none.
+        /// The reason.
         why: &'static str,
-        /// The model that can be exported.
+        /// A model that can be exported.
         instead: Option<Model>,
     },
-    /// Fine-tuned for several tasks, and nothing that says which.
+    /// The checkpoint has the heads of several tasks, and none was chosen.
     #[error(
-        "this checkpoint was fine-tuned for several tasks ({}): pick one with --task",
+        "this checkpoint was fine-tuned for several tasks ({}): choose one with --task",
         list(tasks)
     )]
     SeveralTasks {
         /// The tasks.
         tasks: Vec<String>,
     },
-    /// Not fine-tuned for this task.
+    /// The checkpoint has no head for the requested task.
     #[error(
-        "this checkpoint was not fine-tuned for {task}: it has the head of {}",
+        "this checkpoint was not fine-tuned for task {task}: it has the head of {}",
         list(tasks)
     )]
     NoSuchTask {
-        /// The task asked for.
+        /// The requested task.
         task: String,
-        /// The tasks that there are.
+        /// The tasks with a head.
         tasks: Vec<String>,
     },
-    /// A head that no class computes.
+    /// No class computes the head.
     #[error(
-        "no Hugging Face class computes the head of task {task}: {why}; \
-         the encoder can be exported alone, with --model discriminator"
+        "no Hugging Face class computes the head of task {task}: {why}; export the encoder without \
+         it with --model discriminator"
     )]
     NoClassForTask {
         /// The task.
         task: String,
-        /// What no class does.
+        /// How the head differs from every class.
         why: String,
     },
-    /// A head that may be one of two kinds.
+    /// A head that is token-level or sequence-level.
     #[error(
         "the head of task {task} is token-level or sequence-level; the shapes are identical: give \
          --task-kind tagging or --task-kind classification"
@@ -138,10 +137,10 @@ pub enum Error {
         /// The task.
         task: String,
     },
-    /// A head of two dense layers that may be start and end of an answer.
+    /// A head of two dense layers that may or may not be the start and end of an answer.
     #[error(
-        "the head of task {task} has two dense layers, which may be the start and the end of an answer or \
-         something else: if they are, state it with --task-kind span"
+        "the head of task {task} has two dense layers; cannot tell whether they predict the start and \
+         the end of an answer: if they do, give --task-kind span"
     )]
     UnknownSpan {
         /// The task.
@@ -149,43 +148,46 @@ pub enum Error {
     },
     /// A head whose tensors cannot be rounded.
     #[error(
-        "the head of task {task} becomes one of another form, which takes float32: in {dtype} its \
-         logits would be off by hundredths; give --dtype f32"
+        "the head of task {task} is converted through large intermediate values, which need float32: \
+         in {dtype} its logits would be off by hundredths; give --dtype f32"
     )]
     NeedsFloat32 {
         /// The task.
         task: String,
-        /// The element type asked for.
+        /// The requested element type.
         dtype: &'static str,
     },
-    /// Two variables got one name by renaming.
-    #[error("--rename gives {first} and {second} the same name, {name}")]
+    /// Renaming gave two variables the same name.
+    #[error(
+        "--rename gives {first} and {second} the same name, {name}: change one of the patterns"
+    )]
     RenameCollision {
         /// A variable.
         first: String,
         /// Another variable.
         second: String,
-        /// The name that both got.
+        /// The name of both after renaming.
         name: String,
     },
-    /// Variables that the architecture needs are not there.
+    /// The checkpoint lacks variables that the architecture needs.
     #[error(
-        "the {model} is incomplete: {} of its {needed} variables missing: {}{}",
-        counted(names.len()),
+        "the {model} is incomplete: {} of its {needed} variables {} missing: {}{}",
+        names.len(),
+        if names.len() == 1 { "is" } else { "are" },
         list(names),
         if *is_head { "; --allow-unknown leaves its head out and exports the encoder as ElectraModel" } else { "" }
     )]
     Missing {
-        /// The model asked for.
+        /// The requested model.
         model: Model,
-        /// How many variables the architecture has.
+        /// The number of variables that the architecture has.
         needed: usize,
-        /// The variables that are missing.
+        /// The missing variables.
         names: Vec<String>,
-        /// True where the encoder is whole and would be a model without its head.
+        /// True if only the head is incomplete, so that the encoder can be exported without it.
         is_head: bool,
     },
-    /// Variables without a role, or that the architecture has no place for.
+    /// Variables of no known role, or without a tensor in the architecture.
     #[error(
         "{} variables are not part of any ELECTRA: {}; give them their usual names with \
          --rename 'REGEX=REPLACEMENT', or leave them out with --allow-unknown",
@@ -205,72 +207,72 @@ pub enum Error {
         list(names)
     )]
     OtherArchitecture {
-        /// Its name.
+        /// The name of the architecture.
         architecture: &'static str,
-        /// Variables that show it.
+        /// The variables that identify it.
         names: Vec<String>,
-        /// What converts it.
+        /// The script that converts it.
         script: &'static str,
     },
-    /// A variable with the wrong number of axes, or the wrong type.
+    /// A variable has an unexpected shape or element type.
     #[error("variable {variable} has {found}, expected {expected}")]
-    WrongKind {
+    UnexpectedVariable {
         /// The variable.
         variable: String,
         /// Its shape or type.
         found: String,
-        /// What the architecture has there.
+        /// The shape or type in the architecture.
         expected: String,
     },
-    /// Two sources give one value differently.
+    /// Two sources give different values.
     #[error("{key} is {first} by {first_source}, but {second} by {second_source}")]
     Contradiction {
         /// The key in config.json.
         key: &'static str,
-        /// A value.
+        /// One value.
         first: Box<str>,
-        /// Where it comes from.
+        /// Its source.
         first_source: Box<str>,
-        /// Another value.
+        /// The other value.
         second: Box<str>,
-        /// Where that comes from.
+        /// The source of the other value.
         second_source: Box<str>,
     },
     /// A value that no model can have.
     #[error("{key} is {value} by {origin}: {why}")]
-    Impossible {
+    InvalidValue {
         /// The key in config.json.
         key: &'static str,
         /// The value.
         value: String,
-        /// Where it comes from.
+        /// The source of the value.
         origin: String,
-        /// What is wrong with it.
+        /// The rule that the value breaks.
         why: String,
     },
     /// The training graph shows a value in a way that no rule recognises.
     #[error(
         "{}: {subject} is not recognised at node {node}: {why}; {}",
         path.display(),
-        settled_by(*option)
+        NextStep(*option)
     )]
-    NotUnderstood {
+    Unrecognised {
         /// The file with the graph.
         path: Box<Path>,
-        /// What is not recognised.
+        /// The value that is not recognised.
         subject: Box<str>,
-        /// Name of the node.
+        /// The name of the node.
         node: Box<str>,
-        /// What stands there.
+        /// What the node computes.
         why: Box<str>,
-        /// The option that settles it; `None` where no class computes what the graph does.
+        /// The option that gives the value; `None` if no class computes what the graph does.
         option: Option<&'static str>,
     },
-    /// Nothing shows a value, and no rule gives it.
+    /// The number of attention heads has no source and no default.
     #[error(
-        "nothing shows the number of attention heads of the {model}: there is no training graph \
-         (.meta), and the original code's rule, hidden size / 64, does not apply to the hidden size \
-         {hidden_size}; state it with --num-attention-heads N (a divisor of {hidden_size}) or --config FILE"
+        "cannot determine the number of attention heads of the {model}: there is no training graph \
+         (.meta), and the original code's default, hidden size / 64, is not a whole number for hidden \
+         size {hidden_size}; give --num-attention-heads N (a divisor of {hidden_size}) or --config FILE"
     )]
     UnknownHeadCount {
         /// The model.
@@ -278,11 +280,11 @@ pub enum Error {
         /// Its hidden size.
         hidden_size: usize,
     },
-    /// The generator's head would compute something else.
+    /// The generator's head applies another activation than the exported class.
     #[error(
-        "the head of this generator applies {activation}; ElectraForMaskedLM always applies gelu \
-         there, so that its logits would differ (by 0.1 to 0.5 in measurements; the encoder's outputs \
-         agree): accept it with --allow-inexact{}",
+        "the head of this generator applies {activation}, but ElectraForMaskedLM always applies gelu, so \
+         that the logits would differ (by 0.1 to 0.5 in measurements; the encoder's outputs agree): \
+         accept the difference with --allow-inexact{}",
         if *has_discriminator { ", or export the discriminator" } else { "" }
     )]
     InexactHead {
@@ -296,48 +298,54 @@ pub enum Error {
     Graph(#[from] tf_checkpoint::Error),
 }
 
+impl Error {
+    /// Returns the error for a variable of another shape than `expected`.
+    pub(crate) fn wrong_shape(
+        variable: &str,
+        shape: &[usize],
+        expected: impl fmt::Display,
+    ) -> Self {
+        Self::UnexpectedVariable {
+            variable: variable.to_owned(),
+            found: format!("shape {shape:?}"),
+            expected: expected.to_string(),
+        }
+    }
+}
+
 fn not_electra(examples: &[String]) -> String {
     let found = if examples.is_empty() {
         String::new()
     } else {
-        format!(" (there are {})", list(examples))
+        format!(" (found {})", list(examples))
     };
     format!(
-        "this checkpoint holds no ELECTRA: no variable is named as Google's code names them, \
-         such as electra/encoder/layer_0/output/dense/kernel{found}; if the scopes were renamed, \
-         give --rename 'REGEX=REPLACEMENT'"
+        "this checkpoint holds no ELECTRA: no variable has a name from Google's code, such as \
+         electra/encoder/layer_0/output/dense/kernel{found}; if the scopes were renamed, give \
+         --rename 'REGEX=REPLACEMENT'"
     )
 }
 
-fn settled_by(option: Option<&str>) -> String {
-    match option {
-        Some(option) => {
-            format!("if it is a known one in another spelling, state it with {option}")
+/// The end of an error about the training graph: what the user can do.
+struct NextStep(Option<&'static str>);
+
+impl fmt::Display for NextStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(option) => write!(f, "if you know the value, give it with {option}"),
+            None => f.write_str("no Hugging Face class computes this"),
         }
-        None => "no Hugging Face class computes that".to_owned(),
     }
 }
 
-fn what_instead(model: Option<Model>) -> String {
-    model.map_or_else(String::new, |model| {
-        format!("; what can be exported is --model {}", model.key())
-    })
-}
+/// The end of an error about a model that is not there: a model that can be exported.
+struct Alternative(Option<Model>);
 
-fn counted(n: usize) -> String {
-    format!("{n} {}", if n == 1 { "is" } else { "are" })
-}
-
-/// The first few names, and how many more there are.
-pub(crate) fn list(names: &[String]) -> String {
-    let mut text = names
-        .iter()
-        .take(MAX_LISTED)
-        .map(String::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
-    if names.len() > MAX_LISTED {
-        text.push_str(&format!(", and {} more", names.len() - MAX_LISTED));
+impl fmt::Display for Alternative {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(model) => write!(f, "; use --model {} instead", model.key()),
+            None => Ok(()),
+        }
     }
-    text
 }

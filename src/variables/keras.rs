@@ -1,43 +1,42 @@
-//! The names of TensorFlow 2 code, Hugging Face's and NVIDIA's, as those of the original.
+//! Converts the names of TensorFlow 2 code (Hugging Face's and NVIDIA's) to those of the original code.
 //!
-//! A Keras variable has a full name, after the layers around it, from the outermost model on
+//! A Keras variable has a full name, made of the layers around it from the outermost model on
 //! (`pretraining_model/tf_electra_for_pre_training/electra/encoder/layer_._0/output/dense/kernel`), and
-//! in an object-based checkpoint a path through the attributes. The name table ([`super::names`]) knows
-//! the end of both. What is before it is a scope:
+//! in an object-based checkpoint a path through the attributes. The name table ([`super::names`]) has
+//! the end of both. The beginning is a scope:
 //!
-//! - an encoder's scope is that of its layers, such as `…/electra`, whatever the models around it are
-//!   called;
-//! - a head belongs to the encoder that is directly in the head's model. A head elsewhere, such as a
-//!   dense layer that a user's model puts on the encoder, is not one of transformers';
-//! - embeddings that two models use are there once, and which model's name they bear is up to who used
-//!   them first, layer by layer.
+//! - an encoder's scope is the common scope of its layers, such as `…/electra`, whatever the names of the
+//!   models around it;
+//! - a head belongs to the encoder that is a direct child of the head's model. Any other head, such as a
+//!   dense layer that a user's model puts on the encoder, is not one of transformers' heads;
+//! - embeddings shared by two models are stored once, in the scope of the model that used them first;
+//!   that can differ from one embedding layer to the next.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_electra::Part;
 
 use crate::variables::Error;
-use crate::variables::item::InventoryEntry;
+use crate::variables::entry::InventoryEntry;
 use crate::variables::names::{self, ELECTRA, GENERATOR, KerasMatch, Scopes};
 use crate::variables::role::Role;
 
-/// What an encoder's scope is called in the code of Hugging Face and NVIDIA; part of the names of their
-/// classes.
+/// The scope of an encoder in the code of Hugging Face and NVIDIA, and a part of their classes' names.
 const ELECTRA_WORD: &str = "electra";
 
 /// An encoder and the heads in its model.
 #[derive(Default)]
 struct Encoder {
-    /// True when a name says that it is an ELECTRA's, or its parts do.
+    /// True if its name, or one of its parts, shows that it is an ELECTRA.
     is_electra: bool,
     heads: BTreeSet<Role>,
 }
 
-/// Gives the variables of models in Keras the names that the original code would have given them.
-/// Returns the scopes of their encoders; none, and nothing is changed, where there is no ELECTRA of Keras.
-pub(crate) fn rename(items: &mut [InventoryEntry]) -> Result<Vec<String>, Error> {
-    let found: Vec<Option<KerasMatch>> = items.iter().map(lookup).collect();
-    let encoders = encoders(items, &found);
+/// Renames the variables of Keras models to the names of the original code. Returns the scopes of their
+/// encoders; if there is no ELECTRA in Keras, returns no scope and changes nothing.
+pub(crate) fn rename(entries: &mut [InventoryEntry]) -> Result<Vec<String>, Error> {
+    let found: Vec<Option<KerasMatch>> = entries.iter().map(lookup).collect();
+    let encoders = encoders(entries, &found);
     if encoders.is_empty() {
         return Ok(Vec::new());
     }
@@ -49,7 +48,7 @@ pub(crate) fn rename(items: &mut [InventoryEntry]) -> Result<Vec<String>, Error>
             continue;
         };
         let name = match rule.part() {
-            // They may have the scope of either model, or of what is around both.
+            // Shared embeddings may be in the scope of either model, or of the model around both.
             Part::Embeddings if shared.contains(&rule.tensor.name_in(0)) => {
                 Some(rule.variable(ELECTRA, 0))
             }
@@ -70,35 +69,37 @@ pub(crate) fn rename(items: &mut [InventoryEntry]) -> Result<Vec<String>, Error>
         return Err(several(&encoders));
     }
     for (at, name) in renamed {
-        items[at].name = name;
+        entries[at].name = name;
     }
     Ok(places.into_keys().map(str::to_owned).collect())
 }
 
-/// The rule that the full name of a weight follows, or else its object path.
-fn lookup(item: &InventoryEntry) -> Option<KerasMatch> {
-    if item.role != Role::Unknown {
+/// Returns the rule for the full name of a weight, or else for its object path.
+fn lookup(entry: &InventoryEntry) -> Option<KerasMatch> {
+    if entry.role != Role::Unknown {
         return None;
     }
     let by_path = || {
-        // The path of an average is its place in the optimizer.
-        let path = item
+        // The object path of an average is its place in the optimizer.
+        let path = entry
             .average_of
             .is_none()
-            .then(|| item.variable.object_path());
+            .then(|| entry.variable.object_path());
         names::lookup_keras(path??)
     };
-    names::lookup_keras(&item.name).or_else(by_path)
+    names::lookup_keras(&entry.name).or_else(by_path)
 }
 
-/// The encoders by scope.
-fn encoders(items: &[InventoryEntry], found: &[Option<KerasMatch>]) -> BTreeMap<String, Encoder> {
+/// Finds the encoders, by scope.
+fn encoders(entries: &[InventoryEntry], found: &[Option<KerasMatch>]) -> BTreeMap<String, Encoder> {
     let mut encoders: BTreeMap<String, Encoder> = BTreeMap::new();
-    let matches = || std::iter::zip(items, found).filter_map(|(i, f)| Some((i, f.as_ref()?)));
-    for (item, found) in matches().filter(|(_, found)| found.rule.part() == Part::Layer) {
+    let matches = || {
+        std::iter::zip(entries, found).filter_map(|(entry, found)| Some((entry, found.as_ref()?)))
+    };
+    for (entry, found) in matches().filter(|(_, found)| found.rule.part() == Part::Layer) {
         let encoder = encoders.entry(found.scope.clone()).or_default();
         encoder.is_electra |=
-            says_electra(&item.name) || item.variable.object_path().is_some_and(says_electra);
+            names_electra(&entry.name) || entry.variable.object_path().is_some_and(names_electra);
     }
     let mut heads: BTreeMap<&str, BTreeSet<Role>> = BTreeMap::new();
     for (_, found) in matches() {
@@ -124,23 +125,24 @@ fn encoders(items: &[InventoryEntry], found: &[Option<KerasMatch>]) -> BTreeMap<
         encoder.is_electra |= encoder.heads.contains(&Role::DiscriminatorHead)
             || encoder.heads.contains(&Role::GeneratorHead);
     }
-    // A BERT in Keras has layers of the same names.
+    // A BERT in Keras has layers with the same names.
     encoders.retain(|_, encoder| encoder.is_electra);
     encoders
 }
 
-fn says_electra(name: &str) -> bool {
+fn names_electra(name: &str) -> bool {
     name.to_ascii_lowercase().contains(ELECTRA_WORD)
 }
 
-/// The model around a scope.
+/// Returns the scope of the model around a scope.
 fn parent(scope: &str) -> &str {
     scope.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
-/// Which of the original's scopes each encoder is in. Two of them must be a discriminator and its
-/// generator; a generator alone has the checkpoint's only encoder, as the original's plain masked model.
-/// Otherwise the one without a model's name around it is meant, which `--rename` can bring about.
+/// Assigns each encoder the scopes of the original code. Two encoders must be a discriminator and its
+/// generator. A single encoder has the scopes of the discriminator, even with a generator's head, as in the
+/// original code. In all other cases the encoder without a model's name around it is taken: the user can
+/// choose it with `--rename`.
 fn places(encoders: &BTreeMap<String, Encoder>) -> Result<BTreeMap<&str, Scopes>, Error> {
     let place = |encoder: &Encoder| {
         let mut heads = encoder.heads.iter();
@@ -173,7 +175,7 @@ fn several(encoders: &BTreeMap<String, Encoder>) -> Error {
     }
 }
 
-/// The embeddings that are there once.
+/// Returns the embeddings that are stored once.
 fn shared_embeddings(found: &[Option<KerasMatch>]) -> BTreeSet<String> {
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     for found in found.iter().flatten() {

@@ -1,33 +1,34 @@
-//! The variables of a checkpoint: names, roles, and the models that they make up.
+//! The variables of a checkpoint: their names and roles, and the models they form.
 //!
 //! | question | answered by |
 //! |---|---|
-//! | which variable is which tensor? | [`names`], the one table of names |
-//! | and which is it in TensorFlow 2 code? | `keras` |
-//! | what is each variable for? | [`Inventory`], [`Role`] |
-//! | which belong to the training run alone? | `state` |
-//! | which models are there? | [`TrainingSetup`] |
-//! | which other architecture is it? | `architecture` |
+//! | Which variable is which tensor? | `names`, the only table of names |
+//! | What would the original code call a variable of TensorFlow 2 code? | `keras` |
+//! | What is the role of each variable? | [`Inventory`], [`Role`] |
+//! | Which variables are only state of the training run? | `state` |
+//! | Which models does the checkpoint hold? | [`TrainingSetup`] |
+//! | Is it another architecture? | `architecture` |
 
 mod architecture;
+mod entry;
 mod error;
 mod inventory;
-mod item;
 mod keras;
+mod list;
 mod model;
-pub mod names;
+pub(crate) mod names;
 mod recipe;
 mod rename;
 mod role;
 mod setup;
 mod state;
 
+pub use entry::InventoryEntry;
 pub use error::Error;
-pub(crate) use error::list;
 pub use inventory::Inventory;
-pub use item::InventoryEntry;
+pub(crate) use list::list;
 pub use model::Model;
-pub use names::is_transposed;
+pub use names::Scopes;
 pub use recipe::Recipe;
 pub use rename::Rename;
 pub use role::Role;

@@ -2,24 +2,24 @@
 
 use std::fmt;
 
-/// What can be exported: one of the two models, or what was made of one.
+/// A model that can be exported from a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Model {
-    /// Tells which tokens were replaced; what ELECTRA is for.
+    /// Detects replaced tokens; the encoder used for fine-tuning.
     Discriminator,
-    /// Fills masked tokens.
+    /// Predicts masked tokens.
     Generator,
-    /// A discriminator with the head of a task.
+    /// A discriminator's encoder with the head of a task.
     FineTuned,
 }
 
 impl Model {
-    /// All, in the order in which they are listed.
+    /// All models, in the order in which they are listed.
     pub const ALL: [Self; 3] = [Self::Discriminator, Self::Generator, Self::FineTuned];
-    /// The two of pre-training.
+    /// The two models of pre-training.
     pub const BOTH: [Self; 2] = [Self::Discriminator, Self::Generator];
 
-    /// The name in options, JSON and folder names.
+    /// Returns the name in options, JSON and directory names.
     pub fn key(self) -> &'static str {
         match self {
             Self::Discriminator => "discriminator",
@@ -28,7 +28,7 @@ impl Model {
         }
     }
 
-    /// What people call it.
+    /// Returns the name in messages.
     pub fn noun(self) -> &'static str {
         match self {
             Self::FineTuned => "fine-tuned model",

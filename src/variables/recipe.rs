@@ -1,24 +1,25 @@
-//! How a tensor is made from the variables of a checkpoint.
+//! How a tensor is computed from the variables of a checkpoint.
 
-/// What is done with the variables.
+/// The computation of a tensor from variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Recipe {
-    /// The tensor is the variable.
+    /// The variable, unchanged.
     Copy,
-    /// It is the variable with its two axes swapped: a kernel `[in, out]`.
+    /// The variable with its two axes swapped: a kernel `[in, out]` becomes a weight `[out, in]`.
     Transpose,
-    /// Its rows are the variables: kernels `[hidden, 1]`, or biases `[1]`.
+    /// One row per variable: kernels `[hidden, 1]`, or biases `[1]`.
     Stack,
-    /// 1 on the diagonal and 0 elsewhere, from no variable.
+    /// The identity matrix; uses no variable.
     Identity,
-    /// What lifts every output of a LayerNorm (gamma, beta) to where gelu is the identity.
+    /// An offset that moves every output of a LayerNorm (gamma, beta) to where gelu is the identity.
     GeluOffset,
-    /// What is left of a bias when its inputs were lifted (bias, kernel, gamma, beta).
+    /// A bias minus the effect of the offset on its layer (bias, kernel, gamma, beta).
     CompensatedBias,
 }
 
 impl Recipe {
-    /// The name in JSON.
+    /// Returns the name in JSON.
     pub fn key(self) -> &'static str {
         match self {
             Self::Copy => "copy",
@@ -30,13 +31,23 @@ impl Recipe {
         }
     }
 
-    /// True when the tensor has exactly the numbers of one variable.
+    /// Converts the axes of the variable to those of the tensor. A transposition is its own inverse, so
+    /// that the same call converts the axes of the tensor to those of the variable.
+    pub(crate) fn reorder<T: Clone>(self, axes: &[T]) -> Vec<T> {
+        let mut axes = axes.to_vec();
+        if self == Self::Transpose {
+            axes.reverse();
+        }
+        axes
+    }
+
+    /// Returns true if the tensor has exactly the numbers of one variable.
     pub fn is_reversible(self) -> bool {
         matches!(self, Self::Copy | Self::Transpose)
     }
 
-    /// True when numbers are computed that no variable holds; in float32, whatever the variables
-    /// are.
+    /// Returns true if the tensor has numbers that no variable holds. They are computed and written in
+    /// float32, whatever the type of the variables.
     pub fn is_computed(self) -> bool {
         matches!(
             self,

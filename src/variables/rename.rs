@@ -1,10 +1,10 @@
-//! Renaming of variables, for forks that renamed scopes.
+//! Renaming of variables (`--rename`), for forks that renamed scopes.
 
 use std::fmt;
 
 use regex::Regex;
 
-/// A change of names, for forks that renamed scopes.
+/// A pattern and its replacement, applied to the names of variables.
 #[derive(Clone, Debug)]
 pub struct Rename {
     pattern: Regex,
@@ -12,7 +12,7 @@ pub struct Rename {
 }
 
 impl Rename {
-    /// Reads `REGEX=REPLACEMENT`; `$1` in the replacement is the first group.
+    /// Parses `REGEX=REPLACEMENT`; `$1` in the replacement is the first group.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (pattern, replacement) = text
             .split_once('=')
@@ -24,8 +24,8 @@ impl Rename {
         }
         if let Some(group) = unknown_group(&pattern, replacement) {
             return Err(format!(
-                "the replacement uses ${group}, the regex has {} group(s); \
-                 write ${{1}}x where text follows a group",
+                "the replacement uses ${group}, but the regex has {} group(s); \
+                 write ${{1}}x if text follows a group",
                 groups - 1
             ));
         }
@@ -35,7 +35,7 @@ impl Rename {
         })
     }
 
-    /// The new name.
+    /// Returns the name with every match replaced.
     pub fn apply(&self, name: &str) -> String {
         self.pattern
             .replace_all(name, self.replacement.as_str())
@@ -43,14 +43,15 @@ impl Rename {
     }
 }
 
-/// As it was given.
+/// The form that [`Rename::parse`] reads.
 impl fmt::Display for Rename {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.pattern, self.replacement)
     }
 }
 
-/// A group that the replacement names and the regex does not have; `regex` would put nothing there.
+/// Returns a group that the replacement uses but the regex does not have: the `regex` crate would
+/// silently replace it by nothing.
 fn unknown_group(pattern: &Regex, replacement: &str) -> Option<String> {
     let mut rest = replacement;
     while let Some((_, after)) = rest.split_once('$') {

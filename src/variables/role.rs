@@ -1,48 +1,51 @@
-//! What a variable is for.
+//! The role of a variable.
 
 use std::fmt;
 
 use candle_electra::Part;
 
-use crate::variables::names::{self, ELECTRA_BODY, ELECTRA_EMBEDDINGS, GENERATOR_EMBEDDINGS};
+use crate::variables::names::{
+    self, ELECTRA_BODY, ELECTRA_EMBEDDINGS, GENERATOR_EMBEDDINGS, TASK_HEAD,
+};
 
-/// What a variable is for.
+/// The role of a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Role {
-    /// `electra/embeddings/`
+    /// Variables in `electra/embeddings/`.
     Embeddings,
-    /// The rest of `electra/`.
+    /// All other variables in `electra/`.
     Encoder,
-    /// `discriminator_predictions/`
+    /// Variables in `discriminator_predictions/`.
     DiscriminatorHead,
-    /// `generator/embeddings/`
+    /// Variables in `generator/embeddings/`.
     GeneratorEmbeddings,
-    /// The rest of `generator/`.
+    /// All other variables in `generator/`.
     GeneratorEncoder,
-    /// `generator_predictions/`
+    /// Variables in `generator_predictions/`.
     GeneratorHead,
     /// The two-tower generator of Electric and its head.
     ElectricGenerator,
-    /// `task_specific/TASK/`, or the head of a class of transformers.
+    /// Variables in `task_specific/TASK/`, or in the head of a transformers class.
     TaskHead,
-    /// The raw weight where averages are exported.
+    /// A raw weight whose moving average is exported instead.
     RawWeight,
     /// The moving average of a weight.
     Average,
-    /// Adam's moments of another variable, and what else an optimizer keeps.
+    /// Adam's moments of another variable, and other state of an optimizer.
     OptimizerSlot,
-    /// `generator_predictions/temperature`, for drawing tokens.
+    /// `generator_predictions/temperature`, used to sample tokens.
     Temperature,
-    /// `global_step`
+    /// `global_step`.
     StepCounter,
-    /// Counters, iterators, metrics, TensorFlow 2's graph of objects.
+    /// Counters, iterators, metrics, TensorFlow 2's object graph.
     Bookkeeping,
-    /// None of these.
+    /// Any other variable.
     Unknown,
 }
 
-/// Name in JSON, name in text.
-const LABELS: &[(Role, &str, &str)] = &[
+/// Each role with its name in JSON and its name in text.
+const NAMES: &[(Role, &str, &str)] = &[
     (Role::Embeddings, "embeddings", "embeddings"),
     (Role::Encoder, "encoder", "encoder"),
     (
@@ -76,15 +79,16 @@ const LABELS: &[(Role, &str, &str)] = &[
     (Role::Unknown, "unknown", "unknown"),
 ];
 
-/// Roles by the start of a name, for what the name table does not list.
-const PREFIXES: &[(&str, Role)] = &[
-    ("generator_ltr/", Role::ElectricGenerator),
-    ("generator_rtl/", Role::ElectricGenerator),
-    ("cloze_predictions/", Role::ElectricGenerator),
-    ("task_specific/", Role::TaskHead),
+/// Roles by scope, for variables that are not in the name table.
+const SCOPES: &[(&str, Role)] = &[
+    ("generator_ltr", Role::ElectricGenerator),
+    ("generator_rtl", Role::ElectricGenerator),
+    ("cloze_predictions", Role::ElectricGenerator),
+    (TASK_HEAD, Role::TaskHead),
 ];
+
 impl Role {
-    /// True for the state of a training run, which is no weight of any model.
+    /// Returns true for the state of a training run, which is not a weight of any model.
     pub(crate) fn is_state(self) -> bool {
         matches!(
             self,
@@ -96,7 +100,7 @@ impl Role {
         )
     }
 
-    /// The role of a weight of this name.
+    /// Returns the role of a weight with this name.
     pub fn of(name: &str) -> Self {
         if let Some(found) = names::lookup(name) {
             return match (found.rule.part(), found.scope) {
@@ -109,27 +113,27 @@ impl Role {
                 _ => Self::GeneratorEncoder,
             };
         }
-        PREFIXES
+        SCOPES
             .iter()
-            .find(|(prefix, _)| name.starts_with(prefix))
+            .find(|(scope, _)| names::below(name, scope).is_some())
             .map_or(Self::Unknown, |(_, role)| *role)
     }
 
-    /// Name in JSON.
+    /// Returns the name in JSON.
     pub fn key(self) -> &'static str {
-        self.label().1
+        self.row().1
     }
 
-    fn label(self) -> &'static (Self, &'static str, &'static str) {
-        LABELS
+    fn row(self) -> &'static (Self, &'static str, &'static str) {
+        NAMES
             .iter()
             .find(|row| row.0 == self)
-            .expect("every role has a label")
+            .expect("every role has a row")
     }
 }
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.label().2)
+        f.pad(self.row().2)
     }
 }

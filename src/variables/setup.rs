@@ -1,11 +1,10 @@
 //! Which models a checkpoint holds, and in which scopes.
 //!
-//! Both follow from the roles that occur in it (`Sign`), by two tables: `PLACES` says for each model
-//! where its embeddings and its body are, or why it is not there; `KINDS` says what the checkpoint as a
-//! whole is called. In each the first row whose signs are there (and whose others are not) decides. The
-//! rows of the generator are the ways in which the original code builds one
-//! (`pretrain/pretrain_model.py`). A description says what is in the checkpoint; how it was trained is
-//! said only where that follows.
+//! Two tables derive this from the roles of the variables: `PLACES` has the scopes of each model, or the
+//! reason why the checkpoint does not hold it; `KINDS` has the name and description of the checkpoint as
+//! a whole. In each table the first row whose conditions all hold decides. The rows of the generator are
+//! the ways in which the original code builds one (`pretrain/pretrain_model.py`). A description states
+//! what the checkpoint holds; it states how the checkpoint was trained only if that follows.
 
 use std::fmt;
 
@@ -14,52 +13,52 @@ use tf_checkpoint::MetaGraph;
 
 use crate::variables::inventory::Inventory;
 use crate::variables::model::Model;
-use crate::variables::names::{ELECTRA, GENERATOR, Scopes};
+use crate::variables::names::{self, ELECTRA, GENERATOR, GENERATOR_BODY, Scopes};
 use crate::variables::role::Role;
 use crate::variables::{Error, architecture};
 
-/// What is in a checkpoint, or in its training graph, that says which models it holds.
+/// A condition on a checkpoint and its training graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sign {
-    /// A variable of this role.
+enum Condition {
+    /// A variable has this role.
     Has(Role),
-    /// No variable of this role.
+    /// No variable has this role.
     Lacks(Role),
-    /// What the training graph says of a generator.
+    /// The training graph has this generator.
     Graph(GraphGenerator),
 }
 
-/// What a training graph says of the generator.
+/// The generator in a training graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum GraphGenerator {
-    /// There is no graph, or nothing of a generator in it.
+    /// There is no graph, or no generator in it.
     #[default]
     Unknown,
-    /// It drew tokens uniformly, without any variable.
+    /// A generator without variables, which draws tokens uniformly.
     Uniform,
-    /// It had variables.
+    /// A generator with variables.
     Trained,
 }
 
+use Condition::{Graph, Has, Lacks};
 use GraphGenerator::{Trained, Uniform};
 use Role::{
     DiscriminatorHead, ElectricGenerator, Encoder, GeneratorEmbeddings, GeneratorEncoder,
     GeneratorHead, TaskHead,
 };
-use Sign::{Graph, Has, Lacks};
 
-/// Where a model is, or why the checkpoint does not hold it.
+/// The class and the scopes of a model, or the reason why the checkpoint does not hold it.
 type Place = Result<(ModelClass, Scopes), &'static str>;
 
-/// A generator with an encoder of its own over the discriminator's embeddings.
+/// The scopes of a generator that shares only the discriminator's embeddings.
 const SHARED_EMBEDDINGS: Scopes = Scopes {
     embeddings: ELECTRA.embeddings,
     ..GENERATOR
 };
 
-/// Where each model is. The last row of a model has no condition.
+/// The place of each model. The last row of a model has no condition.
 #[rustfmt::skip]
-const PLACES: &[(Model, &[Sign], Place)] = &[
+const PLACES: &[(Model, &[Condition], Place)] = &[
     (Model::Discriminator, &[Has(DiscriminatorHead)], Ok((ModelClass::PreTraining, ELECTRA))),
     (Model::Discriminator, &[Has(GeneratorHead), Lacks(GeneratorEncoder), Lacks(TaskHead)],
         Err("it holds a masked language model alone")),
@@ -74,62 +73,63 @@ const PLACES: &[(Model, &[Sign], Place)] = &[
     (Model::Generator, &[Has(GeneratorHead), Has(GeneratorEncoder)],
         Ok((ModelClass::MaskedLm, SHARED_EMBEDDINGS))),
     (Model::Generator, &[Has(GeneratorEncoder)],
-        Err("its head (generator_predictions/) is not there, only its encoder (generator/)")),
+        Err("it has the generator's encoder (generator/), but not its head (generator_predictions/)")),
     (Model::Generator, &[Has(GeneratorEmbeddings)],
-        Err("only its embeddings (generator/embeddings/) are there")),
+        Err("it has only the generator's embeddings (generator/embeddings/)")),
     (Model::Generator, &[Has(GeneratorHead), Has(TaskHead)],
-        Err("its encoder (generator/) is not there, only its head (generator_predictions/)")),
+        Err("it has the generator's head (generator_predictions/), but not its encoder (generator/)")),
     (Model::Generator, &[Has(GeneratorHead)], Ok((ModelClass::MaskedLm, ELECTRA))),
     (Model::Generator, &[Graph(Uniform)],
         Err("its training graph draws tokens uniformly, without any variable")),
     (Model::Generator, &[Graph(Trained)],
-        Err("its training graph has a generator, whose variables were not saved or were removed")),
+        Err("its training graph has a generator, but its variables were not saved or were removed")),
     (Model::Generator, &[Has(TaskHead)], Err("it was fine-tuned for a task")),
     (Model::Generator, &[],
-        Err("there is no variable in the scopes generator/ and generator_predictions/")),
+        Err("no variable is in the scopes generator/ and generator_predictions/")),
 
-    // The class follows from the head itself.
+    // `tasks` finds the class from the head itself.
     (Model::FineTuned, &[Has(TaskHead)], Ok((ModelClass::Model, ELECTRA))),
     (Model::FineTuned, &[],
-        Err("no variable belongs to the head of a task (task_specific/, or a class of transformers)")),
+        Err("no variable belongs to the head of a task (task_specific/, or a transformers class)")),
 ];
 
+/// A kind of checkpoint, by the models that it holds.
 struct Kind {
-    signs: &'static [Sign],
+    conditions: &'static [Condition],
     key: &'static str,
     description: &'static str,
 }
 
-/// What a checkpoint is called.
+/// The kinds of checkpoints.
 #[rustfmt::skip]
 const KINDS: &[Kind] = &[
-    Kind { signs: &[Has(TaskHead), Has(DiscriminatorHead)], key: "fine_tuned",
-        description: "the head of a task, and pre-training heads" },
-    Kind { signs: &[Has(TaskHead), Has(GeneratorHead)], key: "fine_tuned",
-        description: "the head of a task, and pre-training heads" },
-    Kind { signs: &[Has(TaskHead)], key: "fine_tuned",
+    Kind { conditions: &[Has(TaskHead), Has(DiscriminatorHead)], key: "fine_tuned",
+        description: "an encoder with the head of a task and pre-training heads" },
+    Kind { conditions: &[Has(TaskHead), Has(GeneratorHead)], key: "fine_tuned",
+        description: "an encoder with the head of a task and pre-training heads" },
+    Kind { conditions: &[Has(TaskHead)], key: "fine_tuned",
         description: "an encoder with the head of a task" },
-    Kind { signs: &[Has(ElectricGenerator)], key: "electric",
+    Kind { conditions: &[Has(ElectricGenerator)], key: "electric",
         description: "Electric; its generator has two towers" },
-    Kind { signs: &[Has(GeneratorEmbeddings), Has(DiscriminatorHead)], key: "untied_generator_embeddings",
+    Kind { conditions: &[Has(GeneratorEmbeddings), Has(DiscriminatorHead)], key: "untied_generator_embeddings",
         description: "ELECTRA; the generator has embeddings of its own" },
-    Kind { signs: &[Has(GeneratorEncoder), Has(DiscriminatorHead)], key: "default",
+    Kind { conditions: &[Has(GeneratorEncoder), Has(DiscriminatorHead)], key: "default",
         description: "ELECTRA; the generator shares the discriminator's embeddings" },
-    Kind { signs: &[Has(GeneratorEncoder)], key: "generator",
+    Kind { conditions: &[Has(GeneratorEncoder)], key: "generator",
         description: "a generator, and no discriminator" },
-    Kind { signs: &[Has(GeneratorHead), Has(DiscriminatorHead)], key: "tied_generator",
+    Kind { conditions: &[Has(GeneratorHead), Has(DiscriminatorHead)], key: "tied_generator",
         description: "ELECTRA; one encoder serves both models" },
-    Kind { signs: &[Has(GeneratorHead)], key: "masked_lm",
+    Kind { conditions: &[Has(GeneratorHead)], key: "masked_lm",
         description: "a masked language model, and no discriminator" },
-    Kind { signs: &[Has(DiscriminatorHead), Graph(Uniform)], key: "uniform_generator",
+    Kind { conditions: &[Has(DiscriminatorHead), Graph(Uniform)], key: "uniform_generator",
         description: "ELECTRA with a uniform generator, which has no weights" },
-    Kind { signs: &[Has(DiscriminatorHead)], key: "no_generator",
+    Kind { conditions: &[Has(DiscriminatorHead)], key: "no_generator",
         description: "an ELECTRA discriminator; no generator in this checkpoint" },
-    Kind { signs: &[Has(Encoder)], key: "encoder",
-        description: "an ELECTRA encoder without a head of ELECTRA's" },
+    Kind { conditions: &[Has(Encoder)], key: "encoder",
+        description: "an ELECTRA encoder without an ELECTRA head" },
 ];
 
-/// What a checkpoint holds.
+/// The models that a checkpoint holds.
 #[derive(Clone, Copy)]
 pub struct TrainingSetup {
     kind: &'static Kind,
@@ -143,8 +143,8 @@ impl fmt::Debug for TrainingSetup {
 }
 
 impl TrainingSetup {
-    /// Finds out what a checkpoint holds by which roles occur in it; the training graph is asked only
-    /// where the roles leave open whether there was a generator.
+    /// Determines what a checkpoint holds from the roles of its variables. The training graph is read only
+    /// if the roles do not show whether there was a generator.
     pub fn of(inventory: &Inventory, graph: Option<&MetaGraph>) -> Result<Self, Error> {
         let setup = Self::recognise(inventory, graph);
         architecture::refuse_other(inventory, setup.is_err())?;
@@ -157,36 +157,36 @@ impl TrainingSetup {
             Some(graph) if is_open => GraphGenerator::read(graph, inventory),
             _ => GraphGenerator::Unknown,
         };
-        let holds = |signs: &[Sign]| {
-            signs.iter().all(|sign| match *sign {
+        let holds = |conditions: &[Condition]| {
+            conditions.iter().all(|condition| match *condition {
                 Has(role) => inventory.has(role),
                 Lacks(role) => !inventory.has(role),
                 Graph(generator) => in_graph == generator,
             })
         };
-        let Some(kind) = KINDS.iter().find(|kind| holds(kind.signs)) else {
+        let Some(kind) = KINDS.iter().find(|kind| holds(kind.conditions)) else {
             if inventory.averages() > 0 {
                 return Err(Error::OnlyAverages);
             }
             return Err(Error::NotElectra {
                 examples: inventory
-                    .items()
+                    .entries()
                     .iter()
-                    .filter(|item| item.role == Role::Unknown)
-                    .map(|item| item.name.clone())
+                    .filter(|entry| entry.role == Role::Unknown)
+                    .map(|entry| entry.name.clone())
                     .take(3)
                     .collect(),
             });
         };
         let places = Model::ALL.map(|model| {
             let mut rows = PLACES.iter().filter(|(of, ..)| *of == model);
-            let row = rows.find(|(_, signs, _)| holds(signs));
+            let row = rows.find(|(_, conditions, _)| holds(conditions));
             row.expect("the last row has no condition").2
         });
         Ok(Self { kind, places })
     }
 
-    /// The class that `model` is written for and its scopes, or why there is none.
+    /// Returns the class that `model` is exported as, and its scopes.
     pub fn place(self, model: Model) -> Result<(ModelClass, Scopes), Error> {
         self.at(model).map_err(|why| Error::NoSuchModel {
             model,
@@ -195,40 +195,41 @@ impl TrainingSetup {
         })
     }
 
-    /// The models that can be exported.
+    /// Returns the models that can be exported.
     pub fn models(self) -> impl Iterator<Item = Model> {
         Model::ALL
             .into_iter()
             .filter(move |&model| self.at(model).is_ok())
     }
 
-    /// The name in JSON.
+    /// Returns the name in JSON.
     pub fn key(self) -> &'static str {
         self.kind.key
     }
 
-    /// A line for people.
+    /// Returns a description in one line.
     pub fn description(self) -> &'static str {
         self.kind.description
     }
 
     fn at(self, model: Model) -> Place {
         let at = Model::ALL.iter().position(|other| *other == model);
-        self.places[at.expect("one of all")]
+        self.places[at.expect("Model::ALL has every model")]
     }
 }
 
 impl GraphGenerator {
-    /// The original code puts the generator's head into `generator_predictions/`; a uniform generator
-    /// has nothing but constants there.
+    /// Finds the generator in a graph. The original code puts the generator's head into
+    /// `generator_predictions/`; a uniform generator has only constants there.
     fn read(graph: &MetaGraph, inventory: &Inventory) -> Self {
         let mut found = Self::Unknown;
         for node in graph.nodes() {
             let name = inventory.rename(&graph.name(node));
-            if name.starts_with("generator/") || name == "generator_predictions/output_bias" {
+            let in_head = names::below(&name, names::GENERATOR_HEAD);
+            if names::below(&name, GENERATOR_BODY).is_some() || in_head == Some("output_bias") {
                 return Self::Trained;
             }
-            if name.starts_with("generator_predictions/") {
+            if in_head.is_some() {
                 found = Self::Uniform;
             }
         }
@@ -236,9 +237,9 @@ impl GraphGenerator {
     }
 }
 
-/// The head counts that the original code sets by itself, as it does for every generator with an
-/// encoder of its own (`pretrain_helpers.get_generator_config`), and where `--num-attention-heads`
-/// does not reach when both models are exported.
+/// Returns true if the original code computes the head count of this model from its hidden size. It does
+/// so for every generator with its own encoder (`pretrain_helpers.get_generator_config`), so that
+/// `--num-attention-heads` does not apply to it if both models are exported.
 pub fn follows_head_rule(model: Model, scopes: Scopes) -> bool {
-    model == Model::Generator && scopes.body == GENERATOR.body
+    model == Model::Generator && scopes.body == GENERATOR_BODY
 }

@@ -60,9 +60,9 @@ pub(super) fn check(
     let check = || watch.check_candle();
     let hidden = model.forward_checked(&Batch::new(&ids), Attend::Everywhere, false, &check)?;
     let hidden = hidden.last;
-    let logits = Head::load(task.head(), vb, config, &model)?.forward(&hidden)?;
+    let logits = Head::load(task.class(), vb, config, &model)?.forward(&hidden)?;
     // A classification is on the first token alone.
-    let hidden = if task.head().is_per_token() {
+    let hidden = if task.class().is_per_token() {
         hidden
     } else {
         hidden.narrow(1, 0, 1)?

@@ -384,7 +384,7 @@ fn odd_heads_are_told_apart() {
         &["squad/dense", "squad/dense_1"],
     ] {
         let run = export(&fine_tuned(layers, 0), &[]).1;
-        run.fails(4, &["dense/bias", "[0]", "a number for each label"]);
+        run.fails(4, &["dense/bias", "[0]", "an element for each label"]);
     }
     let named = fine_tuned(&["chunk/logits"], 3);
     export(&named, &[])

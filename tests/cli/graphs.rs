@@ -861,7 +861,7 @@ fn a_layer_in_an_unknown_spelling_is_not_a_default() {
         let x = graph.op("Placeholder", &[]);
         let equation = [("equation", Attr::Text("io,bsi->bso"))];
         graph.with("Einsum", &[&kernel, &x], &equation);
-        refuses(&graph, &["m.meta", "layer_0", "product with its kernel"]);
+        refuses(&graph, &["m.meta", "layer_0", "multiply by its kernel"]);
     }
     let mut graph = Graph::default();
     let gamma = graph.variable("electra/embeddings/LayerNorm/gamma");

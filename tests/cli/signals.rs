@@ -61,10 +61,8 @@ fn conversion(
         path,
         seed: 0,
     });
-    let options = PlanOptions {
-        tokenizer: tokenizer.filter(|_| with_text),
-        ..PlanOptions::default()
-    };
+    let mut options = PlanOptions::default();
+    options.tokenizer = tokenizer.filter(|_| with_text);
     Conversion::new(checkpoint, models)
         .options(options)
         .text(text)

@@ -1,59 +1,68 @@
-//! The number of attention heads, by how queries and keys become attention scores.
+//! The number of attention heads, from the computation of attention scores.
 //!
 //! Queries `[batch, sequence, hidden]` are split into `[…, heads, head size]` by a reshape, multiplied
-//! by the keys, and scaled by `1/√(head size)` before the softmax. Both the split and the scale say
-//! the head size, on their own. A scale that is not that of any head size, or none at all, is a
-//! computation that no ELECTRA class has.
+//! by the keys, and scaled by `1/√(head size)` before the softmax. The split and the scale each show the
+//! head size. Any other scale, or no scale at all, is a computation that no ELECTRA class has.
 
 use std::collections::HashSet;
 
 use tf_checkpoint::{NodeId, Tensor};
 
-use super::dropout::mean_over_draws;
+use super::dropout::constant;
+use super::findings::Findings;
+use super::unrecognised::Unrecognised;
 use super::view::View;
-use super::{GraphFacts, NotUnderstood};
 
-/// How far a scale may be off `1/√(head size)`, relative to it: it is a float32.
+/// The largest relative deviation of a scale from `1/√(head size)`; scales are float32.
 const TOLERANCE: f64 = 1e-6;
-/// The largest head size looked for.
+/// The largest head size that is recognised.
 const MAX_SIZE: f64 = 65_536.0;
-/// How many operations may lie between a projection and its softmax.
+/// The largest number of operations between a projection and its softmax.
 const MAX_STEPS: usize = 64;
-/// How many nodes are looked at behind the projections of one layer.
+/// The largest number of nodes visited from the projections of one layer.
 const MAX_NODES: usize = 512;
 
-/// The way from a tensor back to a projection.
+/// The number and the size of attention heads in the graph.
+#[derive(Debug, Default)]
+pub(crate) struct HeadFindings {
+    pub(crate) counts: Findings<usize>,
+    pub(crate) sizes: Findings<usize>,
+}
+
+/// The path from a tensor back to a projection.
 #[derive(Debug)]
 struct Path {
     /// The node that adds the projection's bias.
     projection: NodeId,
-    /// The product of all factors on the way.
+    /// The product of all factors on the path.
     scale: f64,
-    /// Nodes that split the last axis, nearest first.
+    /// The nodes that split the last axis, nearest first.
     splits: Vec<NodeId>,
 }
 
-/// Adds what the attention of `layer` shows to the facts.
-pub(super) fn read(view: &View<'_>, layer: &str, facts: &mut GraphFacts) {
+/// Adds what the attention of `layer` shows to the findings.
+pub(super) fn read(view: &View<'_>, layer: &str, findings: &mut HeadFindings) {
     let outputs = |name: &str| -> HashSet<NodeId> {
         let dense = format!("{layer}/attention/self/{name}");
         view.dense_outputs(&dense).into_iter().collect()
     };
     let [queries, keys] = [outputs("query"), outputs("key")];
     let graph = view.graph();
-    // An Einsum projects into heads by itself.
+    // An Einsum projects and splits in one operation.
     for &query in &queries {
         if let Some([_, _, heads, size]) = graph.shape(query.into()).as_deref() {
-            let claim = |axis: i64| Ok(usize::try_from(axis).ok().map(|axis| (axis, query)));
-            facts.heads.add(view, claim(*heads));
-            facts.head_sizes.add(view, claim(*size));
+            let found = |axis: i64| Ok(usize::try_from(axis).ok().map(|axis| (axis, query)));
+            findings.counts.add(view, found(*heads));
+            findings.sizes.add(view, found(*size));
         }
     }
     for part in ["query", "key"] {
         let kernel = format!("{layer}/attention/self/{part}/kernel");
         if let Some(node) = view.unknown_product(&kernel) {
-            let why = "the layer is not computed as a product with its kernel";
-            facts.heads.add(view, Err(not_understood(layer, node, why)));
+            let why = "the layer does not multiply by its kernel";
+            findings
+                .counts
+                .add(view, Err(unrecognised(layer, node, why)));
         }
     }
     let mut found_scores = false;
@@ -73,24 +82,24 @@ pub(super) fn read(view: &View<'_>, layer: &str, facts: &mut GraphFacts) {
         }
         found_scores = true;
         for split in left.splits.iter().chain(&right.splits) {
-            read_split(view, *split, facts);
+            read_split(view, *split, findings);
         }
         let size = read_scale(view, layer, node, left.scale * right.scale);
-        facts.head_sizes.add(view, size);
+        findings.sizes.add(view, size);
     }
     if let (false, Some(&query)) = (found_scores, queries.iter().min()) {
         let has_keys = !keys.is_empty();
         let why = "no product of these queries with the layer's keys was found";
-        let error = not_understood(layer, query, why);
-        // Without keys the graph is cut, and shows nothing.
-        facts
-            .heads
+        let error = unrecognised(layer, query, why);
+        // A graph without keys ends before the scores, and shows nothing.
+        findings
+            .counts
             .add(view, if has_keys { Err(error) } else { Ok(None) });
     }
 }
 
-fn not_understood(layer: &str, node: NodeId, why: &str) -> NotUnderstood {
-    NotUnderstood {
+fn unrecognised(layer: &str, node: NodeId, why: &str) -> Unrecognised {
+    Unrecognised {
         subject: format!("the number of attention heads of {layer}"),
         node,
         why: why.to_owned(),
@@ -98,8 +107,8 @@ fn not_understood(layer: &str, node: NodeId, why: &str) -> NotUnderstood {
     }
 }
 
-/// The nodes that can be reached from projections through changes of shape and constant factors,
-/// and what consumes them.
+/// Returns the nodes that can be reached from projections through changes of shape and constant factors,
+/// and the consumers of these nodes.
 fn downstream(view: &View<'_>, from: &HashSet<NodeId>) -> Vec<NodeId> {
     let graph = view.graph();
     let mut seen: HashSet<NodeId> = from.clone();
@@ -119,8 +128,8 @@ fn downstream(view: &View<'_>, from: &HashSet<NodeId>) -> Vec<NodeId> {
     reached
 }
 
-/// The factor that a node applies to its input `operand`, if it does no more than scale, reshape or
-/// transpose that input.
+/// Returns the factor that a node applies to its input `operand`; `None` if the node does more than scale,
+/// reshape or transpose that input.
 fn step(view: &View<'_>, node: NodeId, operand: usize) -> Option<f64> {
     let graph = view.graph();
     let input = graph.input(node, operand)?;
@@ -132,10 +141,7 @@ fn step(view: &View<'_>, node: NodeId, operand: usize) -> Option<f64> {
     }
     let other = || {
         let other = graph.input(node, 1 - operand.min(1))?;
-        match mean_over_draws(view, other, &[]).ok()?.0[..] {
-            [factor] if other != input => Some(factor),
-            _ => None,
-        }
+        constant(view, other).filter(|_| other != input)
     };
     match graph.op(node) {
         "Mul" => other(),
@@ -174,8 +180,8 @@ fn path(
     None
 }
 
-/// Reads `[…, heads, head size]` from the shape that a reshape makes.
-fn read_split(view: &View<'_>, reshape: NodeId, facts: &mut GraphFacts) {
+/// Reads `[…, heads, head size]` from the new shape of a reshape.
+fn read_split(view: &View<'_>, reshape: NodeId, findings: &mut HeadFindings) {
     let graph = view.graph();
     let axes = graph
         .input(reshape, 1)
@@ -183,13 +189,13 @@ fn read_split(view: &View<'_>, reshape: NodeId, facts: &mut GraphFacts) {
     let [.., heads, size] = axes.unwrap_or_default()[..] else {
         return;
     };
-    let claim = |axis: Option<usize>| Ok(axis.map(|axis| (axis, reshape)));
-    // A reshape to [rows, hidden] splits nothing: queries have four axes.
-    facts.heads.add(view, claim(heads));
-    facts.head_sizes.add(view, claim(size));
+    let found = |axis: Option<usize>| Ok(axis.map(|axis| (axis, reshape)));
+    // Only a reshape to four axes splits: [rows, hidden] does not.
+    findings.counts.add(view, found(heads));
+    findings.sizes.add(view, found(size));
 }
 
-/// The axes of a shape of four: each where it is a positive constant.
+/// Returns the axes of a shape of rank 4; `None` for an axis that is not a positive constant.
 fn constant_axes(view: &View<'_>, shape: Tensor) -> Vec<Option<usize>> {
     const RANK: usize = 4;
     let graph = view.graph();
@@ -214,8 +220,7 @@ fn constant_axes(view: &View<'_>, shape: Tensor) -> Vec<Option<usize>> {
                 if axis.is_missing() {
                     return None;
                 }
-                let (value, _) = mean_over_draws(view, axis, &[]).ok()?;
-                value.first().copied().and_then(positive)
+                constant(view, axis).and_then(positive)
             })
             .collect(),
         _ => Vec::new(),
@@ -223,13 +228,13 @@ fn constant_axes(view: &View<'_>, shape: Tensor) -> Vec<Option<usize>> {
     if axes.len() == RANK { axes } else { Vec::new() }
 }
 
-/// Follows scores to their softmax and reads the head size from the factors on the way.
+/// Follows scores to their softmax and reads the head size from the factors on the path.
 fn read_scale(
     view: &View<'_>,
     layer: &str,
     scores: NodeId,
     mut scale: f64,
-) -> Result<Option<(usize, NodeId)>, NotUnderstood> {
+) -> Result<Option<(usize, NodeId)>, Unrecognised> {
     let graph = view.graph();
     let mut node = scores;
     let mut last = scores;
@@ -251,31 +256,31 @@ fn read_scale(
                 .map(|factor| (next.node, factor))
         });
         let Some((next, factor)) = next else {
-            // A graph that is cut behind the scores shows nothing more.
+            // A graph that ends at the scores shows nothing more.
             if graph.consumers(node).is_empty() {
                 return Ok(None);
             }
             let why = "no softmax of these attention scores was found";
-            return Err(not_understood(layer, node, why));
+            return Err(unrecognised(layer, node, why));
         };
         if graph.op(next) == "Softmax" {
             return match head_size(scale) {
                 Some(size) => Ok(Some((size, last))),
-                None => Err(NotUnderstood {
+                None => Err(Unrecognised {
                     subject: format!("the number of attention heads of {layer}"),
                     node: last,
                     why: match scale {
                         1.0 => "attention scores are not scaled by 1/√(head size)".to_owned(),
                         _ => format!(
                             "attention scores are scaled by {scale}, which is not 1/√(head size) \
-                             of any head size"
+                             for any head size"
                         ),
                     },
                     is_foreign: true,
                 }),
             };
         }
-        #[allow(clippy::float_cmp, reason = "exactly 1 where there is no factor")]
+        #[allow(clippy::float_cmp, reason = "exactly 1 if there is no factor")]
         if factor != 1.0 {
             last = next;
         }
@@ -285,9 +290,9 @@ fn read_scale(
     Ok(None)
 }
 
-/// True where a softmax follows within a few operations on scores.
+/// Returns true if a softmax follows within a few operations on scores.
 fn leads_to_softmax(view: &View<'_>, from: NodeId) -> bool {
-    /// Scaling, masking, and the changes of shape between them.
+    /// Scaling, masking, and changes of shape between them.
     const MAX_DEPTH: usize = 8;
     let graph = view.graph();
     let mut level = vec![from];
@@ -309,10 +314,10 @@ fn leads_to_softmax(view: &View<'_>, from: NodeId) -> bool {
     false
 }
 
-/// The head size behind the factor `1/√(head size)`.
+/// Returns the head size for the factor `1/√(head size)`.
 fn head_size(factor: f64) -> Option<usize> {
     let size = (1.0 / (factor * factor)).round();
-    // A factor of 1 is no scale at all, rather than that of heads of size 1.
+    // A factor of 1 means no scale, not heads of size 1.
     let is_exact = size > 1.0 && (factor * size.sqrt() - 1.0).abs() <= TOLERANCE;
     #[allow(
         clippy::cast_possible_truncation,

@@ -1,24 +1,24 @@
-//! Dropout, by the factor that its mask stands for.
+//! Dropout, replaced by its mean.
 //!
-//! A training graph multiplies by a mask that is 0 for dropped elements and, over all, scales what is
-//! kept so that its mean stays: keep probability × kept value × scale = 1. TensorFlow has written
-//! this in several ways (`SelectV2(u >= rate, x / keep, 0)`, `x / keep * floor(keep + u)`,
-//! `x * scale * Cast(u >= rate)`). In each the mask is a function of one uniform draw, so that its
-//! values at both ends and the draw where it switches say which factor it stands for.
+//! A training graph multiplies by a mask that is 0 for dropped elements and scales the kept elements so
+//! that the mean does not change: keep probability × kept value × scale = 1. TensorFlow has several
+//! spellings (`SelectV2(u >= rate, x / keep, 0)`, `x / keep * floor(keep + u)`,
+//! `x * scale * Cast(u >= rate)`). In each, the mask is a function of one uniform draw: its values at both
+//! ends of the interval, and the draw where it switches, determine its mean.
 
 use tf_checkpoint::{NodeId, Tensor};
 
 use super::elementwise::Elementwise;
 use super::view::View;
 
-/// Draws close to both ends of the interval.
+/// Draws at both ends of the interval.
 const ENDS: [f64; 2] = [0.0, 0.999_999_9];
-/// Halvings of the interval in the search for the draw where a mask switches.
+/// The number of bisections in the search for the draw where a mask switches.
 const STEPS: usize = 40;
 
-/// The mean of a computation over the draws of a random operation: of samples, or of a constant.
-///
-/// `evaluate` gives the values for one draw. Where they do not depend on the draw, they are the mean.
+/// Returns the values of a tensor, averaged over the draws of random operations, and the operations
+/// evaluated. `start` has samples for tensors that the computation starts from. The error is the node where
+/// the evaluation ended.
 pub(super) fn mean_over_draws(
     view: &View<'_>,
     tensor: Tensor,
@@ -57,4 +57,12 @@ pub(super) fn mean_over_draws(
         kept.into_iter().map(|value| value * probability).collect(),
         operations,
     ))
+}
+
+/// Returns the number that a tensor has for every input, averaged over the draws of a dropout mask.
+pub(super) fn constant(view: &View<'_>, tensor: Tensor) -> Option<f64> {
+    match mean_over_draws(view, tensor, &[]).ok()?.0[..] {
+        [value] => Some(value),
+        _ => None,
+    }
 }

@@ -1,12 +1,12 @@
-//! Runs the part of a graph that computes each element from one other element, on samples.
+//! Evaluates elementwise parts of a graph on samples.
 //!
-//! Two ways to write the same activation give the same numbers, so that numbers recognise it where a
-//! list of operations would have to know every spelling. An evaluation starts from given tensors
-//! (the input of an activation, a variance) that stand for a column of samples, and from constants.
-//! Random numbers stand for one given draw, so that a dropout mask can be tried at both ends.
+//! Different spellings of the same activation give the same numbers, so that an evaluation recognises all
+//! of them; a list of operations would have to contain every spelling. An evaluation starts from constants
+//! and from given tensors (the input of an activation, a variance), each replaced by a column of samples.
+//! All random operations return one given draw, so that a dropout mask can be evaluated at both ends.
 //!
-//! Everything is computed in float64. An operation that is not elementwise, a constant whose
-//! elements differ, or an input that is not in the graph ends the evaluation at that node.
+//! Everything is computed in float64. The evaluation ends with an error at an operation that is not
+//! elementwise, at a constant whose elements differ, and at an input that is not in the graph.
 
 use std::collections::HashMap;
 
@@ -15,9 +15,9 @@ use tf_checkpoint::{NodeId, Tensor};
 
 use super::view::View;
 
-/// How deep operations may nest between a result and its inputs.
+/// The largest depth of operations between a result and its inputs.
 const MAX_DEPTH: usize = 96;
-/// How many tensors one evaluation computes at most; the longest activation takes some twenty.
+/// The largest number of tensors in one evaluation; the longest activation takes about twenty.
 const MAX_TENSORS: usize = 512;
 
 /// Operations by their names.
@@ -81,17 +81,17 @@ const BINARY: Table<fn(f64, f64) -> f64> = &[
     ("Sub", |a, b| a - b),
 ];
 
-/// Operations that draw numbers between 0 and 1.
+/// Operations that draw uniform numbers between 0 and 1.
 const RANDOM: &[&str] = &[
     "RandomUniform",
     "StatelessRandomUniform",
     "StatelessRandomUniformV2",
 ];
 
-/// Operations that repeat or reorder the elements of their first input, which are all alike here.
+/// Operations that only repeat or reorder the elements of their first input: no change for single numbers.
 const REARRANGING: &[&str] = &["Transpose", "BroadcastTo", "Tile"];
 
-/// The slope of `LeakyRelu` where its node has none.
+/// The slope of a `LeakyRelu` node without the attribute.
 const DEFAULT_LEAKY_SLOPE: f32 = 0.2;
 
 fn truth(value: bool) -> f64 {
@@ -104,20 +104,20 @@ fn selu(x: f64) -> f64 {
     SCALE * if x > 0.0 { x } else { ALPHA * x.exp_m1() }
 }
 
-/// An evaluation over a column of samples.
+/// An evaluation on a column of samples.
 #[derive(Debug)]
 pub(super) struct Elementwise<'a> {
     view: &'a View<'a>,
-    /// Values of the tensors that it starts from, then of every tensor evaluated.
+    /// The values of the start tensors, and of every tensor evaluated so far.
     values: HashMap<Tensor, Vec<f64>>,
-    /// What every random operation draws.
+    /// The result of every random operation.
     draw: f64,
-    /// The operations that were run, in the order in which they came up.
+    /// The operations evaluated so far, in order.
     operations: Vec<String>,
 }
 
 impl<'a> Elementwise<'a> {
-    /// An evaluation that starts from constants alone.
+    /// Creates an evaluation that starts from constants alone.
     pub(super) fn new(view: &'a View<'a>, draw: f64) -> Self {
         Self {
             view,
@@ -127,17 +127,17 @@ impl<'a> Elementwise<'a> {
         }
     }
 
-    /// Lets a tensor stand for these samples.
+    /// Replaces a tensor by samples.
     pub(super) fn set(&mut self, tensor: Tensor, samples: &[f64]) {
         self.values.insert(tensor, samples.to_vec());
     }
 
-    /// The operations that were run so far.
+    /// Returns the operations evaluated so far.
     pub(super) fn operations(&self) -> &[String] {
         &self.operations
     }
 
-    /// Evaluates a tensor: one number, or one for each sample. The error is the node where the
+    /// Evaluates a tensor: one number, or one number for each sample. The error is the node where the
     /// evaluation ended.
     pub(super) fn value(&mut self, tensor: Tensor) -> Result<Vec<f64>, NodeId> {
         self.value_at(tensor, 0)
@@ -183,7 +183,7 @@ impl<'a> Elementwise<'a> {
             return input(self, 0);
         }
         let result = match op {
-            // The shape does not matter, the value does.
+            // Only the value matters, not the shape.
             "Fill" => return input(self, 1),
             "AddN" => {
                 let mut sum = vec![0.0];
@@ -220,7 +220,7 @@ impl<'a> Elementwise<'a> {
     }
 }
 
-/// Applies a function element by element; one number goes with each of a column.
+/// Applies a function element by element; a single number is broadcast to a column.
 fn zip(a: &[f64], b: &[f64], function: impl Fn(f64, f64) -> f64) -> Vec<f64> {
     let len = a.len().max(b.len());
     let at = |values: &[f64], index: usize| values[if values.len() == 1 { 0 } else { index }];

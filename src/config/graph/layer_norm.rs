@@ -1,29 +1,29 @@
-//! The epsilon of a LayerNorm, by how gamma's factor depends on the variance.
+//! The epsilon of a LayerNorm, from the dependence of gamma's factor on the variance.
 //!
-//! A LayerNorm multiplies gamma by `1/√(variance + ε)`, in one of several orders. From a product
-//! with gamma the other operand is followed back to the variance, the mean of squared deviations
-//! from a mean, and run on sample variances: `ε` is what it adds there, and every sample must agree
-//! that it is added to the variance and to nothing else. Keras writes some LayerNorms as
-//! `FusedBatchNormV3`, whose epsilon is an attribute.
+//! A LayerNorm multiplies gamma by `1/√(variance + ε)`, in one of several orders. From a product with
+//! gamma, the other operand is followed back to the variance, the mean of squared deviations from a mean.
+//! The factor is then evaluated on sample variances: the value at 0 gives `ε`, and all other values must
+//! fit the formula with this `ε`. Keras computes some LayerNorms as `FusedBatchNormV3`, whose epsilon is an
+//! attribute.
 
 use std::collections::HashMap;
 
 use tf_checkpoint::{NodeId, Tensor};
 
-use super::NotUnderstood;
 use super::elementwise::Elementwise;
+use super::unrecognised::Unrecognised;
 use super::view::View;
 use crate::config::epsilon::Epsilon;
 
-/// The variances to try; at 0 nothing but epsilon is left.
+/// The sample variances; at 0 only epsilon remains.
 const VARIANCES: [f64; 5] = [0.0, 1e-3, 0.37, 1.0, 2.5];
-/// How far the factor may be off `1/√(variance + ε)`, relative to it.
+/// The largest relative deviation of the factor from `1/√(variance + ε)`.
 const TOLERANCE: f64 = 1e-9;
-/// How many operations may lie between gamma and the variance.
+/// The largest number of operations between gamma and the variance.
 const MAX_DEPTH: usize = 12;
-/// How many products with one gamma are looked at.
+/// The largest number of products with one gamma that are followed.
 const MAX_PRODUCTS: usize = 64;
-/// Operations that compute an element from one or two elements, and so may lie there.
+/// Elementwise operations that may lie between gamma and the variance.
 const STEPS: &[&str] = &[
     "Mul",
     "RealDiv",
@@ -36,15 +36,16 @@ const STEPS: &[&str] = &[
     "Reciprocal",
     "Maximum",
 ];
+/// Operations that normalise by themselves.
 const FUSED: &[&str] = &["FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"];
 
-/// Reads the epsilon of the LayerNorm in `scope`; `None` where the graph does not compute it.
+/// Reads the epsilon of the LayerNorm in `scope`; `None` if the graph does not compute it.
 pub(super) fn read(
     view: &View<'_>,
     scope: &str,
-) -> Result<Option<(Epsilon, NodeId)>, NotUnderstood> {
+) -> Result<Option<(Epsilon, NodeId)>, Unrecognised> {
     let mut found: Option<(Epsilon, NodeId)> = None;
-    let unknown = |node, why: String, is_foreign| NotUnderstood {
+    let unknown = |node, why: String, is_foreign| Unrecognised {
         subject: format!("the epsilon of {scope}"),
         node,
         why,
@@ -55,8 +56,8 @@ pub(super) fn read(
             Variance::Fused(node) => (Some(fused_epsilon(view, node)), node),
             Variance::Of(variance) => {
                 if !is_of_deviations(view, variance) {
-                    let why = "the mean that is divided by is not one of squared deviations from \
-                               a mean, as a LayerNorm has it";
+                    let why = "the variance is not a mean of squared deviations from the mean of the \
+                               same values";
                     return Err(unknown(variance.node, why.to_owned(), true));
                 }
                 (
@@ -71,23 +72,23 @@ pub(super) fn read(
         };
         match found {
             Some((first, _)) if first != epsilon => {
-                let why = format!("{epsilon} here and {first} elsewhere in the same LayerNorm");
+                let why = format!("{epsilon} here, but {first} elsewhere in the same LayerNorm");
                 return Err(unknown(node, why, true));
             }
             _ => found = Some((epsilon, node)),
         }
     }
-    // An operation that normalises by itself and takes gamma.
-    let takes_gamma = view.reads(&format!("{scope}/gamma"));
-    let takes_gamma = takes_gamma
+    // An unknown operation that normalises by itself and reads gamma.
+    let readers = view.reads(&format!("{scope}/gamma"));
+    let readers = readers
         .iter()
         .flat_map(|gamma| view.graph().consumers(gamma.node));
     let normalises = |node: &NodeId| view.graph().op(*node).contains("Norm");
-    if let (None, Some(node)) = (found, takes_gamma.map(|next| next.node).find(normalises)) {
+    if let (None, Some(node)) = (found, readers.map(|next| next.node).find(normalises)) {
         let op = view.graph().op(node);
         return Err(unknown(node, format!("operation {op} is not known"), false));
     }
-    // A LayerNorm that is computed in a way that no rule follows shows in its output.
+    // No rule followed the LayerNorm, but a node adds its beta: it is computed in an unknown way.
     match (found, &view.norm_outputs(scope)[..]) {
         (None, [output, ..]) => {
             let why = "no product with gamma depends on a variance".to_owned();
@@ -97,7 +98,7 @@ pub(super) fn read(
     }
 }
 
-/// The tensors that the LayerNorm in `scope` normalises.
+/// Returns the tensors that the LayerNorm in `scope` normalises.
 pub(super) fn inputs(view: &View<'_>, scope: &str) -> Vec<Tensor> {
     let graph = view.graph();
     let mut inputs: Vec<Tensor> = factors(view, scope)
@@ -113,14 +114,14 @@ pub(super) fn inputs(view: &View<'_>, scope: &str) -> Vec<Tensor> {
     inputs
 }
 
-/// What gamma is multiplied by.
+/// A factor of gamma.
 #[derive(Debug)]
 struct Factor {
     tensor: Tensor,
     variance: Variance,
 }
 
-/// Where a factor's variance comes from.
+/// The source of a factor's variance.
 #[derive(Clone, Copy, Debug)]
 enum Variance {
     /// A mean of squares.
@@ -129,9 +130,8 @@ enum Variance {
     Fused(NodeId),
 }
 
-/// The factors of gamma that depend on a variance: the other operand of a product with gamma, or
-/// what the product is divided by or multiplied with next. Those of gradients are the same where the
-/// LayerNorm is one.
+/// Returns the factors of gamma that depend on a variance: the other operand of a product with gamma, or of
+/// the next product or division. Gradients also multiply by gamma, by the same factors.
 fn factors(view: &View<'_>, scope: &str) -> Vec<Factor> {
     let graph = view.graph();
     let gammas = view.reads(&format!("{scope}/gamma"));
@@ -157,7 +157,7 @@ fn factors(view: &View<'_>, scope: &str) -> Vec<Factor> {
     factors
 }
 
-/// Follows a factor back to the variance that it depends on.
+/// Follows a factor back to its variance.
 fn variance_behind(view: &View<'_>, tensor: Tensor, depth: usize) -> Option<Variance> {
     let graph = view.graph();
     let tensor = view.flat_origin(tensor);
@@ -177,7 +177,8 @@ fn variance_behind(view: &View<'_>, tensor: Tensor, depth: usize) -> Option<Vari
     inputs.find_map(|input| variance_behind(view, input, depth + 1))
 }
 
-/// What a mean of squares squares: `[a]` for a square of `a`, `[a, b]` for a squared difference.
+/// Returns the operands of the squares in a mean of squares: `[a]` for a square of `a`, `[a, b]` for a
+/// squared difference.
 fn squared(view: &View<'_>, mean: Tensor) -> Option<Vec<Tensor>> {
     let graph = view.graph();
     let square = view.flat_origin(graph.input(mean.node, 0)?);
@@ -194,7 +195,7 @@ fn squared(view: &View<'_>, mean: Tensor) -> Option<Vec<Tensor>> {
     }
 }
 
-/// The value and the mean whose difference a variance squares.
+/// Returns the two operands of the squared difference in a variance: the value and its mean.
 fn deviation(view: &View<'_>, variance: Tensor) -> Option<(Tensor, Tensor)> {
     let graph = view.graph();
     match squared(view, variance)?[..] {
@@ -209,7 +210,7 @@ fn deviation(view: &View<'_>, variance: Tensor) -> Option<(Tensor, Tensor)> {
     }
 }
 
-/// True where the variance is one of deviations from a mean of the same values.
+/// Returns true if the variance is a mean of squared deviations from the mean of the same values.
 fn is_of_deviations(view: &View<'_>, variance: Tensor) -> bool {
     let Some((value, mean)) = deviation(view, variance) else {
         return false;
@@ -220,11 +221,11 @@ fn is_of_deviations(view: &View<'_>, variance: Tensor) -> bool {
         && of.is_some_and(|of| view.flat_origin(of) == view.flat_origin(value))
 }
 
-/// The epsilon that a factor adds to the variance; `None` where it is not `1/√(variance + ε)`.
+/// Returns the epsilon of a factor; `None` if the factor is not `1/√(variance + ε)`.
 fn epsilon_between(view: &View<'_>, factor: Tensor, variance: Tensor) -> Option<Epsilon> {
     let mut evaluation = Elementwise::new(view, 0.0);
     evaluation.set(variance, &VARIANCES);
-    release_others(
+    replace_others(
         view,
         factor,
         variance,
@@ -245,9 +246,9 @@ fn epsilon_between(view: &View<'_>, factor: Tensor, variance: Tensor) -> Option<
     (values.len() == VARIANCES.len() && fits).then(|| Epsilon::from_float32(epsilon))
 }
 
-/// Gives every operand that does not depend on the variance, such as the deviation that is
-/// normalised, the value 1; constants keep their own. Returns true where `tensor` depends on it.
-fn release_others(
+/// Replaces every operand that does not depend on the variance, such as the normalised deviation, by 1;
+/// constants keep their value. Returns true if `tensor` depends on the variance.
+fn replace_others(
     view: &View<'_>,
     tensor: Tensor,
     variance: Tensor,
@@ -270,7 +271,7 @@ fn release_others(
             .iter()
             .map(|&input| {
                 !input.is_missing()
-                    && release_others(view, input, variance, evaluation, known, depth + 1)
+                    && replace_others(view, input, variance, evaluation, known, depth + 1)
             })
             .collect();
         depends = on_variance.contains(&true);
@@ -285,7 +286,7 @@ fn release_others(
 }
 
 fn fused_epsilon(view: &View<'_>, node: NodeId) -> Epsilon {
-    /// What the operation uses where its node has no epsilon.
+    /// The epsilon of a node without the attribute.
     const DEFAULT: f32 = 1e-4;
     let attribute = view.graph().float(node, "epsilon");
     Epsilon::from_float32(attribute.unwrap_or(DEFAULT).into())

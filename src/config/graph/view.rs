@@ -1,14 +1,14 @@
-//! The training graph as the model's variables see it.
+//! The training graph, indexed by the model's variables.
 //!
-//! Which node is which variable follows from the saver's own `SaveV2` node, which lists the keys of
-//! the checkpoint beside the variables that it saves; a variable that no saver in the graph lists is
-//! known by its `shared_name`, else by its node's name. Keys become the canonical names of the name
-//! table by the same renames as the checkpoint's variables.
+//! The `SaveV2` nodes of the graph list the keys of the checkpoint next to the variables that they save.
+//! A variable that no saver lists is identified by its `shared_name`, or else by the name of its node. Keys
+//! are converted to the names of the original code by the same renames as the checkpoint's variables.
 
 use std::collections::{HashMap, HashSet};
 
 use tf_checkpoint::{MetaGraph, NodeId, Tensor};
 
+use crate::config::candidate::ValueSource;
 use crate::variables::Inventory;
 
 /// Operations that are variables.
@@ -18,7 +18,7 @@ const VARIABLES: &[&str] = &[
     "VarHandleOp",
     "AutoReloadVariable",
 ];
-/// Operations that hand on their first input unchanged.
+/// Operations that return their first input unchanged.
 const FORWARDING: &[&str] = &[
     "Identity",
     "ReadVariableOp",
@@ -42,7 +42,7 @@ const FORWARDING: &[&str] = &[
     "Print",
     "Cast",
 ];
-/// Operations that give their first input another shape and keep the order of its elements.
+/// Operations that change the shape of their first input and keep the order of its elements.
 const RESHAPING: &[&str] = &["Reshape", "ExpandDims", "Squeeze"];
 /// Matrix products, with the attribute that transposes their second operand.
 const PRODUCTS: &[(&str, &str)] = &[
@@ -51,17 +51,18 @@ const PRODUCTS: &[(&str, &str)] = &[
     ("BatchMatMulV2", "adj_y"),
     ("BatchMatMulV3", "adj_y"),
 ];
+/// Operations that add a bias.
 const ADDITIONS: &[&str] = &["BiasAdd", "Add", "AddV2"];
-/// How many nodes one walk visits at most; a variable is read some dozen times.
+/// The largest number of nodes in one walk; a variable has about a dozen readers.
 const MAX_WALK: usize = 4096;
-/// How many products with one kernel are followed at most; each tower of a graph has one.
+/// The largest number of products with one kernel; each copy of the model in a graph has one.
 const MAX_PRODUCTS: usize = 16;
 
 /// A training graph with the nodes of each variable.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
     graph: &'a MetaGraph,
-    /// The nodes of each variable, by canonical name; a partitioned variable has several.
+    /// The nodes of each variable, by its name in the original code; a partitioned variable has several.
     variables: HashMap<String, Vec<NodeId>>,
 }
 
@@ -70,7 +71,7 @@ pub(crate) struct View<'a> {
 pub(super) struct Product {
     /// The node that multiplies.
     pub(super) node: NodeId,
-    /// What is multiplied by the variable; `None` where the graph is cut there.
+    /// The tensor that is multiplied by the variable; `None` if the graph lacks it.
     pub(super) features: Option<Tensor>,
 }
 
@@ -78,9 +79,9 @@ impl<'a> View<'a> {
     /// Finds the variables of an inventory in a graph.
     pub(crate) fn new(graph: &'a MetaGraph, inventory: &Inventory) -> Self {
         let mut canonical: HashMap<&str, &str> = HashMap::new();
-        for item in inventory.items() {
-            canonical.insert(&item.variable.key, &item.name);
-            canonical.insert(&item.variable.name, &item.name);
+        for entry in inventory.entries() {
+            canonical.insert(&entry.variable.key, &entry.name);
+            canonical.insert(&entry.variable.name, &entry.name);
         }
         let mut view = Self {
             graph,
@@ -104,20 +105,28 @@ impl<'a> View<'a> {
         view
     }
 
-    /// The graph itself.
+    /// Returns the graph itself.
     pub(crate) fn graph(&self) -> &'a MetaGraph {
         self.graph
     }
 
-    /// The key under which each variable is saved, by the graph's savers.
+    /// Returns the source of a value that a node shows.
+    pub(crate) fn source(&self, node: NodeId) -> ValueSource {
+        ValueSource::Graph {
+            path: self.graph.path().to_owned(),
+            node: self.graph.name(node),
+        }
+    }
+
+    /// Returns the key of each variable that a saver in the graph saves.
     fn saved_keys(&self) -> HashMap<NodeId, String> {
-        /// Inputs of `SaveV2` before the tensors: prefix, names, slices.
+        /// The first inputs of `SaveV2` are prefix, names and slices.
         const FIRST_TENSOR: usize = 3;
         let graph = self.graph;
         let mut keys = HashMap::new();
         let mut read = HashSet::new();
         for saver in graph.nodes().filter(|&node| graph.op(node) == "SaveV2") {
-            // Savers that share a list of names save the same variables.
+            // Savers with the same list of names save the same variables.
             let names = graph.input(saver, 1).filter(|names| read.insert(*names));
             let names = names.and_then(|names| graph.strings(names.node));
             let tensors = graph.inputs(saver).iter().skip(FIRST_TENSOR);
@@ -133,6 +142,7 @@ impl<'a> View<'a> {
         keys
     }
 
+    /// Returns the key of a variable that no saver saves.
     fn own_key(&self, node: NodeId) -> String {
         let shared = self.graph.string(node, "shared_name");
         shared
@@ -140,7 +150,7 @@ impl<'a> View<'a> {
             .unwrap_or_else(|| self.graph.name(node))
     }
 
-    /// The variable that a tensor is an unchanged copy of.
+    /// Returns the variable that a tensor is an unchanged copy of.
     fn variable_behind(&self, tensor: Tensor) -> Option<NodeId> {
         let origin = self.origin(tensor, |_| false);
         VARIABLES
@@ -148,8 +158,8 @@ impl<'a> View<'a> {
             .then_some(origin.node)
     }
 
-    /// The tensor that `tensor` is an unchanged copy of, also through the operations that
-    /// `passes` accepts.
+    /// Returns the tensor that `tensor` is an unchanged copy of. `passes` accepts further nodes as copies of
+    /// their first input.
     pub(super) fn origin(&self, mut tensor: Tensor, passes: impl Fn(NodeId) -> bool) -> Tensor {
         for _ in 0..MAX_WALK {
             let op = self.graph.op(tensor.node);
@@ -166,18 +176,19 @@ impl<'a> View<'a> {
         tensor
     }
 
-    /// As [`origin`](Self::origin), through changes of shape too.
+    /// Returns the tensor that `tensor` is a copy of, apart from its shape.
     pub(super) fn flat_origin(&self, tensor: Tensor) -> Tensor {
         self.origin(tensor, |node| self.keeps_order(node))
     }
 
-    /// True for an operation that changes the shape of its first input and not the order of elements.
+    /// Returns true for an operation that keeps the elements of its first input in order.
     pub(super) fn keeps_order(&self, node: NodeId) -> bool {
         let op = self.graph.op(node);
         RESHAPING.contains(&op) || (op == "Transpose" && self.is_identity_transpose(node))
     }
 
-    /// `tf.tensordot` transposes by the identity, a constant or a concatenation of two.
+    /// Returns true for the transpositions of `tf.tensordot`: by the identity, as a constant or as a
+    /// concatenation of two.
     fn is_identity_transpose(&self, node: NodeId) -> bool {
         let Some(permutation) = self.graph.input(node, 1) else {
             return false;
@@ -197,7 +208,7 @@ impl<'a> View<'a> {
         constants.is_some_and(|parts| parts.iter().flat_map(|part| &part.values).is_sorted())
     }
 
-    /// The tensors that hold the value of a variable unchanged, but for their shape.
+    /// Returns the tensors that hold the value of a variable, apart from its shape.
     pub(super) fn reads(&self, name: &str) -> HashSet<Tensor> {
         let roots = self.variables.get(name).into_iter().flatten();
         let roots: Vec<Tensor> = roots.map(|&node| node.into()).collect();
@@ -206,8 +217,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The tensors that hold the elements of `roots` unchanged, also through the nodes that `passes`
-    /// accepts.
+    /// Returns the tensors that hold the elements of `roots` unchanged. `passes` accepts further nodes as
+    /// copies.
     fn copies(&self, roots: &[Tensor], passes: impl Fn(NodeId, u32) -> bool) -> HashSet<Tensor> {
         let mut found: HashSet<Tensor> = roots.iter().copied().collect();
         let mut open: Vec<Tensor> = roots.to_vec();
@@ -236,7 +247,7 @@ impl<'a> View<'a> {
         found
     }
 
-    /// True for the concatenation of a partitioned variable's parts.
+    /// Returns true for the concatenation of a partitioned variable's parts.
     fn joins_variables(&self, node: NodeId) -> bool {
         let Some((_axis, parts)) = self.graph.inputs(node).split_last() else {
             return false;
@@ -246,8 +257,8 @@ impl<'a> View<'a> {
             .all(|&part| !part.is_missing() && self.variable_behind(part).is_some())
     }
 
-    /// The nodes that multiply something by a kernel `[in, out]` from the right. A product with the
-    /// transposed kernel is that of a gradient, or an output layer tied to an embedding table.
+    /// Returns the products with a kernel `[in, out]` from the right. Products with the transposed kernel are
+    /// excluded: they belong to a gradient, or to an output layer tied to an embedding table.
     pub(super) fn products(&self, kernel: &str) -> Vec<Product> {
         let mut found = Vec::new();
         for read in self.reads(kernel) {
@@ -282,12 +293,13 @@ impl<'a> View<'a> {
         uses.map(|next| next.node).filter(is_product).min()
     }
 
+    /// Returns true if a node multiplies by its second operand as it is.
     fn multiplies_untransposed(&self, node: NodeId) -> bool {
         let op = self.graph.op(node);
         match PRODUCTS.iter().find(|(product, _)| *product == op) {
             Some((_, transposed)) => !self.graph.flag(node, transposed),
             None if op == "Einsum" => self.einsum(node).is_some_and(|equation| {
-                // The axes that are summed over must be the kernel's first.
+                // The summed axes must be the first axes of the kernel.
                 let mut axes = equation.right.chars();
                 let is_kept = |axis: char| equation.output.contains(axis);
                 axes.next().is_some_and(|axis| !is_kept(axis))
@@ -297,6 +309,7 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Parses the equation of an `Einsum` of two operands.
     fn einsum(&self, node: NodeId) -> Option<Equation> {
         let text = self.graph.string(node, "equation")?;
         let (inputs, output) = text.split_once("->")?;
@@ -305,13 +318,13 @@ impl<'a> View<'a> {
         Some(Equation { right, output })
     }
 
-    /// True for a matrix product of any kind.
+    /// Returns true for a matrix product of any kind.
     pub(super) fn is_product(&self, node: NodeId) -> bool {
         let op = self.graph.op(node);
         op == "Einsum" || PRODUCTS.iter().any(|(product, _)| *product == op)
     }
 
-    /// The nodes that add a bias to the products of a dense layer's kernel.
+    /// Returns the outputs of a dense layer: the nodes that add its bias to the product with its kernel.
     pub(super) fn dense_outputs(&self, layer: &str) -> Vec<NodeId> {
         let biases = self.reads(&format!("{layer}/bias"));
         let products = self.products(&format!("{layer}/kernel"));
@@ -334,7 +347,7 @@ impl<'a> View<'a> {
         found
     }
 
-    /// The outputs of a LayerNorm: the nodes that add beta, or what is left of it.
+    /// Returns the outputs of a LayerNorm: the nodes that add beta, or `beta - mean * factor`.
     pub(super) fn norm_outputs(&self, scope: &str) -> Vec<NodeId> {
         let graph = self.graph;
         let is_addition = |node: &NodeId| ADDITIONS.contains(&graph.op(*node));

@@ -1,50 +1,50 @@
-//! What the dense layer of a task's head reads, by following the graph from its kernel back to the
-//! encoder.
+//! What the dense layer of a task's head reads: the path from its kernel back to the encoder.
 //!
 //! | the layer reads | [`Wiring`] |
 //! |---|---|
-//! | the last layer's output of every token, also flattened, or of chosen tokens | `Tokens(Every)` |
-//! | the last layer's output of the first token | `Tokens(First)` |
-//! | a mean, a concatenation, a hidden layer, another layer | `Foreign`, by its node |
+//! | the last layer's output for every token, also flattened, or for chosen tokens | `Tokens(Every)` |
+//! | the last layer's output for the first token | `Tokens(First)` |
+//! | a mean, a concatenation, a hidden layer, another layer of the encoder | `Foreign`, with the node |
 //!
-//! Dropout on the way is neutralised. An operation that none of this explains is not understood.
+//! Dropout on the path is replaced by its mean. Any other operation is [`Unrecognised`].
 
 use std::collections::{HashMap, HashSet};
 
 use tf_checkpoint::{NodeId, Tensor};
 
-use super::NotUnderstood;
-use super::dropout::mean_over_draws;
+use super::dropout::constant;
+use super::selection::{self, Selected};
+use super::unrecognised::Unrecognised;
 use super::view::View;
 
-/// Which tokens a dense layer reads.
+/// The tokens that a dense layer reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reads {
-    /// Every token, or those at given positions.
+    /// Every token, or the tokens at chosen positions.
     Every,
     /// The first token of each sequence.
     First,
 }
 
-/// What a dense layer reads.
+/// The input of a dense layer.
 #[derive(Clone, Debug)]
 pub(crate) enum Wiring {
-    /// Outputs of the encoder's last layer.
+    /// The outputs of the encoder's last layer for these tokens.
     Tokens(Reads, NodeId),
     /// Something that no Hugging Face class computes.
     Foreign {
-        /// What it is, such as `the mean of several tokens`.
+        /// The input, such as `the mean of several tokens`.
         what: String,
         /// The name of the node that computes it.
         node: String,
     },
 }
 
-/// How many operations may lie between a head and the encoder.
+/// The largest number of operations between a head and the encoder.
 const MAX_STEPS: usize = 200;
-/// How far the product of all factors may be off 1.
+/// The largest deviation of the product of all factors from 1.
 const TOLERANCE: f64 = 1e-4;
-/// What operations make of several tokens, layers or features.
+/// Operations that combine or change features, and their results, for messages.
 const FOREIGN: &[(&[&str], &str)] = &[
     (&["Mean", "Sum"], "the mean or sum of several tokens"),
     (
@@ -82,13 +82,13 @@ const FOREIGN: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Reads the wiring of the dense layer `dense` on the encoder with these layers; `None` where the
-/// graph does not compute it.
+/// Reads the wiring of the dense layer `dense` on the encoder with these layers; `None` if the graph does
+/// not compute the layer.
 pub(crate) fn read(
     view: &View<'_>,
     dense: &str,
     layers: &[String],
-) -> Result<Option<Wiring>, NotUnderstood> {
+) -> Result<Option<Wiring>, Unrecognised> {
     let outputs: HashMap<NodeId, usize> = std::iter::zip(layers, 0..)
         .flat_map(|(layer, at)| {
             let outputs = view.norm_outputs(&format!("{layer}/output/LayerNorm"));
@@ -111,7 +111,7 @@ pub(crate) fn read(
         let pooled = pooled_behind(view, product.node);
         let wiring = trace.follow(features).map_err(|node| {
             let op = view.graph().op(node);
-            NotUnderstood {
+            Unrecognised {
                 subject: format!("what {dense} reads"),
                 node,
                 why: format!("operation {op} is not known between an encoder and a head"),
@@ -132,10 +132,10 @@ pub(crate) fn read(
             (Some(Wiring::Tokens(first, _)), Wiring::Tokens(other, _)) if first == other => {}
             (None, _) => found = Some(wiring),
             (Some(_), _) => {
-                return Err(NotUnderstood {
+                return Err(Unrecognised {
                     subject: format!("what {dense} reads"),
                     node: product.node,
-                    why: "the layer is used twice, on different values".to_owned(),
+                    why: "the layer is used twice, on different inputs".to_owned(),
                     is_foreign: true,
                 });
             }
@@ -144,7 +144,7 @@ pub(crate) fn read(
     Ok(found)
 }
 
-/// The node that pools, or picks from, the outputs of a dense layer of one token each, if one does.
+/// Returns the node that pools, or selects from, the outputs of a dense layer for single tokens.
 fn pooled_behind(view: &View<'_>, product: NodeId) -> Option<NodeId> {
     /// Adding the bias, and changes of shape.
     const MAX_DEPTH: usize = 6;
@@ -160,7 +160,7 @@ fn pooled_behind(view: &View<'_>, product: NodeId) -> Option<NodeId> {
     let mut level = vec![product];
     for _ in 0..MAX_DEPTH {
         let next = level.iter().flat_map(|&node| graph.consumers(node));
-        // Of operations with several inputs the first is the one that is reshaped or selected from.
+        // The first input is the one that an operation reshapes or selects from.
         let next: Vec<NodeId> = next
             .filter(|next| next.operand == 0)
             .map(|next| next.node)
@@ -179,25 +179,29 @@ fn pooled_behind(view: &View<'_>, product: NodeId) -> Option<NodeId> {
     None
 }
 
-/// One way from a product back to the encoder.
+/// One path from a product back to the encoder.
 struct Trace<'a> {
     view: &'a View<'a>,
     /// The outputs of the encoder's layers, with the number of the layer.
     outputs: &'a HashMap<NodeId, usize>,
+    /// The number of the encoder's last layer.
     last: usize,
     product: NodeId,
     reads: Reads,
+    /// The product of all factors so far.
     scale: f64,
 }
 
 /// One step back.
 enum Step {
+    /// The node passes this tensor on.
     To(Tensor),
+    /// The node computes something that no class computes.
     Foreign(&'static str),
 }
 
 impl Trace<'_> {
-    /// Follows `tensor`; the error is the node that is not understood.
+    /// Follows `tensor` back; the error is the node that is not recognised.
     fn follow(&mut self, mut tensor: Tensor) -> Result<Wiring, NodeId> {
         for _ in 0..MAX_STEPS {
             tensor = self.view.flat_origin(tensor);
@@ -246,73 +250,72 @@ impl Trace<'_> {
                         return Ok(Step::To(input(features)?));
                     }
                 }
-                self.foreign_behind(node)
+                self.foreign_before(node)
             }
             "RealDiv" | "Div" => match self.constant(input(1)?) {
                 Some(divisor) => {
                     self.scale /= divisor;
                     Ok(Step::To(input(0)?))
                 }
-                None => self.foreign_behind(node),
+                None => self.foreign_before(node),
             },
-            // Dropout: what is dropped is 0.
+            // Dropout: dropped elements are 0.
             "Select" | "SelectV2" => {
                 let (kept, dropped) = match (self.constant(input(1)?), self.constant(input(2)?)) {
                     (_, Some(0.0)) => (1, false),
                     (Some(0.0), _) => (2, true),
-                    _ => return self.foreign_behind(node),
+                    _ => return self.foreign_before(node),
                 };
                 let condition = self.constant(input(0)?).ok_or(node)?;
                 self.scale *= if dropped { 1.0 - condition } else { condition };
                 Ok(Step::To(input(kept)?))
             }
-            "StridedSlice" | "Slice" | "GatherV2" | "Gather" | "GatherNd" | "ResourceGather" => {
-                self.select(node)
-            }
-            "Split" => {
-                let axis = self.constant(input(0)?);
-                self.take_item(node, axis, tensor.output, input(1)?)
-            }
-            "SplitV" => {
-                let axis = self.constant(input(2)?);
-                self.take_item(node, axis, tensor.output, input(0)?)
-            }
-            "Unpack" => {
-                let axis = graph.integer(node, "axis");
-                #[allow(clippy::cast_precision_loss, reason = "an axis")]
-                self.take_item(node, Some(axis as f64), tensor.output, input(0)?)
+            _ if selection::OPERATIONS.contains(&op) => {
+                let selected = selection::read(self.view, tensor)?;
+                Ok(self.select(selected))
             }
             _ => match FOREIGN.iter().find(|(ops, _)| ops.contains(&op)) {
                 Some((_, what)) => Ok(Step::Foreign(what)),
-                None => self.foreign_behind(node),
+                None => self.foreign_before(node),
             },
         }
     }
 
-    /// A number that a tensor holds whatever the features are; the mean over the draws of a dropout
-    /// mask.
     fn constant(&self, tensor: Tensor) -> Option<f64> {
-        match mean_over_draws(self.view, tensor, &[]).ok()?.0[..] {
-            [value] => Some(value),
-            _ => None,
+        constant(self.view, tensor)
+    }
+
+    /// Continues at the tensor that a selection reads.
+    fn select(&mut self, selected: Selected) -> Step {
+        match selected {
+            // The first of several tokens at chosen positions.
+            Selected::PositionsOf(_) if self.reads == Reads::First => {
+                Step::Foreign("a token at a chosen position")
+            }
+            Selected::AllOf(from) | Selected::PositionsOf(from) => Step::To(from),
+            Selected::FirstOf(from) => {
+                self.reads = Reads::First;
+                Step::To(from)
+            }
+            Selected::Other(what) => Step::Foreign(what),
         }
     }
 
-    /// Explains a node that combines features in an unknown way by what lies close behind it, such as
-    /// the sum in a mean over the tokens that are not padding.
-    fn foreign_behind(&self, node: NodeId) -> Result<Step, NodeId> {
+    /// Explains a node that combines features in an unknown way by an operation close before it, such as the
+    /// sum in a mean over the tokens that are not padding.
+    fn foreign_before(&self, node: NodeId) -> Result<Step, NodeId> {
         const MAX_DEPTH: usize = 6;
         let op = |node| self.view.graph().op(node);
         let mut seen = HashSet::from([node]);
         let mut level = vec![node];
         for _ in 0..MAX_DEPTH {
-            level = self.behind(&level, &mut seen);
-            for &behind in level
+            level = self.before(&level, &mut seen);
+            for &before in level
                 .iter()
-                .filter(|&&behind| self.depends_on_encoder(behind))
+                .filter(|&&before| self.depends_on_encoder(before))
             {
                 let mut foreign = FOREIGN.iter();
-                if let Some((_, what)) = foreign.find(|(ops, _)| ops.contains(&op(behind))) {
+                if let Some((_, what)) = foreign.find(|(ops, _)| ops.contains(&op(before))) {
                     return Ok(Step::Foreign(what));
                 }
             }
@@ -320,7 +323,7 @@ impl Trace<'_> {
         Err(node)
     }
 
-    /// True where an output of the encoder lies close behind a node.
+    /// Returns true if a node depends on an output of the encoder, within a few operations.
     fn depends_on_encoder(&self, node: NodeId) -> bool {
         const MAX_DEPTH: usize = 12;
         let reads_output = |node: &NodeId| {
@@ -333,14 +336,14 @@ impl Trace<'_> {
             if level.iter().any(reads_output) {
                 return true;
             }
-            level = self.behind(&level, &mut seen);
+            level = self.before(&level, &mut seen);
         }
         false
     }
 
-    /// The inputs of nodes, without those seen before; the encoder itself is not entered.
-    fn behind(&self, nodes: &[NodeId], seen: &mut HashSet<NodeId>) -> Vec<NodeId> {
-        /// More than any head combines.
+    /// Returns the inputs of nodes that were not seen before and are not in the encoder.
+    fn before(&self, nodes: &[NodeId], seen: &mut HashSet<NodeId>) -> Vec<NodeId> {
+        /// More inputs than any head combines.
         const MAX_NODES: usize = 128;
         let inputs = nodes
             .iter()
@@ -352,214 +355,4 @@ impl Trace<'_> {
             .take(MAX_NODES)
             .collect()
     }
-
-    /// InventoryEntry `index` along an axis.
-    fn take_item(
-        &mut self,
-        node: NodeId,
-        axis: Option<f64>,
-        index: u32,
-        from: Tensor,
-    ) -> Result<Step, NodeId> {
-        let layers = self.view.flat_origin(from);
-        if axis == Some(0.0) && self.view.graph().op(layers.node) == "Pack" {
-            return self.unpack(layers.node, i64::from(index));
-        }
-        // An item of a split may be longer than a token.
-        let graph = self.view.graph();
-        let item = Tensor {
-            node,
-            output: index,
-        };
-        let is_token = graph.op(node) == "Unpack"
-            || graph
-                .shape(item)
-                .is_some_and(|shape| shape.get(1) == Some(&1));
-        match (axis, index) {
-            _ if !is_token => Err(node),
-            (Some(1.0), 0) => Ok(self.first_of(from)),
-            (Some(1.0), _) => Ok(Step::Foreign("another token than the first")),
-            _ => Err(node),
-        }
-    }
-
-    fn first_of(&mut self, from: Tensor) -> Step {
-        self.reads = Reads::First;
-        Step::To(from)
-    }
-
-    /// InventoryEntry `index` of a stack along its first axis.
-    fn unpack(&self, stack: NodeId, index: i64) -> Result<Step, NodeId> {
-        let graph = self.view.graph();
-        let axis = graph.integer(stack, "axis");
-        let items = graph.inputs(stack);
-        let len = i64::try_from(items.len()).map_err(|_| stack)?;
-        let at = if index < 0 { index + len } else { index };
-        let item = usize::try_from(at).ok().and_then(|at| items.get(at));
-        match item {
-            Some(&item) if axis == 0 && !item.is_missing() => Ok(Step::To(item)),
-            _ => Err(stack),
-        }
-    }
-
-    /// A part of the tokens, or one of a stack of layers.
-    fn select(&mut self, node: NodeId) -> Result<Step, NodeId> {
-        let graph = self.view.graph();
-        let from = graph.input(node, 0).ok_or(node)?;
-        if matches!(graph.op(node), "GatherV2" | "Gather" | "GatherNd") {
-            return self.gather(node, from);
-        }
-        let axes = match graph.op(node) {
-            "Slice" => self.slice(node),
-            _ => self.strided_slice(node),
-        };
-        let axes = axes.ok_or(node)?;
-        let stack = self.view.origin(from, |_| false).node;
-        if graph.op(stack) == "Pack" {
-            return match axes[..] {
-                [Part::InventoryEntry(index), ..]
-                    if axes[1..].iter().all(|part| *part == Part::All) =>
-                {
-                    self.unpack(stack, index)
-                }
-                _ => Err(node),
-            };
-        }
-        // `[batch, sequence, hidden]`: in flattened tokens the second axis is another.
-        if graph.shape(from).is_some_and(|shape| shape.len() != 3) {
-            return Err(node);
-        }
-        match axes[..] {
-            _ if axes.iter().all(|part| *part == Part::All) => Ok(Step::To(from)),
-            [Part::All, tokens, ..] if axes[2..].iter().all(|part| *part == Part::All) => {
-                match tokens {
-                    Part::InventoryEntry(0) => Ok(self.first_of(from)),
-                    _ => Ok(Step::Foreign("a part of the tokens")),
-                }
-            }
-            _ => Err(node),
-        }
-    }
-
-    /// The numbers of a constant input.
-    fn numbers(&self, node: NodeId, operand: usize) -> Option<Vec<i64>> {
-        let graph = self.view.graph();
-        let input = self.view.flat_origin(graph.input(node, operand)?);
-        let values = graph.constant(input.node)?.values;
-        #[allow(clippy::cast_possible_truncation, reason = "checked to be whole")]
-        let whole = |value: f64| (value.fract() == 0.0).then_some(value as i64);
-        values.into_iter().map(whole).collect()
-    }
-
-    fn slice(&self, node: NodeId) -> Option<Vec<Part>> {
-        let [begin, size] = [self.numbers(node, 1)?, self.numbers(node, 2)?];
-        let from = self.view.graph().input(node, 0)?;
-        let shape = self.view.graph().shape(from).unwrap_or_default();
-        let parts = std::iter::zip(begin, size)
-            .enumerate()
-            .map(|(axis, (begin, size))| {
-                let all = size == -1 || shape.get(axis).is_some_and(|&len| len == size);
-                match (begin, size) {
-                    (0, _) if all => Part::All,
-                    (_, 1) => Part::InventoryEntry(begin),
-                    _ => Part::Some,
-                }
-            });
-        Some(parts.collect())
-    }
-
-    fn strided_slice(&self, node: NodeId) -> Option<Vec<Part>> {
-        let graph = self.view.graph();
-        let mask = |key| graph.integer(node, key);
-        let [begin_mask, end_mask, shrink] =
-            ["begin_mask", "end_mask", "shrink_axis_mask"].map(mask);
-        if mask("ellipsis_mask") != 0 || mask("new_axis_mask") != 0 {
-            return None;
-        }
-        let [begin, end, strides] = [1, 2, 3].map(|operand| self.numbers(node, operand));
-        let (begin, end, strides) = (begin?, end?, strides?);
-        let from = graph.input(node, 0)?;
-        let shape = graph.shape(from).unwrap_or_default();
-        let axes = std::iter::zip(std::iter::zip(begin, end), strides).enumerate();
-        let parts = axes.map(|(axis, ((begin, end), stride))| {
-            let has = |mask: i64| axis < 63 && mask & (1 << axis) != 0;
-            let from_start = has(begin_mask) || begin == 0;
-            let to_end = has(end_mask) || shape.get(axis).is_some_and(|&len| len == end);
-            if has(shrink) {
-                Part::InventoryEntry(begin)
-            } else if stride == 1 && from_start && to_end {
-                Part::All
-            } else if stride == 1 && from_start && end == 1 {
-                Part::InventoryEntry(0)
-            } else if stride == 1 && begin == -1 && to_end {
-                Part::InventoryEntry(-1)
-            } else {
-                Part::Some
-            }
-        });
-        Some(parts.collect())
-    }
-
-    /// Tokens at positions: a constant 0 along the tokens, or positions in flattened tokens.
-    fn gather(&mut self, node: NodeId, from: Tensor) -> Result<Step, NodeId> {
-        let graph = self.view.graph();
-        let indices = graph.input(node, 1).ok_or(node)?;
-        let axis = match graph.op(node) {
-            "GatherV2" => graph.input(node, 2).and_then(|axis| self.constant(axis)),
-            _ => Some(0.0),
-        };
-        let index = self.numbers(node, 1);
-        let stack = self.view.origin(from, |_| false).node;
-        if let (Some(0.0), Some([index]), "Pack") = (axis, index.as_deref(), graph.op(stack)) {
-            return self.unpack(stack, *index);
-        }
-        if axis == Some(1.0) {
-            return match index.as_deref() {
-                Some([0]) => Ok(self.first_of(from)),
-                Some(_) => Ok(Step::Foreign("a part of the tokens")),
-                None => Err(node),
-            };
-        }
-        // `[batch * sequence, hidden]` at as many positions a sequence as it has, or as chosen.
-        let shape_of = |tensor| {
-            graph
-                .shape(tensor)
-                .filter(|shape| shape.iter().all(|&n| n > 0))
-        };
-        let count = |shape: &[i64]| shape.iter().try_fold(1_i64, |n, &axis| n.checked_mul(axis));
-        let (tokens, positions) = (shape_of(from), shape_of(indices));
-        let batch = self.batch_size();
-        match (
-            tokens.as_deref(),
-            positions.as_deref().and_then(count),
-            batch,
-        ) {
-            (Some([_, _]), Some(positions), Some(batch))
-                if graph.op(node) != "GatherNd" && positions > batch && positions % batch == 0 =>
-            {
-                match self.reads {
-                    Reads::Every => Ok(Step::To(from)),
-                    Reads::First => Ok(Step::Foreign("a token at a chosen position")),
-                }
-            }
-            _ => Err(node),
-        }
-    }
-
-    /// The batch size of the graph, by the recorded shape of the last layer's attention scores.
-    fn batch_size(&self) -> Option<i64> {
-        let graph = self.view.graph();
-        let softmax = graph.nodes().filter(|&node| graph.op(node) == "Softmax");
-        let mut shapes = softmax.filter_map(|node| graph.shape(node.into()));
-        let shape = shapes.find(|shape| shape.len() == 4)?;
-        Some(shape[0]).filter(|&batch| batch > 0)
-    }
-}
-
-/// What a slice takes of one axis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    All,
-    InventoryEntry(i64),
-    Some,
 }

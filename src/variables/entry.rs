@@ -1,4 +1,4 @@
-//! One variable of a checkpoint.
+//! One variable of a checkpoint, with its role.
 
 use tf_checkpoint::Variable;
 
@@ -6,13 +6,15 @@ use crate::variables::role::Role;
 
 /// A variable with its name after renaming and its role.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct InventoryEntry {
     /// The variable as the checkpoint describes it, under its own name.
     pub variable: Variable,
-    /// Its name after [`Rename`](super::Rename)s, as the original code would have it.
+    /// The name after all [`Rename`](super::Rename)s, in the original code's terms.
     pub name: String,
-    /// What it is for.
+    /// The role of the variable.
     pub role: Role,
-    /// The name of the variable that it is the average of, before TensorFlow 2's names are changed.
+    /// The name of the variable whose moving average this is, before TensorFlow 2's names are
+    /// converted; `None` if it is not an average.
     pub average_of: Option<String>,
 }

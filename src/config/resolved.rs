@@ -1,0 +1,29 @@
+//! A resolved configuration as data.
+
+use std::collections::BTreeMap;
+
+use candle_electra::{Activation, ElectraConfig};
+
+use crate::config::candidate::ValueSource;
+
+/// A configuration with the source of each value that is not fixed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ResolvedConfig {
+    /// The configuration, without `dtype`, which the plan decides.
+    pub config: ElectraConfig,
+    /// The source of each value, by key.
+    pub sources: BTreeMap<&'static str, ValueSource>,
+    /// The activation of the generator's head; `None` if the training graph does not show it.
+    pub generator_head: Option<HeadActivation>,
+}
+
+/// The activation of a head in the training graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeadActivation {
+    /// An activation of transformers.
+    Known(Activation),
+    /// A computation that is not recognised, described for messages.
+    Unknown(String),
+}

@@ -1,0 +1,165 @@
+//! The settings that leave no trace in shapes: head count, activation, LayerNorm epsilon.
+//!
+//! The options, a config.json and the training graph must agree; the original code's defaults apply only
+//! if none of them has a value. A graph that shows a value in a way that no rule recognises is an error,
+//! unless the user gives the value.
+
+use candle_electra::{Activation, ElectraConfig};
+
+use crate::config::candidate::{Candidate, ValueSource, resolve};
+use crate::config::config_file::ConfigFile;
+use crate::config::epsilon::Epsilon;
+use crate::config::graph::{Findings, GraphFacts, View};
+use crate::config::keys::{ACTIVATION, EPSILON, HEADS};
+use crate::config::options::ConfigOptions;
+use crate::config::resolved::HeadActivation;
+use crate::variables::names::Scopes;
+use crate::variables::{Error, Model, follows_head_rule};
+
+/// The sources of settings.
+pub(super) struct Settings<'a> {
+    pub(super) options: &'a ConfigOptions,
+    pub(super) view: Option<&'a View<'a>>,
+    pub(super) facts: GraphFacts,
+}
+
+impl Settings<'_> {
+    /// Returns the number of attention heads.
+    pub(super) fn head_count(
+        &self,
+        model: Model,
+        scopes: Scopes,
+        hidden_size: usize,
+    ) -> Result<Candidate<usize>, Error> {
+        const OPTION: &str = "--num-attention-heads";
+        let file = self.options.file.as_ref();
+        let in_file = file.map(|file| file.size(HEADS)).transpose()?.flatten();
+        let mut candidates = given(OPTION, self.options.num_attention_heads, in_file);
+        let is_given = !candidates.is_empty();
+        let [counts, sizes] = [&self.facts.heads.counts, &self.facts.heads.sizes];
+        self.check_recognised(counts, is_given, OPTION)?;
+        self.check_recognised(sizes, is_given, OPTION)?;
+        candidates.extend(counts.candidates.iter().cloned());
+        for size in &sizes.candidates {
+            if size.value == 0 || !hidden_size.is_multiple_of(size.value) {
+                let why = format!("it must divide the hidden size {hidden_size}");
+                return Err(size.invalid("head size", why));
+            }
+            let count = hidden_size / size.value;
+            candidates.push(Candidate::new(count, size.source.clone()));
+        }
+        let heads = match (resolve(HEADS, candidates)?, &self.options.fallback) {
+            (Some(heads), _) => heads,
+            (None, Some(config)) => {
+                Candidate::new(config.num_attention_heads, ValueSource::TransformersDefault)
+            }
+            (None, None) => default_head_count(model, scopes, hidden_size)?,
+        };
+        if heads.value == 0 || !hidden_size.is_multiple_of(heads.value) {
+            let why = format!(
+                "it must divide the hidden size {hidden_size}; give --num-attention-heads \
+                 or a matching --config"
+            );
+            return Err(heads.invalid(HEADS, why));
+        }
+        Ok(heads)
+    }
+
+    /// Returns the activation of the feed-forward layers.
+    pub(super) fn activation(&self) -> Result<Candidate<Activation>, Error> {
+        const OPTION: &str = "--hidden-act";
+        let file = self.options.file.as_ref();
+        let in_file = file.map(ConfigFile::activation).transpose()?.flatten();
+        let given = given(OPTION, self.options.hidden_act, in_file);
+        let found = self.find(ACTIVATION, given, &self.facts.activation, OPTION)?;
+        Ok(found.unwrap_or_else(|| {
+            let rule = "gelu, unless the training run set another";
+            Candidate::new(Activation::Gelu, ValueSource::OriginalCode(rule))
+        }))
+    }
+
+    /// Returns the epsilon of every LayerNorm.
+    pub(super) fn epsilon(&self) -> Result<Candidate<Epsilon>, Error> {
+        const OPTION: &str = "--layer-norm-eps";
+        let file = self.options.file.as_ref();
+        let in_file = file.map(ConfigFile::epsilon).transpose()?.flatten();
+        let given = given(OPTION, self.options.layer_norm_eps, in_file);
+        let found = self.find(EPSILON, given, &self.facts.epsilon, OPTION)?;
+        let default = ElectraConfig::default().layer_norm_eps;
+        let default = Epsilon::new(default).expect("a small positive number");
+        Ok(found.unwrap_or_else(|| {
+            Candidate::new(default, ValueSource::OriginalCode("LayerNorm adds 1e-12"))
+        }))
+    }
+
+    /// Returns the activation of the generator's head, if the training graph shows it.
+    pub(super) fn generator_head(&self) -> Result<Option<HeadActivation>, Error> {
+        let findings = &self.facts.generator_head;
+        if let (Some(view), Some(unrecognised)) = (self.view, &findings.unrecognised) {
+            return Ok(Some(HeadActivation::Unknown(unrecognised.describe(view))));
+        }
+        let found = resolve(
+            "the activation of generator_predictions/dense",
+            findings.candidates.iter().cloned(),
+        )?;
+        Ok(found.map(|found| HeadActivation::Known(found.value)))
+    }
+
+    /// Resolves the given values and those in the graph; `None` if there is none.
+    fn find<T: Clone + PartialEq + std::fmt::Display>(
+        &self,
+        key: &'static str,
+        mut candidates: Vec<Candidate<T>>,
+        findings: &Findings<T>,
+        option: &'static str,
+    ) -> Result<Option<Candidate<T>>, Error> {
+        self.check_recognised(findings, !candidates.is_empty(), option)?;
+        candidates.extend(findings.candidates.iter().cloned());
+        resolve(key, candidates)
+    }
+
+    /// Fails if the graph shows something that no rule recognises, unless a given value replaces it.
+    fn check_recognised<T>(
+        &self,
+        findings: &Findings<T>,
+        is_given: bool,
+        option: &'static str,
+    ) -> Result<(), Error> {
+        let is_given = is_given || self.options.fallback.is_some();
+        match (self.view, &findings.unrecognised) {
+            (Some(view), Some(unrecognised)) if !is_given || unrecognised.is_foreign() => {
+                Err(unrecognised.error(view, option))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The candidates that the user gives, in order: an option, then a config.json.
+fn given<T>(
+    option: &'static str,
+    value: Option<T>,
+    in_file: Option<Candidate<T>>,
+) -> Vec<Candidate<T>> {
+    let value = value.map(|value| Candidate::new(value, ValueSource::Option(option)));
+    value.into_iter().chain(in_file).collect()
+}
+
+/// Returns the head count if no source has it. The original code computes the head count of a generator
+/// with its own encoder; for every other encoder it is a hyperparameter with a default.
+fn default_head_count(
+    model: Model,
+    scopes: Scopes,
+    hidden_size: usize,
+) -> Result<Candidate<usize>, Error> {
+    const SIZE: usize = 64;
+    let rule = if follows_head_rule(model, scopes) {
+        "a generator has max(1, hidden size / 64) heads"
+    } else if hidden_size.is_multiple_of(SIZE) {
+        "hidden size / 64, unless the training run set another"
+    } else {
+        return Err(Error::UnknownHeadCount { model, hidden_size });
+    };
+    let heads = (hidden_size / SIZE).max(1);
+    Ok(Candidate::new(heads, ValueSource::OriginalCode(rule)))
+}

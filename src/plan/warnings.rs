@@ -1,0 +1,81 @@
+//! Warnings of a plan: facts that the user should know although the export succeeds.
+
+use candle_electra::ModelClass;
+
+use crate::plan::cast::TargetDtype;
+use crate::plan::options::{PlanOptions, Weights};
+use crate::plan::types::PlannedTensor;
+use crate::variables::{Inventory, Model, Role};
+
+/// The difference of an exported Electric discriminator from the original. Source:
+/// `pretrain/run_pretraining.py` in google-research/electra, `_get_discriminator_output`.
+const ELECTRIC: &str = "an Electric discriminator adds the log probability of each token under its \
+    generator (log q) to its logits, which no Hugging Face class does: the encoder and the logits \
+    without this term are exported, so that the probabilities of `probe` are not those of replaced \
+    tokens";
+
+/// Warns that the exported discriminator of an Electric model lacks a term.
+pub(super) fn about_electric(inventory: &Inventory, model: Model) -> Option<String> {
+    let is_electric = inventory.has(Role::ElectricGenerator) && model == Model::Discriminator;
+    is_electric.then(|| ELECTRIC.to_owned())
+}
+
+/// Warns about a head that the checkpoint lacks, or that is older than the encoder.
+pub(super) fn about_heads<'a>(
+    class: ModelClass,
+    inventory: &Inventory,
+    exportable_tasks: impl FnOnce() -> Vec<&'a str>,
+) -> Option<String> {
+    let has_task = inventory.has(Role::TaskHead);
+    let warning = match class {
+        ModelClass::Model if has_task => {
+            return Some(format!(
+                "a fine-tuned checkpoint has no discriminator head: only the encoder is exported, \
+                 and ElectraForPreTraining will start with a new head{}",
+                advice_on(&exportable_tasks(), inventory.tasks().len())
+            ));
+        }
+        ModelClass::Model => {
+            "this checkpoint has no discriminator head: the encoder is exported as ElectraModel, and \
+             every other class will start with a new head"
+        }
+        ModelClass::PreTraining | ModelClass::MaskedLm if has_task => {
+            "this checkpoint was fine-tuned for a task: its pre-training heads may be older than its \
+             encoder"
+        }
+        _ => return None,
+    };
+    Some(warning.to_owned())
+}
+
+/// Returns how to export the heads of these tasks, out of `count` tasks.
+fn advice_on(exportable: &[&str], count: usize) -> String {
+    match exportable {
+        [] => String::new(),
+        [_] if count == 1 => " (--model finetuned exports the head of its task)".to_owned(),
+        _ => format!(
+            " (--model finetuned --task TASK exports the head of a task: {})",
+            exportable.join(", ")
+        ),
+    }
+}
+
+/// Warns about averages that are not exported.
+pub(super) fn about_averages(inventory: &Inventory, options: &PlanOptions) -> Option<String> {
+    let averages = inventory.averages();
+    (options.weights == Weights::Raw && averages > 0).then(|| {
+        format!(
+            "this checkpoint also holds moving averages of {averages} variables: the raw weights are \
+             exported; --weights average exports the averages"
+        )
+    })
+}
+
+/// Warns about float64 variables, which `keep` does not keep.
+pub(super) fn about_rounding(tensors: &[PlannedTensor], dtype: TargetDtype) -> Option<String> {
+    let rounded = tensors
+        .iter()
+        .filter(|tensor| dtype == TargetDtype::Keep && tensor.cast.is_lossy())
+        .count();
+    (rounded > 0).then(|| format!("rounded {rounded} float64 variables to float32"))
+}
