@@ -14,7 +14,7 @@ use tf_checkpoint::{Checkpoint, Variable, address};
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::export::{
-    CONFIG_FILE, Contents, Stage, WEIGHTS_FILE, provenance, write_safetensors, write_text,
+    CONFIG_FILE, ExportFiles, Stage, WEIGHTS_FILE, provenance, write_safetensors, write_text,
 };
 use crate::plan::{Plan, PlanOptions, PlannedTensor};
 use crate::probe::text_check::Text;
@@ -245,7 +245,7 @@ impl Run<'_> {
         // Before there is anything that a signal must not leave behind.
         self.watch.begin(Phase::Converting, 0);
         self.watch.check()?;
-        let stage = Stage::new(self.out, self.contents(&plans), self.conversion.replace)?;
+        let stage = Stage::new(self.out, self.files(&plans), self.conversion.replace)?;
 
         let mut exports = Vec::with_capacity(plans.len());
         for plan in plans {
@@ -273,22 +273,14 @@ impl Run<'_> {
         Ok(exports)
     }
 
-    /// Returns every file to write, below the output directory. The weights come last: where they are,
-    /// the rest is there.
-    fn contents(&self, plans: &[Plan]) -> Contents {
-        let models = self.conversion.models;
-        let folders: Vec<PathBuf> = plans
-            .iter()
-            .map(|plan| models.below_out(plan.model, ""))
-            .collect();
-        let of_model = |(plan, folder): (&Plan, &PathBuf)| -> Vec<PathBuf> {
-            let texts = tokenizer::FILES.iter().filter(|_| plan.tokenizer.is_some());
-            let files = [CONFIG_FILE].iter().chain(texts).chain(&[WEIGHTS_FILE]);
-            files.map(|file| folder.join(file)).collect()
-        };
-        let files = plans.iter().zip(&folders).flat_map(of_model).collect();
+    /// Lists the files to write.
+    fn files(&self, plans: &[Plan]) -> ExportFiles {
+        let models = plans.iter().map(|plan| {
+            let folder = self.conversion.models.below_out(plan.model, "");
+            (folder, plan.tokenizer.is_some())
+        });
         let checkpoint = self.conversion.checkpoint.checkpoint();
-        Contents::new(folders, files, checkpoint.location().folder().to_owned())
+        ExportFiles::new(models, checkpoint.location().folder().to_owned())
     }
 
     /// Writes every file of a model to the path that `path` gives it; returns the files with their

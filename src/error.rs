@@ -112,8 +112,8 @@ fn of_export(error: &export::Error) -> ErrorKind {
         Error::Overflow { .. } => ErrorKind::Model,
         Error::Interrupted => ErrorKind::Interrupted,
         Error::Exists { .. }
-        | Error::FolderInTheWay { .. }
-        | Error::NotAFolder { .. }
+        | Error::DirectoryInTheWay { .. }
+        | Error::NotADirectory { .. }
         | Error::Leftover { .. }
         | Error::Foreign { .. }
         | Error::BesideCheckpoint { .. } => ErrorKind::Usage,
@@ -128,7 +128,7 @@ fn of_verify(error: &verify::Error) -> ErrorKind {
         Error::Load(error) => of_load(error),
         Error::Probe(error) => of_probe(error),
         Error::Incomplete { .. } => ErrorKind::Verification,
-        Error::NoFolder { .. } | Error::Golden { .. } => ErrorKind::Usage,
+        Error::NoDirectory { .. } | Error::Golden { .. } => ErrorKind::Usage,
         Error::Reference { source, .. } if is_wrong_path(source) => ErrorKind::Usage,
         Error::Interrupted => ErrorKind::Interrupted,
         _ => ErrorKind::Failure,

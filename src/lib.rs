@@ -43,6 +43,7 @@ pub mod plan;
 pub mod probe;
 mod progress;
 pub mod report;
+mod sys;
 pub mod tasks;
 mod threads;
 pub mod tokenizer;

@@ -1,30 +1,29 @@
 //! Memory for the bytes of a tensor.
 //!
-//! Transposing steps through a matrix a row apart, on ordinary pages of 4 KiB a new page each time:
-//! on a matrix of 1024 by 4096 the misses of the address cache cost half of the speed. A large buffer
-//! is therefore mapped and asks for huge pages, of 2 MiB, where the system has them; they also make
-//! new memory cheap, since there are 512 times fewer pages to come by. The mapping is anonymous: no
-//! file is behind it.
+//! Transposing walks through a matrix one row after the other, which on pages of 4 KiB touches a new page
+//! for each row: on a 1024 by 4096 matrix the misses of the TLB cost half of the speed. A large buffer is
+//! therefore an anonymous mapping with huge pages of 2 MiB, where the system has them; they also make new
+//! memory cheap, because there are 512 times fewer page faults.
 //!
-//! Where the bytes begin matters too. The kernel copies between a file's pages and a buffer with one
-//! instruction (`rep movsb`), which on AMD's processors takes four times as long when the destination
-//! begins 1 to 15 bytes after the source, counted within lines of 64 bytes: reads fall from 11 to
-//! 3 GB/s, writes from 6.5 to 2.5. Variables and tensors begin anywhere in their files; half a line
-//! from there is right for both directions.
+//! The alignment matters too. The kernel copies between the page cache and a buffer with one instruction
+//! (`rep movsb`), which on AMD processors takes four times as long if the destination begins 1 to 15 bytes
+//! after the source, modulo the cache line of 64 bytes: reads drop from 11 to 3 GB/s, writes from 6.5 to
+//! 2.5 GB/s. Variables and tensors begin at any offset of their files; a buffer that begins half a cache line
+//! away from that offset is fast in both directions.
 
 use bytemuck::Pod;
 use memmap2::MmapMut;
 
-/// Bytes of a huge page on the usual processors. Smaller buffers are ordinary memory.
+/// Bytes of a huge page on x86-64 and AArch64. Smaller buffers are ordinary memory.
 const HUGE_PAGE: usize = 2 << 20;
-/// Bytes of a line of the cache.
+/// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// A buffer aligned for every element type, so that views of it never fail.
+/// A buffer that is aligned for every element type, so that it can be viewed as a slice of any of them.
 #[derive(Debug, Default)]
 pub struct AlignedBytes {
     memory: Memory,
-    /// Where in the memory the bytes begin.
+    /// Offset of the bytes in the memory.
     start: usize,
     len: usize,
 }
@@ -42,7 +41,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// Zeroes, at least `len` of them.
+    /// Allocates at least `len` zero bytes.
     fn zeroed(len: usize) -> Self {
         map_huge_pages(len).map_or_else(
             || Self::Words(vec![0; len.div_ceil(size_of::<u64>())]),
@@ -65,13 +64,13 @@ impl Memory {
     }
 }
 
-/// New memory on huge pages; `None` for what would not fill one, and where there are none.
+/// Maps memory on huge pages; `None` for less than one page, or if the system has none.
 #[cfg(target_os = "linux")]
 fn map_huge_pages(len: usize) -> Option<MmapMut> {
     if len < HUGE_PAGE {
         return None;
     }
-    // Linux aligns a mapping to huge pages only if it is a multiple of them.
+    // Linux aligns a mapping to huge pages only if its length is a multiple of them.
     let pages = MmapMut::map_anon(len.checked_next_multiple_of(HUGE_PAGE)?).ok()?;
     pages.advise(memmap2::Advice::HugePage).ok()?;
     Some(pages)
@@ -83,7 +82,7 @@ fn map_huge_pages(_: usize) -> Option<MmapMut> {
 }
 
 impl AlignedBytes {
-    /// `len` zero bytes.
+    /// Creates a buffer of `len` zero bytes.
     pub fn zeroed(len: usize) -> Self {
         Self {
             memory: Memory::zeroed(len),
@@ -92,18 +91,18 @@ impl AlignedBytes {
         }
     }
 
-    /// `len` zero bytes, to be copied from or to `offset` in a file.
-    pub(crate) fn beside(len: usize, offset: u64) -> Self {
+    /// Creates a buffer of `len` zero bytes, aligned for a copy from or to `offset` in a file.
+    pub(crate) fn zeroed_for(len: usize, offset: u64) -> Self {
         let mut bytes = Self::default();
         bytes.resize_aligned_to(len, offset);
         bytes
     }
 
-    /// Makes it `len` bytes long, to be copied from or to `offset` in a file. What they are is
-    /// unspecified.
+    /// Resizes the buffer to `len` bytes, aligned for a copy from or to `offset` in a file. Its contents
+    /// are unspecified.
     pub(crate) fn resize_aligned_to(&mut self, len: usize, offset: u64) {
         if len + LINE > self.memory.as_bytes().len() {
-            // The old memory goes before the new comes.
+            // Frees the old memory before the new one is allocated.
             self.memory = Memory::default();
             self.memory = Memory::zeroed(len + LINE);
         }
@@ -112,21 +111,22 @@ impl AlignedBytes {
         self.len = len;
     }
 
-    /// Number of bytes.
+    /// Returns the number of bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// All of it.
+    /// Returns all bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.memory.as_bytes()[self.start..][..self.len]
     }
 
-    /// All of it, to be changed.
+    /// Returns all bytes, mutable.
     pub fn as_bytes_mut(&mut self) -> &mut [u8] {
         &mut self.memory.as_bytes_mut()[self.start..][..self.len]
     }
 
+    /// Returns the bytes as elements of one type.
     pub(crate) fn elements<T: Pod>(&self) -> &[T] {
         bytemuck::cast_slice(self.as_bytes())
     }
@@ -145,7 +145,7 @@ mod tests {
         {
             for new in [
                 AlignedBytes::zeroed(len),
-                AlignedBytes::beside(len, at as u64),
+                AlignedBytes::zeroed_for(len, at as u64),
             ] {
                 assert_eq!(new.as_bytes().len(), len);
                 assert!(new.as_bytes().iter().all(|&byte| byte == 0));
@@ -163,9 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn buffers_begin_half_a_line_from_where_the_bytes_begin_in_a_file() {
+    fn buffers_begin_half_a_cache_line_away_from_the_offset_in_the_file() {
         for offset in 0..200 {
-            let bytes = AlignedBytes::beside(HUGE_PAGE, offset);
+            let bytes = AlignedBytes::zeroed_for(HUGE_PAGE, offset);
             let distance = bytes.as_bytes().as_ptr().addr() as u64 + 4096 - offset % 4096;
             let line = LINE as u64;
             assert!((line / 2..line / 2 + 8).contains(&(distance % line)));

@@ -1,18 +1,18 @@
-//! Why nothing was exported.
+//! Errors of writing and of reading an export.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::progress::Stopped;
 
-/// Why nothing was exported.
+/// An error of writing or publishing an export.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The checkpoint cannot be found or read.
     #[error(transparent)]
     Checkpoint(#[from] tf_checkpoint::Error),
-    /// A value that the target type cannot hold.
+    /// A value that the target type cannot represent.
     #[error(
         "tensor {tensor} does not fit {dtype}: element {index} of variable {variable} is {value:e}; \
          write it with a wider --dtype (bf16, f32)"
@@ -26,124 +26,132 @@ pub enum Error {
         index: usize,
         /// Its value.
         value: f64,
-        /// The type asked for.
+        /// The target type.
         dtype: String,
     },
-    /// A file of that name is there already.
-    #[error("{} exists already: choose another folder, or replace it with --force", path.display())]
+    /// A file of the export exists already.
+    #[error(
+        "{} exists already: choose another directory, or replace it with --force",
+        path.display()
+    )]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// A folder has the name of a file to be written.
-    #[error("{} is a folder, where a file of that name belongs: move it away", path.display())]
-    FolderInTheWay {
-        /// The folder.
+    /// A directory has the name of a file of the export.
+    #[error("{} is a directory, and a file of that name is to be written: move it away", path.display())]
+    DirectoryInTheWay {
+        /// The directory.
         path: PathBuf,
     },
-    /// OUT is no folder.
-    #[error("{} is a file: give a folder to write into", path.display())]
-    NotAFolder {
-        /// The file.
+    /// The output directory is not a directory.
+    #[error("{} is not a directory: give a directory to write into", path.display())]
+    NotADirectory {
+        /// The path.
         path: PathBuf,
     },
-    /// Another conversion into OUT is running.
-    #[error("another conversion is writing into {}: wait for it, or choose another folder", path.display())]
+    /// Another conversion is writing into the output directory.
+    #[error(
+        "another conversion is writing into {}: wait for it, or choose another directory",
+        path.display()
+    )]
     Busy {
-        /// OUT.
+        /// The output directory.
         path: PathBuf,
     },
-    /// Another conversion into OUT is running or was killed, and there is no lock to tell which.
+    /// There is a staging directory, and the file system has no locks to find out whether a conversion is
+    /// using it.
     #[error(
         "{} exists; cannot tell whether another conversion is running (this file system has no \
-         locks): if none is, move the files in its folder `old` back and remove it",
+         locks): if none is, move the files in its directory `old` back and remove it",
         path.display()
     )]
     Unlocked {
-        /// The staging directory in OUT.
+        /// The staging directory.
         path: PathBuf,
     },
-    /// What a killed conversion left cannot be understood, so that nothing was touched.
+    /// The staging directory of a killed conversion is damaged or was written by another version. Nothing was
+    /// changed.
     #[error(
-        "{} {what}: nothing was changed; files of an earlier export may be in its folder `old`, move \
-         them back to where they belong, then remove {} and convert again",
-        hidden.display(),
-        hidden.display()
+        "{} {what}: nothing was changed; files of an earlier export may be in its directory `old`: \
+         move them back to their places, then remove {} and convert again",
+        staging.display(),
+        staging.display()
     )]
     UnknownJournal {
-        /// The staging directory in OUT.
-        hidden: PathBuf,
+        /// The staging directory.
+        staging: PathBuf,
         /// What is wrong with it.
         what: String,
     },
-    /// OUT was moved or removed during the conversion.
+    /// The output directory was moved or removed during the conversion.
     #[error(
-        "{} is no longer the folder that it was when the conversion began: nothing was published",
+        "{} was moved, removed or replaced since the conversion began: nothing was published",
         path.display()
     )]
     Replaced {
-        /// OUT.
+        /// The output directory.
         path: PathBuf,
     },
-    /// A file of another export, which this export has no counterpart of.
+    /// A file of an earlier export that this export does not write.
     #[error(
         "{} exists already and is not part of this export, but would be loaded with it: choose \
-         another folder, or remove the files of the other export with --force",
+         another directory, or remove the files of the earlier export with --force",
         path.display()
     )]
     Leftover {
         /// The file.
         path: PathBuf,
     },
-    /// A file beside the checkpoint that would be removed as part of an earlier export.
+    /// A file beside the checkpoint that would be removed as a part of an earlier export.
     #[error(
-        "{} lies beside the checkpoint and would become part of this export, which does not write \
-         it: choose another folder",
+        "{} is beside the checkpoint and would be removed, because transformers would load it with this \
+         export: choose another directory",
         path.display()
     )]
     BesideCheckpoint {
         /// The file.
         path: PathBuf,
     },
-    /// A file of another kind that transformers may load instead of the export's.
+    /// A file that no export writes and that transformers may load instead.
     #[error(
         "{} exists already, and transformers may load it instead of this export ({why}): choose \
-         another folder, move it away, or convert with --force, which leaves it",
+         another directory, move it away, or convert with --force, which keeps it",
         path.display()
     )]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// Who loads it.
+        /// What loads it.
         why: &'static str,
     },
-    /// The operating system refused to write.
+    /// An I/O error of writing.
     #[error("cannot write {}", path.display())]
     Write {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The header breaks a rule of the format.
+    /// The header of the weights breaks a rule of the safetensors format.
     #[error("the safetensors header is not valid: {0}")]
     Header(String),
-    /// [`Progress`](crate::Progress) stopped the work.
+    /// [`Progress`](crate::Progress) cancelled the work.
     #[error("interrupted: nothing was written")]
     Interrupted,
-    /// Neither the new files nor the old ones could be put in place.
+    /// Publishing failed, and so did the rollback.
     #[error(
-        "cannot put {} back; the files of the earlier export are in {}, the next conversion into this \
-         folder moves them back",
+        "cannot move {} back; the files of the earlier export are in {}, the next conversion into this \
+         directory moves them back",
         path.display(),
         kept.display()
     )]
     Stranded {
         /// The file that could not be moved back.
         path: PathBuf,
-        /// Where the old files are.
+        /// The directory of the files of the earlier export.
         kept: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -155,8 +163,47 @@ impl From<Stopped> for Error {
 }
 
 impl Error {
+    /// Returns a function that adds the path to an I/O error.
     pub(super) fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         |source| Self::Write { path, source }
+    }
+}
+
+/// An error of reading an export.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// An I/O error of reading.
+    #[error("cannot read {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The header, or the length of the file, breaks a rule of the safetensors format.
+    #[error("{} is not a valid safetensors file: {what}", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// config.json is invalid.
+    #[error("{} is not a valid ELECTRA configuration: {what}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl LoadError {
+    /// Returns a function that adds the path to an I/O error.
+    pub(crate) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::Io { path, source }
     }
 }

@@ -1,27 +1,41 @@
-//! The small files of an export, and what the metadata of the weights says.
+//! Names and order of the files of an export.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
-use tf_checkpoint::Location;
-
 use super::Error;
-use crate::plan::{Plan, Weights};
+use crate::tokenizer;
 
-/// Name of the weights; transformers looks for exactly this.
+/// Name of the weights, as transformers expects it.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
-/// Name of the configuration; transformers looks for exactly this.
+/// Name of the configuration, as transformers expects it.
 pub const CONFIG_FILE: &str = "config.json";
 
-/// The key of a fine-tuned model's task in the metadata of the weights.
-pub const TASK_KEY: &str = "task";
+/// Every file that an export may have, in the order in which they are written and published: a directory
+/// with weights has all other files.
+pub(crate) const EXPORT_FILES: [&str; 2 + tokenizer::FILES.len()] = {
+    let [vocab, tokenizer, tokenizer_config, special_tokens] = tokenizer::FILES;
+    [
+        CONFIG_FILE,
+        vocab,
+        tokenizer,
+        tokenizer_config,
+        special_tokens,
+        WEIGHTS_FILE,
+    ]
+};
 
-/// The key in the metadata of the weights that says that they are averages.
-pub const WEIGHTS_KEY: &str = "weights";
+/// Returns the files that an export with or without a tokenizer writes, in the order of [`EXPORT_FILES`].
+pub(crate) fn written_files(has_tokenizer: bool) -> impl Iterator<Item = &'static str> {
+    let is_written = move |file: &&str| has_tokenizer || !tokenizer::FILES.contains(file);
+    EXPORT_FILES.into_iter().filter(is_written)
+}
 
-/// Writes a file of text and syncs it; returns its length.
+/// Writes a text file and syncs it; returns its length in bytes.
+///
+/// # Errors
+/// If there is a file at `path`, or writing fails.
 pub(crate) fn write_text(text: &str, path: &Path) -> Result<u64, Error> {
     File::create_new(path)
         .and_then(|mut file| {
@@ -30,35 +44,4 @@ pub(crate) fn write_text(text: &str, path: &Path) -> Result<u64, Error> {
         })
         .map_err(Error::writing(path))?;
     Ok(text.len() as u64)
-}
-
-/// The metadata of the weights: `format`, without which transformers does not load them, and where
-/// they come from. Only what is in the checkpoint itself: no clock, no path.
-pub(crate) fn provenance(
-    plan: &Plan,
-    location: &Location,
-    step: Option<u64>,
-) -> BTreeMap<String, String> {
-    let mut metadata = BTreeMap::from([
-        ("format".to_owned(), "pt".to_owned()),
-        (
-            "converter".to_owned(),
-            concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
-        ),
-        ("source".to_owned(), location.name()),
-        ("model".to_owned(), plan.model.key().to_owned()),
-    ]);
-    if let Some(step) = step {
-        metadata.insert("step".to_owned(), step.to_string());
-    }
-    if let Some(task) = &plan.task {
-        metadata.insert(TASK_KEY.to_owned(), task.name.clone());
-    }
-    if plan.weights != Weights::default() {
-        metadata.insert(WEIGHTS_KEY.to_owned(), plan.weights.key().to_owned());
-    }
-    if let Some(inexact) = &plan.inexact {
-        metadata.insert("inexact".to_owned(), inexact.clone());
-    }
-    metadata
 }

@@ -1,15 +1,15 @@
-//! Makes one tensor from its variables, in memory.
+//! Computes one tensor from its variables, in memory.
 
 use tf_checkpoint::{Checkpoint, DType, Variable};
 
 use super::Error;
 use super::buffer::AlignedBytes;
-use super::gelu_offset::{identity, lift, lowered_bias};
+use super::gelu_offset::{compensated_bias, gelu_offset, identity};
 use super::transform::{Overflow, cast, concat, from_floats, to_floats, transpose};
 use crate::plan::PlannedTensor;
 use crate::variables::Recipe;
 
-/// Reads the variables of a tensor and turns them into its bytes.
+/// Reads the variables of a tensor and computes the bytes of the tensor.
 pub(crate) fn convert_tensor(
     tensor: &PlannedTensor,
     checkpoint: &Checkpoint,
@@ -29,10 +29,10 @@ pub(crate) fn convert_tensor(
             concat(&rows.collect::<Result<Vec<_>, _>>()?)
         }
         Recipe::Identity => from_floats(&identity(tensor.shape[0])),
-        Recipe::GeluOffset => from_floats(&lift(&floats(0)?, &floats(1)?)),
+        Recipe::GeluOffset => from_floats(&gelu_offset(&floats(0)?, &floats(1)?)),
         Recipe::CompensatedBias => {
-            let lift = lift(&floats(2)?, &floats(3)?);
-            from_floats(&lowered_bias(&floats(0)?, &floats(1)?, &lift))
+            let offset = gelu_offset(&floats(2)?, &floats(3)?);
+            from_floats(&compensated_bias(&floats(0)?, &floats(1)?, &offset))
         }
     };
     cast(bytes, tensor.cast).map_err(|Overflow { index, value }| Error::Overflow {
@@ -45,18 +45,18 @@ pub(crate) fn convert_tensor(
 }
 
 fn read_bytes(variable: &Variable, checkpoint: &Checkpoint) -> Result<AlignedBytes, Error> {
-    // Before as many bytes are allocated as the checkpoint claims.
+    // Checked first: the allocation trusts the length that the checkpoint's index gives.
     checkpoint.check_present(variable)?;
     let len = usize::try_from(variable.bytes()).expect("the platform has 64 bits");
     let offset = checkpoint
         .contiguous(variable)
         .map_or(0, |run| run.offset());
-    let mut bytes = AlignedBytes::beside(len, offset);
+    let mut bytes = AlignedBytes::zeroed_for(len, offset);
     checkpoint.read(variable, bytes.as_bytes_mut())?;
     Ok(bytes)
 }
 
-/// All elements of a variable, row-major.
+/// Reads all elements of a variable, row-major.
 pub(crate) fn read_floats(variable: &Variable, checkpoint: &Checkpoint) -> Result<Vec<f64>, Error> {
     Ok(to_floats(
         &read_bytes(variable, checkpoint)?,

@@ -1,28 +1,36 @@
 //! Writes, publishes and reads the files of an export.
 //!
-//! `write` streams the tensors of a plan into a staging directory, `publish` moves the result to its
-//! place, and [`WeightsFile`] reads the weights again.
+//! | module | contents |
+//! |---|---|
+//! | `files` | names and order of the files |
+//! | `config` | reads config.json |
+//! | `materialise` | computes one tensor from its variables, in memory |
+//! | `transform` | transposes and casts |
+//! | `gelu_offset` | the tensors of a classifier that have no variable |
+//! | `buffer` | memory for the bytes of a tensor |
+//! | `safetensors` | `model.safetensors`: header, checksums, writer and reader |
+//! | `publish` | moves a complete export to its place, or restores what was there |
 
 mod buffer;
-pub(crate) mod checksums;
+mod config;
 mod error;
 mod files;
 mod gelu_offset;
 mod materialise;
 mod publish;
-mod reader;
-mod stream;
+mod safetensors;
 mod transform;
-mod write;
 
+pub(crate) use self::safetensors::{
+    SliceChecksum, TensorChecksums, WatchedWeights, provenance, write_safetensors,
+};
+pub use self::safetensors::{TASK_KEY, WEIGHTS_KEY, WeightsFile};
 pub use buffer::AlignedBytes;
-pub use error::Error;
-pub use files::{CONFIG_FILE, TASK_KEY, WEIGHTS_FILE, WEIGHTS_KEY};
-pub(crate) use files::{provenance, write_text};
+pub use config::{MAX_CONFIG_LEN, read_config};
+pub use error::{Error, LoadError};
+pub(crate) use files::write_text;
+pub use files::{CONFIG_FILE, WEIGHTS_FILE};
 pub(crate) use materialise::{convert_tensor, read_floats};
-pub(crate) use publish::{Contents, HIDDEN, Stage};
-pub(crate) use reader::WatchedWeights;
-pub use reader::{LoadError, MAX_CONFIG_LEN, WeightsFile, read_config};
+pub(crate) use publish::{ExportFiles, STAGING, Stage};
 pub use transform::transpose;
 pub(crate) use transform::uncast;
-pub(crate) use write::write_safetensors;

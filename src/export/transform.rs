@@ -1,10 +1,10 @@
-//! Turns the bytes of a variable into the bytes of a tensor: transpose, then cast.
+//! Transposes and casts the bytes of a variable.
 //!
-//! Bytes are viewed as typed arrays, never copied element by element through a dispatch. Casts
-//! round to nearest, ties to even, and refuse a finite value that the target cannot hold. Matrices are
-//! transposed in squares of 16 by 16, of which each row is a line of the cache: on a 1024 by 1024
-//! matrix of float32 that gives 8.4 GB/s, ndarray's assignment 1.2 GB/s; on 1024 by 4096 it is 3.5 and
-//! 1.1 GB/s, with the memory that is new each time (`cargo bench --bench convert`).
+//! Bytes are viewed as slices of their element type. Casts round to nearest, ties to even, and fail at a
+//! finite value that the target type cannot represent. Matrices are transposed in tiles of 16 by 16 elements,
+//! in which each row of float32 is a cache line: 8.4 GB/s on a 1024 by 1024 matrix, where ndarray's
+//! assignment has 1.2 GB/s; 3.5 and 1.1 GB/s on 1024 by 4096, with new memory each time (`cargo bench --bench
+//! convert`).
 
 use bytemuck::Pod;
 use half::{bf16, f16};
@@ -14,16 +14,16 @@ use tf_checkpoint::DType;
 use crate::export::buffer::AlignedBytes;
 use crate::plan::Cast;
 
-/// A finite value that the target type cannot hold.
+/// A finite value that the target type cannot represent.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Overflow {
-    /// Index in the variable, row-major.
+    /// Index of the element, row-major.
     pub(crate) index: usize,
     /// The value.
     pub(crate) value: f64,
 }
 
-/// Applies a cast to all elements, in their order.
+/// Casts all elements.
 pub(crate) fn cast(source: AlignedBytes, cast: Cast) -> Result<AlignedBytes, Overflow> {
     match (cast.from, cast.to) {
         (DType::Float32, Dtype::F32)
@@ -37,7 +37,7 @@ pub(crate) fn cast(source: AlignedBytes, cast: Cast) -> Result<AlignedBytes, Ove
     }
 }
 
-/// The bytes of float32 numbers.
+/// Returns the bytes of float32 values.
 pub(crate) fn from_floats(values: &[f32]) -> AlignedBytes {
     let mut bytes = AlignedBytes::zeroed(size_of_val(values));
     bytes
@@ -46,7 +46,7 @@ pub(crate) fn from_floats(values: &[f32]) -> AlignedBytes {
     bytes
 }
 
-/// The bytes of all parts, one behind the other.
+/// Concatenates the bytes of all parts.
 pub(crate) fn concat(parts: &[AlignedBytes]) -> AlignedBytes {
     let mut bytes = AlignedBytes::zeroed(parts.iter().map(AlignedBytes::len).sum());
     let mut rest = bytes.as_bytes_mut();
@@ -58,7 +58,7 @@ pub(crate) fn concat(parts: &[AlignedBytes]) -> AlignedBytes {
     bytes
 }
 
-/// All elements of a variable, in their order.
+/// Returns all elements as float64.
 pub(crate) fn to_floats(bytes: &AlignedBytes, dtype: DType) -> Vec<f64> {
     fn widen<T: Float>(elements: &[T]) -> Vec<f64> {
         elements.iter().map(|x| x.widen()).collect()
@@ -68,19 +68,19 @@ pub(crate) fn to_floats(bytes: &AlignedBytes, dtype: DType) -> Vec<f64> {
         DType::Float64 => widen(bytes.elements::<f64>()),
         DType::Float16 => widen(bytes.elements::<f16>()),
         DType::BFloat16 => widen(bytes.elements::<bf16>()),
-        other => unreachable!("nothing of {other} is planned"),
+        other => unreachable!("no variable of type {other} is planned"),
     }
 }
 
-/// Undoes a cast that was not lossy; `None` for a tensor that no such cast can have made.
-pub(crate) fn uncast(tensor: AlignedBytes, undone: Cast) -> Option<AlignedBytes> {
-    let to = match (undone.from, undone.to) {
+/// Reverses a lossless cast; `None` if the tensor cannot be the result of this cast.
+pub(crate) fn uncast(tensor: AlignedBytes, cast: Cast) -> Option<AlignedBytes> {
+    let to = match (cast.from, cast.to) {
         (DType::Float16, Dtype::F32) => Dtype::F16,
         (DType::BFloat16, Dtype::F32) => Dtype::BF16,
         _ => return Some(tensor),
     };
     let narrowed = narrow(tensor.elements::<f32>(), to).ok()?;
-    // Narrowing rounds: only what widens to the same bytes was the original.
+    // Narrowing rounds, so that only values that widen to the same bytes can be results of the cast.
     let widened = match to {
         Dtype::F16 => narrow(narrowed.elements::<f16>(), Dtype::F32),
         _ => narrow(narrowed.elements::<bf16>(), Dtype::F32),
@@ -117,9 +117,9 @@ fn cast_elements<S: Float, T: Float>(source: &[S]) -> Result<AlignedBytes, Overf
 
 /// A floating-point element type.
 trait Float: Pod {
-    /// The same value; every type here fits into float64.
+    /// Returns the same value; float64 can represent the values of all these types.
     fn widen(self) -> f64;
-    /// The nearest value, ties to even.
+    /// Returns the nearest value, ties to even.
     fn round_from(value: f64) -> Self;
 }
 
@@ -138,10 +138,7 @@ impl Float for f32 {
         f64::from(self)
     }
 
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "rounding is what it is for"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "rounds on purpose")]
     fn round_from(value: f64) -> Self {
         value as Self
     }
@@ -167,20 +164,20 @@ impl Float for bf16 {
     }
 }
 
-/// float64 to float32 such that a second rounding to a shorter type is right: an inexact result
-/// gets an odd last bit, so that it is never mistaken for a tie (Boldo and Melquiond, "When double
-/// rounding is odd"). `half` alone rounds twice on its way from float64.
+/// Rounds float64 to float32 such that a second rounding to a shorter type is correct: an inexact result
+/// gets an odd last bit, so that the second rounding never sees a false tie (Boldo and Melquiond, "When double
+/// rounding is odd"). `half` alone rounds float64 twice, to nearest.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::float_cmp,
-    reason = "rounding is what it is for, and exactness what it asks"
+    reason = "rounds on purpose, and compares exactly"
 )]
 fn round_to_odd(value: f64) -> f32 {
     let nearest = value as f32;
     if f64::from(nearest) == value || value.is_nan() || nearest.to_bits() & 1 == 1 {
         return nearest;
     }
-    // The neighbour on the other side of `value` is odd, and so is the better choice.
+    // The neighbour on the other side of `value` has an odd last bit.
     let towards_zero = f64::from(nearest).abs() > value.abs();
     if towards_zero {
         f32::from_bits(nearest.to_bits() - 1)
@@ -189,10 +186,10 @@ fn round_to_odd(value: f64) -> f32 {
     }
 }
 
-/// Swaps the two axes of a row-major matrix of `element`-byte elements (two, four or eight).
+/// Transposes a row-major matrix. `element` is the size of an element in bytes: two, four or eight.
 ///
 /// # Panics
-/// If the matrix has another number of bytes than its shape says.
+/// If the number of bytes does not match the shape.
 pub fn transpose(source: &AlignedBytes, shape: [usize; 2], element: usize) -> AlignedBytes {
     assert_eq!(
         source.len(),
@@ -204,8 +201,8 @@ pub fn transpose(source: &AlignedBytes, shape: [usize; 2], element: usize) -> Al
     target
 }
 
-/// Puts some rows of a matrix, from the row `first` on, into the transposed one, whose rows have
-/// `height` elements. Rows that were just read are still in the cache.
+/// Writes the rows of a matrix from row `first` on into the transposed matrix, whose rows have `height`
+/// elements. `element` is the size of an element in bytes: two, four or eight.
 pub(crate) fn transpose_rows(
     rows: &AlignedBytes,
     height: usize,
@@ -221,7 +218,7 @@ pub(crate) fn transpose_rows(
     }
 }
 
-/// Rows and columns of the squares that are transposed at once: a line of the cache of float32.
+/// Rows and columns of a tile; a row of float32 is a cache line.
 const TILE: usize = 16;
 
 fn transpose_elements<T: Pod>(rows: &AlignedBytes, height: usize, first: usize, target: &mut [u8]) {
@@ -251,7 +248,7 @@ fn transpose_elements<T: Pod>(rows: &AlignedBytes, height: usize, first: usize, 
     }
 }
 
-/// Transposes one square. The rows of it are `from_stride` elements apart, and then `to_stride`.
+/// Transposes one tile, whose rows are `from_stride` elements apart in `from` and `to_stride` in `to`.
 fn transpose_tile<T: Pod>(from: &[T], from_stride: usize, to: &mut [T], to_stride: usize) {
     let mut tile = [[T::zeroed(); TILE]; TILE];
     for (row, line) in tile.iter_mut().enumerate() {
@@ -277,8 +274,7 @@ mod tests {
         bytes
     }
 
-    /// The two neighbours of `value` among all finite values of a 16-bit type, found by looking at
-    /// every one of them.
+    /// Returns the values of a 16-bit type nearest to `value`, one or two, by trying every finite value.
     fn nearest_by_search(value: f64, all: &[(f64, u16)]) -> Vec<u16> {
         let distance = |x: f64| (x - value).abs();
         let best = all
@@ -299,7 +295,7 @@ mod tests {
             .collect();
         let nearest = nearest_by_search(value, &all);
         let found = round(value);
-        // Zero has two signs; of two neighbours at the same distance the even one wins.
+        // Zero has two signs; of two values at the same distance the even one is expected.
         #[allow(clippy::float_cmp, reason = "the two zeros are equal")]
         let expected: Vec<u16> = match nearest[..] {
             [_, _] if widen(nearest[0]) != widen(nearest[1]) => nearest
@@ -334,7 +330,7 @@ mod tests {
             let value = mantissa * f64::powi(2.0, exponent);
             check_rounding(|x| f16::round_from(x).to_bits(), |b| f16::from_bits(b).to_f64(), value);
             check_rounding(|x| bf16::round_from(x).to_bits(), |b| bf16::from_bits(b).to_f64(), value);
-            // And where float32 is what is rounded.
+            // The same from float32.
             let short = f64::from(f32::round_from(value));
             check_rounding(|x| f16::round_from(x).to_bits(), |b| f16::from_bits(b).to_f64(), short);
         }
@@ -353,7 +349,7 @@ mod tests {
                     );
                 }
             }
-            // In two steps, as a file is read.
+            // In two steps, as when a file is read.
             let mut steps = AlignedBytes::zeroed(source.as_bytes().len());
             let upper = rows / 2;
             for (first, part) in [(0, &values[..upper * columns]), (upper, &values[upper * columns..])] {

@@ -1,23 +1,26 @@
-//! A discriminator tells which tokens were replaced; and the game of the paper, in which a generator
-//! replaces them.
+//! Replaced token detection: a discriminator rates each token of a text, or the tokens that a generator
+//! replaced, as in the training of ELECTRA.
 
-use super::{Error, Probe, Tokens, draw_masked, ordinary};
+use super::error::Error;
+use super::model::{Probe, Tokens, ordinary};
+use super::sampling::draw_masked;
 
-/// A token and how probably it was replaced.
+/// A token and the probability that it was replaced.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Suspect {
-    /// The word piece that the discriminator saw.
+    /// The word piece in the input of the discriminator.
     pub piece: String,
-    /// The word piece that was there, where the generator has put another.
+    /// The word piece of the text, if the generator replaced it by another one.
     pub original: Option<String>,
     /// The probability that it was replaced.
     pub probability: f32,
 }
 
-/// Above this probability a token counts as replaced.
+/// A token counts as replaced above this probability.
 pub const THRESHOLD: f32 = 0.5;
 
-/// Judges every token but the special ones.
+/// Returns every token but the special ones, with its probability.
 pub fn detect(discriminator: &Probe, tokens: &Tokens) -> Result<Vec<Suspect>, Error> {
     let probabilities = discriminator.replaced_probabilities(&discriminator.model, &tokens.ids)?;
     Ok(ordinary(tokens)
@@ -30,7 +33,8 @@ pub fn detect(discriminator: &Probe, tokens: &Tokens) -> Result<Vec<Suspect>, Er
         .collect())
 }
 
-/// Masks 15 % of the tokens, lets the generator fill them and the discriminator find the fakes.
+/// Masks 15 % of the tokens, replaces them by tokens drawn from the generator, and runs the discriminator on
+/// the result.
 pub fn game(
     generator: &Probe,
     discriminator: &Probe,
@@ -39,14 +43,14 @@ pub fn game(
 ) -> Result<Vec<Suspect>, Error> {
     generator.check_vocabulary_of(discriminator)?;
     let masked = draw_masked(&ordinary(tokens), random);
-    let mut faked = tokens.clone();
-    faked.ids = generator.replace(&tokens.ids, &masked, random)?;
+    let mut replaced = tokens.clone();
+    replaced.ids = generator.replace(&tokens.ids, &masked, random)?;
     for at in masked {
-        faked.pieces[at] = generator.piece(faked.ids[at]);
+        replaced.pieces[at] = generator.piece(replaced.ids[at]);
     }
-    let mut suspects = detect(discriminator, &faked)?;
+    let mut suspects = detect(discriminator, &replaced)?;
     for (suspect, at) in std::iter::zip(&mut suspects, ordinary(tokens)) {
-        if faked.ids[at] != tokens.ids[at] {
+        if replaced.ids[at] != tokens.ids[at] {
             suspect.original = Some(tokens.pieces[at].clone());
         }
     }

@@ -1,9 +1,11 @@
-//! A generator fills masks, or says how well it could have guessed each word.
+//! Masked language modelling: a generator predicts the tokens of masks, or the probability of each word.
 
-use super::{Error, Probe, Tokens};
+use super::error::Error;
+use super::model::{Probe, Tokens};
 
-/// A word piece and how probable it is.
+/// A word piece with its probability.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Candidate {
     /// The word piece.
     pub piece: String,
@@ -11,19 +13,20 @@ pub struct Candidate {
     pub probability: f32,
 }
 
-/// What a generator says about a text.
+/// The predictions of a generator for a text.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Filled {
-    /// The best word pieces for each `[MASK]`, with its position.
+    /// For each `[MASK]` its position and the most probable word pieces, best first.
     Masks(Vec<(usize, Vec<Candidate>)>),
-    /// For each word, masked on its own: how probable it was (all of its pieces together).
+    /// For each word its probability when it alone is masked: the product of those of its pieces.
     Words(Vec<Candidate>),
 }
 
-/// How many word pieces are shown for a mask.
+/// Number of word pieces for a mask.
 const BEST: usize = 5;
 
-/// Fills every `[MASK]`; where there is none, masks each word in turn.
+/// Predicts the tokens of every `[MASK]`; if there is none, masks each word in turn.
 pub fn fill(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
     let masks: Vec<usize> = (0..tokens.ids.len())
         .filter(|&at| tokens.ids[at] == generator.mask_id)
@@ -70,7 +73,7 @@ fn words(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
     Ok(Filled::Words(words))
 }
 
-/// Word pieces as one word.
+/// Joins word pieces to a word.
 fn join(pieces: &[String]) -> String {
     pieces
         .iter()

@@ -1,21 +1,22 @@
-//! Losses, ranks, and how sure one can be of a difference.
+//! Losses, ranks, and the bootstrap.
 
-/// Bootstrap samples.
+/// Number of bootstrap samples.
 const SAMPLES: usize = 2000;
 
-/// In nats, with a floor under probabilities that float32 rounds to zero.
+/// Returns the cross-entropy in nats. Probabilities that float32 rounds to zero are replaced by 1e-9.
 pub(super) fn cross_entropy(p: f32) -> f64 {
     -f64::from(p.max(1e-9)).ln()
 }
 
-/// Loss a token.
+/// Returns the mean loss of a token, for sums of losses with their numbers of tokens.
 #[allow(clippy::cast_precision_loss, reason = "counts of tokens")]
 pub(super) fn mean<'a>(sequences: impl Iterator<Item = &'a (f64, usize)>) -> f64 {
     let (loss, tokens) = sequences.fold((0.0, 0), |(l, n), (loss, tokens)| (l + loss, n + tokens));
     loss / (tokens.max(1)) as f64
 }
 
-/// The probability that a replaced token is ranked above another one; ties count half.
+/// Returns the probability that a replaced token is ranked above another one; ties count half. NaN if there
+/// is no pair.
 #[allow(clippy::cast_precision_loss, reason = "counts of tokens")]
 pub(super) fn area_under_curve(mut judged: Vec<(f32, bool)>) -> f64 {
     judged.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -35,7 +36,8 @@ pub(super) fn area_under_curve(mut judged: Vec<(f32, bool)>) -> f64 {
     wins / (replaced as f64 * others as f64)
 }
 
-/// The share of bootstrap samples in which `a` has a smaller loss than `b`.
+/// Returns the share of bootstrap samples in which `a` has a smaller loss than `b`. Both hold the sum of losses
+/// and the number of tokens of each sequence.
 #[allow(clippy::cast_precision_loss, reason = "counts of samples")]
 pub(super) fn share_better(a: &[(f64, usize)], b: &[(f64, usize)], seed: u64) -> f64 {
     if a.is_empty() || a.len() != b.len() {
@@ -68,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bootstrap_is_sure_of_what_holds_everywhere_and_of_nothing_else() {
+    fn the_bootstrap_is_certain_only_of_a_difference_in_every_sequence() {
         let good: Vec<(f64, usize)> = (0..20).map(|i| (10.0 + f64::from(i), 10)).collect();
         let bad: Vec<(f64, usize)> = good.iter().map(|(loss, n)| (loss + 0.1, *n)).collect();
         assert!((share_better(&good, &bad, 0) - 1.0).abs() < 1e-12);

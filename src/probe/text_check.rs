@@ -1,69 +1,71 @@
 //! Measures a model on text, with every head count that its width allows.
 //!
-//! Shapes do not tell the number of attention heads, and with a wrong one all numbers stay finite. On
-//! text, though, the right one does better: a generator guesses masked tokens better, a
-//! discriminator tells the generator's tokens from the others better. 15 % of the tokens are masked;
-//! what is compared is the mean cross-entropy of a token. Which count is better for certain is asked
-//! of a bootstrap over the sequences: the same sequences, drawn again with replacement, must prefer
-//! it nearly always.
+//! The number of attention heads is not determined by tensor shapes, and with a wrong one all numbers stay
+//! finite. On text the correct count predicts better: a generator the masked tokens, a discriminator the
+//! tokens that the generator replaced. 15 % of the tokens are masked; the counts are compared by the mean
+//! cross-entropy of a token. A difference is clear if nearly all samples of a bootstrap over the sequences
+//! show it.
 //!
-//! A model that was hardly trained can prefer a wrong head count as clearly, because less attention
-//! (or more of it) happens to suit its random weights. It is told by this: it answers a question in
-//! its place in the text no better than among the words of another place. Then nothing is decided.
+//! A model that was hardly trained can also prefer a wrong head count clearly, because less attention (or
+//! more) happens to suit its random weights. Such a model ignores context: it predicts a token in its own
+//! context no better than in the context of another sequence. Then the check is undecided.
 
 use std::path::Path;
 
+use super::error::Error;
+use super::model::{Probe, ordinary};
+use super::sampling::draw_masked;
 use super::statistics::{area_under_curve, cross_entropy, mean, share_better};
-use super::{Error, Probe, draw_masked, ordinary};
 use crate::progress::{Phase, Progress, Watch};
 
-/// Tokens of a sequence, with `[CLS]` and `[SEP]`. Short, because positions that training never
-/// reached have random embeddings.
+/// Length of a sequence in tokens, with `[CLS]` and `[SEP]`. Short, because positions that did not occur in
+/// training have random embeddings.
 const LENGTH: usize = 64;
-/// The most sequences measured; a few kilobytes of text make fewer.
+/// The largest number of sequences; a few kilobytes of text give fewer.
 const MAX_SEQUENCES: usize = 128;
-/// The fewest sequences that a bootstrap can say something about.
+/// The smallest number of sequences for a bootstrap.
 const MIN_SEQUENCES: usize = 8;
-/// The narrowest head tried.
+/// The smallest head size that is measured.
 const MIN_HEAD_SIZE: usize = 8;
-/// The share of samples that makes a difference clear.
+/// The share of bootstrap samples from which on a difference is clear.
 const CLEAR: f64 = 0.99;
 
-/// One head count.
+/// The measurement of one head count.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Measured {
     /// Number of attention heads.
     pub heads: usize,
-    /// Mean cross-entropy, in nats: of a masked token (generator), of replaced or not
-    /// (discriminator).
+    /// Mean cross-entropy in nats: of a masked token (generator), of replaced or not (discriminator).
     pub loss: f64,
-    /// Share of masked tokens guessed right (generator), or area under the ROC curve
-    /// (discriminator).
+    /// Accuracy on masked tokens (generator), or area under the ROC curve (discriminator).
     pub score: f64,
-    /// Share of bootstrap samples in which it does better than the configured count.
+    /// Share of bootstrap samples in which it is better than the configured count.
     pub better: f64,
-    /// Sum of losses and number of tokens, a sequence each.
+    /// Sum of losses and number of tokens of each sequence.
     sequences: Vec<(f64, usize)>,
 }
 
-/// What the measurement says of the configured head count.
+/// The verdict on the configured head count.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Verdict {
-    /// It is clearly better than every other.
+    /// It is clearly better than every other count.
     Confirmed,
-    /// Nothing is clear.
+    /// No difference is clear, for this reason.
     Undecided(&'static str),
-    /// Another one is clearly better.
+    /// Another count is clearly better.
     Contradicted {
-        /// The best one.
+        /// The best count.
         better: usize,
-        /// Share of bootstrap samples in which it is.
+        /// Share of bootstrap samples in which it is better.
         confidence: f64,
     },
 }
 
-/// The outcome.
+/// The result of a measurement.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TextCheck {
     /// True for a generator, false for a discriminator.
     pub is_generator: bool,
@@ -73,30 +75,30 @@ pub struct TextCheck {
     pub measured: Vec<Measured>,
     /// Number of sequences.
     pub sequences: usize,
-    /// Number of tokens that were judged.
+    /// Number of predicted tokens.
     pub tokens: usize,
-    /// Share of bootstrap samples in which the best count does better on questions in their place than
-    /// on the same ones among words of another place.
+    /// Share of bootstrap samples in which the best count predicts tokens in their own context better than in
+    /// the context of another sequence.
     pub uses_context: f64,
-    /// What is to be made of it.
+    /// The verdict on the configured head count.
     pub verdict: Verdict,
 }
 
-/// Text to measure a model on.
+/// A text that a model is measured on.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {
-    /// The text, as it was read from `path`.
+    /// The text.
     pub text: &'a str,
-    /// The file that it comes from.
+    /// The path of the text, for errors.
     pub path: &'a Path,
-    /// The folder of the generator of the same checkpoint, for a discriminator.
+    /// The directory of the generator of the same checkpoint, for a discriminator.
     pub generator: Option<&'a Path>,
-    /// Fixes what is drawn at random.
+    /// The seed of everything that is drawn at random.
     pub seed: u64,
 }
 
-/// Measures the model in `folder`. A discriminator needs the generator of its checkpoint for a
-/// verdict; without it, replacements are drawn uniformly, which favours wrong head counts.
+/// Measures the model in `folder`. A discriminator needs the generator of its checkpoint for a verdict: without
+/// it replacements are drawn uniformly, which favours wrong head counts.
 pub fn run(folder: &Path, text: &Text<'_>, progress: &dyn Progress) -> Result<TextCheck, Error> {
     let watch = Watch::new(progress);
     let check = watched(folder, text, &watch);
@@ -104,7 +106,7 @@ pub fn run(folder: &Path, text: &Text<'_>, progress: &dyn Progress) -> Result<Te
     check
 }
 
-/// As [`run`]. After a stop the result means nothing.
+/// As [`run`]. After a cancellation the result has no meaning.
 pub(crate) fn watched(
     folder: &Path,
     text: &Text<'_>,
@@ -118,7 +120,7 @@ pub(crate) fn watched(
         _ => None,
     };
     let sequences = sequences(&probe, text)?;
-    // Every head count, and the best one twice more; before them the generator.
+    // The generator, every head count, and the best one twice more.
     let passes = head_counts(&probe).count() + 2 + usize::from(generator.is_some());
     watch.begin(Phase::Measuring, (passes * sequences.len()) as u64);
     let tasks = tasks(&probe, generator.as_ref(), sequences, &mut random, watch)?;
@@ -133,7 +135,7 @@ pub(crate) fn watched(
         .map(|measured| measured.sequences.clone())
         .unwrap_or_default();
     for other in &mut measured {
-        // Every count is compared on the same samples.
+        // The same seed for each, so that all are compared on the same samples.
         other.better = share_better(&other.sequences, &reference, seed);
     }
     measured.sort_by(|a, b| a.loss.total_cmp(&b.loss));
@@ -144,7 +146,7 @@ pub(crate) fn watched(
     let uses_context = share_better(&own?.sequences, &foreign?.sequences, seed);
     let verdict = if generator.is_none() && !probe.is_generator() {
         Verdict::Undecided(
-            "without the generator of the checkpoint, replacements are uniform and say nothing \
+            "without the generator of the checkpoint, replacements are uniform and show nothing \
              about head counts",
         )
     } else {
@@ -161,7 +163,8 @@ pub(crate) fn watched(
     })
 }
 
-/// Every count that divides the hidden size into heads that are wide enough, and the configured one.
+/// Returns every count that divides the hidden size into heads of at least [`MIN_HEAD_SIZE`], and the
+/// configured one.
 fn head_counts(probe: &Probe) -> impl Iterator<Item = usize> {
     let hidden = probe.config.hidden_size;
     let configured = probe.config.num_attention_heads;
@@ -170,18 +173,19 @@ fn head_counts(probe: &Probe) -> impl Iterator<Item = usize> {
     })
 }
 
-/// What a model is asked about one sequence.
+/// The prediction task of one sequence.
 struct Task {
     /// The input, with masks or replacements.
     ids: Vec<u32>,
-    /// Position and right answer: the token's id, or 1 where it was replaced.
+    /// Positions and correct answers: the id of the token (generator), or 1 if it was replaced
+    /// (discriminator).
     answers: Vec<(usize, u32)>,
 }
 
-/// Some of the questions twice: in their place, and with every other token taken from the same
-/// position of the next sequence. Of a discriminator, which is asked about every token, half of them.
+/// Returns tasks twice: in their own context, and with all tokens but the predicted ones taken from the next
+/// sequence. For a discriminator, which predicts every token, half of the tokens are drawn.
 fn in_context(tasks: &[Task], random: &mut fastrand::Rng) -> (Vec<Task>, Vec<Task>) {
-    let asked = |task: &Task, random: &mut fastrand::Rng| -> Vec<(usize, u32)> {
+    let draw_answers = |task: &Task, random: &mut fastrand::Rng| -> Vec<(usize, u32)> {
         if task.answers.len() < task.ids.len() / 2 {
             return task.answers.clone();
         }
@@ -191,7 +195,7 @@ fn in_context(tasks: &[Task], random: &mut fastrand::Rng) -> (Vec<Task>, Vec<Tas
     let mut own = Vec::with_capacity(tasks.len());
     let mut foreign = Vec::with_capacity(tasks.len());
     for (task, next) in std::iter::zip(tasks, tasks.iter().cycle().skip(1)) {
-        let answers = asked(task, random);
+        let answers = draw_answers(task, random);
         let mut ids = next.ids.clone();
         for &(at, _) in &answers {
             ids[at] = task.ids[at];
@@ -205,6 +209,7 @@ fn in_context(tasks: &[Task], random: &mut fastrand::Rng) -> (Vec<Task>, Vec<Tas
     (own, foreign)
 }
 
+/// Returns the task of each sequence.
 fn tasks(
     probe: &Probe,
     generator: Option<&Probe>,
@@ -228,26 +233,26 @@ fn tasks(
             });
             continue;
         }
-        let faked = if let Some(generator) = generator {
+        let replaced = if let Some(generator) = generator {
             watch.advance(1)?;
             generator.replace(&ids, &masked, random)?
         } else {
-            let mut faked = ids.clone();
+            let mut replaced = ids.clone();
             for &at in &masked {
-                faked[at] = random.u32(0..vocabulary);
+                replaced[at] = random.u32(0..vocabulary);
             }
-            faked
+            replaced
         };
-        let answer = |at: usize| (at, u32::from(faked[at] != ids[at]));
+        let answer = |at: usize| (at, u32::from(replaced[at] != ids[at]));
         tasks.push(Task {
             answers: positions.into_iter().map(answer).collect(),
-            ids: faked,
+            ids: replaced,
         });
     }
     Ok(tasks)
 }
 
-/// The text as sequences of full length.
+/// Returns the text as sequences of full length.
 fn sequences(probe: &Probe, text: &Text<'_>) -> Result<Vec<Vec<u32>>, Error> {
     let tokens = probe.encode(text.text)?;
     let body: Vec<u32> = ordinary(&tokens)
@@ -274,6 +279,7 @@ fn sequences(probe: &Probe, text: &Text<'_>) -> Result<Vec<Vec<u32>>, Error> {
     Ok(sequences)
 }
 
+/// Runs the model with one head count on all tasks.
 fn measure(
     probe: &Probe,
     heads: usize,
@@ -320,14 +326,14 @@ fn measure(
     })
 }
 
-/// `measured` is sorted, the best first.
+/// Returns the verdict; `measured` is sorted, the best first.
 fn judge(measured: &[Measured], configured: usize, sequences: usize, uses_context: f64) -> Verdict {
     if sequences < MIN_SEQUENCES {
         return Verdict::Undecided("there is too little text");
     }
     let best = &measured[0];
     if uses_context < CLEAR {
-        return Verdict::Undecided("the model makes no use of the text around a word");
+        return Verdict::Undecided("the model ignores the context of a word");
     }
     if best.heads != configured && best.better >= CLEAR {
         return Verdict::Contradicted {
@@ -348,7 +354,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_needs_a_clear_difference_and_a_model_that_reads() {
+    fn a_verdict_needs_a_clear_difference_and_a_model_that_uses_context() {
         let measured = |counts: &[(usize, f64, f64)]| -> Vec<Measured> {
             let measured = |&(heads, loss, better)| Measured {
                 heads,
@@ -374,13 +380,13 @@ mod tests {
         assert!(is_undecided(judge(&close, 2, 30, 1.0)));
         assert!(
             is_undecided(judge(&wrong, 2, 30, 0.8)),
-            "a model that does not read"
+            "a model that ignores context"
         );
         assert!(is_undecided(judge(&wrong, 2, 7, 1.0)), "too little text");
     }
 
     #[test]
-    fn questions_move_to_another_context_with_their_tokens() {
+    fn tokens_are_moved_to_another_context() {
         let mut random = fastrand::Rng::with_seed(1);
         let task = |first: u32, answers: &[usize]| Task {
             ids: (first..first + 40).collect(),

@@ -83,15 +83,15 @@ impl VerificationReport {
         let task = report.task.as_ref();
         Self {
             passed: report.passed(),
-            architecture: report.own.name(),
-            classes: report.heads.iter().map(ClassReport::new).collect(),
+            architecture: report.class.name(),
+            classes: report.classes.iter().map(ClassReport::new).collect(),
             checksums: ChecksumsReport {
-                against_index: report.bits.against_index,
-                rounded: report.bits.rounded,
-                by_value: report.bits.without_sums,
-                computed: report.bits.made,
-                against_recorded: report.bits.against_record,
-                unchecked: report.bits.unchecked,
+                against_index: report.checksums.against_index,
+                rounded: report.checksums.rounded,
+                by_value: report.checksums.by_value,
+                computed: report.checksums.computed,
+                against_recorded: report.checksums.against_recorded,
+                unchecked: report.checksums.unchecked,
             },
             task: task.map(|task| HeadLogitsReport {
                 name: task.task.clone(),
@@ -141,7 +141,7 @@ pub struct ClassReport {
 }
 
 impl ClassReport {
-    fn new(report: &verify::HeadReport) -> Self {
+    fn new(report: &verify::ClassReport) -> Self {
         let structure = &report.structure;
         let output = report.output.as_ref();
         let mismatch =
@@ -151,7 +151,7 @@ impl ClassReport {
                 expected: expected.clone(),
             };
         Self {
-            class: report.head.name(),
+            class: report.class.name(),
             loaded: structure.loaded,
             missing: structure.missing.clone(),
             unexpected: structure.unexpected.clone(),

@@ -1,10 +1,10 @@
-//! Counts what each setting of the tokenizer would do to the tokens of a vocabulary.
+//! Counts the tokens of a vocabulary that each setting of the tokenizer would change.
 //!
-//! Each token, without its `##`, goes through the normaliser of the `tokenizers` crate. A token that
-//! does not stay itself is lost: no text gives it. A class of lost tokens is told from a few odd ones
-//! by number, by share, and by whether its letters are tokens themselves: a vocabulary holds the
-//! alphabet of the text that it was made from, so cased text leaves capital letters as tokens, and
-//! text with accents leaves accented letters.
+//! Each token, without its `##`, goes through the normaliser of the `tokenizers` crate. A token that changes is
+//! lost: no text produces it. A class of lost tokens is distinguished from a few odd ones by number, by share,
+//! and by whether its letters are tokens themselves: a vocabulary contains the alphabet of the text that it
+//! was made from, so that cased text leaves capital letters as tokens, and text with accents leaves accented
+//! letters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,22 +15,28 @@ use tokenizers::{
     PreTokenizer as _,
 };
 
-use super::{Vocabulary, is_special, listed};
+use super::special::is_special;
+use super::text::listed;
+use super::vocabulary::Vocabulary;
 
-/// Up to this share of lost tokens, one in this many, and up to this many are put down to chance.
+/// Lost tokens are odd ones up to a share of one in this many ...
 const ODD: usize = 500;
+/// ... and up to this number.
 const MOST_ODD: usize = 20;
-/// An accented or cased vocabulary loses a larger share than one in this many.
+/// A vocabulary with accents loses a larger share than one in this many by stripping them.
 const ACCENTED: usize = 200;
+/// A cased vocabulary loses a larger share than one in this many by lower-casing.
 const CASED: usize = 20;
-/// More words with Chinese characters than one token in this many are no accident.
+/// A vocabulary with a larger share of words with Chinese characters than one in this many is not of this
+/// tokenizer.
 const SPLIT: usize = 100;
-/// The fewest lost tokens that make a class.
+/// The smallest number of lost tokens of a class.
 const FEWEST: usize = 5;
-/// The fewest capital letters, or letters with accents, that make an alphabet.
+/// The smallest number of capital letters, or letters with accents, of an alphabet.
 const ALPHABET: usize = 10;
 
-/// Letters that are counted together: name, first and last code point. The last row is for all others.
+/// Scripts whose letters are counted together: name, first and last code point. The last row is for all other
+/// letters.
 const SCRIPTS: [(&str, char, char); 7] = [
     ("Latin", 'A', 'z'),
     ("accented Latin", '\u{c0}', '\u{24f}'),
@@ -41,14 +47,15 @@ const SCRIPTS: [(&str, char, char); 7] = [
     ("other", '\0', char::MAX),
 ];
 
-/// Tokens that a setting would lose, or that only it can produce.
+/// Tokens that a setting would lose, or that only one setting can produce.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Tokens {
-    /// How many there are.
+    /// Number of tokens.
     pub count: usize,
-    /// The first of them.
+    /// The first tokens.
     pub examples: Vec<String>,
-    /// The tokens of a single letter among them, without `##`.
+    /// The tokens that are a single letter, without `##`.
     letters: BTreeSet<char>,
 }
 
@@ -63,7 +70,7 @@ impl Tokens {
         self.letters.extend(single_letter(piece));
     }
 
-    /// True above a share of one in `n`.
+    /// True for a larger share of `total` than one in `n`.
     fn is_above(&self, n: usize, total: usize) -> bool {
         self.count.saturating_mul(n) > total
     }
@@ -73,6 +80,7 @@ impl Tokens {
         self.count <= MOST_ODD && !self.is_above(ODD, total)
     }
 
+    /// Lists the first tokens.
     pub(super) fn listed(&self) -> String {
         let more = self.count - self.examples.len();
         let mut text = listed(self.examples.iter().map(String::as_str));
@@ -83,39 +91,40 @@ impl Tokens {
     }
 }
 
-/// Letters of one script with two cases.
+/// The letters of one script that have two cases.
 #[derive(Clone, Debug, Default)]
 struct Script {
     /// Letters that are a token in either case, in lower case.
     letters: BTreeSet<char>,
-    /// Those that are a token as a capital letter.
+    /// Letters that are a token as a capital letter, in lower case.
     capitals: BTreeSet<char>,
     /// Tokens with a letter of the script.
     tokens: usize,
 }
 
 impl Script {
-    /// True if most letters are there as capital letters too.
+    /// True if most letters are tokens as capital letters too.
     fn is_cased(&self) -> bool {
         self.capitals.len() >= ALPHABET && self.capitals.len() * 2 > self.letters.len()
     }
 }
 
-/// What the vocabulary shows.
+/// The effect of each setting on the tokens of a vocabulary.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Evidence {
-    /// Tokens that were counted. Special tokens, `[unused1]`, `<S>` and whatever the tokenizer splits
-    /// in any case are not evidence.
+    /// Number of tokens that were counted: all but special tokens, `[unused1]`, `<S>`, and tokens that the
+    /// tokenizer splits under every setting.
     pub tokens: usize,
-    /// Those with a letter that has two cases.
+    /// Number of tokens with a letter that has two cases.
     pub with_case: usize,
     /// Tokens that lower-casing would lose.
     pub lost_by_lower_casing: Tokens,
     /// Tokens that stripping accents would lose.
     pub lost_by_stripping: Tokens,
-    /// Tokens that composed text gives only if accents are stripped.
+    /// Tokens that composed text produces only if accents are stripped.
     pub only_by_stripping: Tokens,
-    /// Those of the tokens that stripping would lose that are decomposed.
+    /// Decomposed tokens that stripping accents would lose.
     pub decomposed: Tokens,
     /// Words that the tokenizer splits at their Chinese characters under every setting.
     pub split_words: Tokens,
@@ -129,7 +138,7 @@ impl Evidence {
         for token in vocabulary.tokens().filter(|token| !is_marker(token)) {
             let piece = token.strip_prefix("##").filter(|piece| !piece.is_empty());
             let piece = piece.unwrap_or(token);
-            // The shortcut saves a third of a second on an English vocabulary, unoptimised.
+            // Without this shortcut an English vocabulary takes a third of a second more in a debug build.
             let is_ascii = piece.is_ascii();
             let lost_by_lower_casing = if is_ascii {
                 piece.bytes().any(|byte| byte.is_ascii_uppercase())
@@ -183,7 +192,7 @@ impl Evidence {
         }
     }
 
-    /// Whether the vocabulary is cased.
+    /// Returns whether the vocabulary is cased.
     pub(super) fn case(&self) -> Verdict {
         let lost = &self.lost_by_lower_casing;
         if lost.count == 0 {
@@ -209,7 +218,7 @@ impl Evidence {
         }
     }
 
-    /// Whether accents are kept.
+    /// Returns whether the vocabulary has accents.
     pub(super) fn accents(&self) -> Verdict {
         let lost = &self.lost_by_stripping;
         if lost.count == 0 {
@@ -228,7 +237,7 @@ impl Evidence {
         }
     }
 
-    /// True if many tokens match decomposed text alone.
+    /// True if many tokens match decomposed text only.
     pub(super) fn has_many_decomposed(&self) -> bool {
         self.decomposed.count >= FEWEST && self.decomposed.is_above(ACCENTED, self.tokens)
     }
@@ -246,33 +255,33 @@ impl Evidence {
     }
 }
 
-/// Whether a class of tokens is there.
+/// Whether the vocabulary has a class of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nothing of it, or a few odd tokens.
+    /// No tokens of the class, or a few odd ones.
     No,
-    /// A whole class.
+    /// The whole class.
     Yes,
-    /// Too few tokens to decide, and what is likelier.
+    /// Too few tokens to decide; true if the class is more likely.
     Unclear(bool),
 }
 
-/// A normaliser that changes nothing: a start for those that do one thing.
-const NO_CHANGE: Only = Only {
+/// No change at all; the start for normalisations with one change.
+const NO_CHANGE: Normalisation = Normalisation {
     lower: false,
     strip: false,
     split: false,
 };
 
-/// What a normaliser does.
+/// The changes that a normaliser makes.
 #[derive(Clone, Copy)]
-struct Only {
+struct Normalisation {
     lower: bool,
     strip: bool,
     split: bool,
 }
 
-impl Only {
+impl Normalisation {
     fn lower(self) -> Self {
         Self {
             lower: true,
@@ -295,8 +304,14 @@ impl Only {
     }
 }
 
-fn normalised(text: &str, only: Only) -> String {
-    let normalizer = BertNormalizer::new(only.split, only.split, Some(only.strip), only.lower);
+/// Returns the normalised text.
+fn normalised(text: &str, changes: Normalisation) -> String {
+    let normalizer = BertNormalizer::new(
+        changes.split,
+        changes.split,
+        Some(changes.strip),
+        changes.lower,
+    );
     let mut text = NormalizedString::from(text);
     match normalizer.normalize(&mut text) {
         Ok(()) => text.get().to_owned(),
@@ -304,13 +319,13 @@ fn normalised(text: &str, only: Only) -> String {
     }
 }
 
-/// True if composing makes fewer characters of the piece.
+/// True if the piece has fewer characters after composition.
 fn is_decomposed(piece: &str) -> bool {
     let mut text = NormalizedString::from(piece);
     text.nfc().get().chars().count() < piece.chars().count()
 }
 
-/// True if the tokenizer takes the piece as one word when nothing is lower-cased or stripped.
+/// True if the tokenizer does not split the piece when nothing is lower-cased or stripped.
 fn is_one_word(piece: &str) -> bool {
     let text = normalised(piece, NO_CHANGE.split());
     let mut text = PreTokenizedString::from(text.trim());
@@ -321,14 +336,14 @@ fn is_one_word(piece: &str) -> bool {
     matches!(words[..], [(word, ..)] if word == piece)
 }
 
-/// True for a word that is split at a Chinese character in it.
+/// True for a word that the tokenizer splits at a Chinese character.
 fn is_split_word(piece: &str) -> bool {
     piece.chars().nth(1).is_some()
         && normalised(piece, NO_CHANGE.split()).trim().contains(' ')
         && !piece.contains(char::is_whitespace)
 }
 
-/// True for tokens that stand for something else than text: `[unused1]`, `<S>`.
+/// True for tokens that do not stand for text: `[unused1]`, `<S>`.
 fn is_marker(token: &str) -> bool {
     let inside = |open: char, close: char| {
         let inside = token.strip_prefix(open)?.strip_suffix(close)?;

@@ -5,18 +5,34 @@ use std::str::FromStr as _;
 use serde_json::{Map, Value, json};
 use tokenizers::Tokenizer;
 
-use super::{
-    CLS, Error, SEP, SPECIAL, SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE,
-    TokenizerSetup, UNK, VOCAB_FILE,
-};
+use super::error::Error;
+use super::setup::TokenizerSetup;
+use super::special::{CLS, SEP, SPECIAL, UNK};
 
-/// Longer words, in characters, become `[UNK]`: Hugging Face's limit. Google's is 200.
+/// Name of the vocabulary, beside a checkpoint and in an export.
+pub const VOCAB_FILE: &str = "vocab.txt";
+/// Name of the whole tokenizer, which the `tokenizers` crate reads.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
+/// Name of the settings of the tokenizer, which transformers reads.
+pub const TOKENIZER_CONFIG_FILE: &str = "tokenizer_config.json";
+/// Name of the special tokens, which transformers 4 reads.
+pub const SPECIAL_TOKENS_FILE: &str = "special_tokens_map.json";
+/// The names of all tokenizer files.
+pub const FILES: [&str; 4] = [
+    VOCAB_FILE,
+    TOKENIZER_FILE,
+    TOKENIZER_CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+];
+
+/// The maximum length of a word in characters; longer words become `[UNK]`. This is the limit of Hugging Face,
+/// the original code has 200.
 const MAX_WORD_LEN: usize = 100;
 
 impl TokenizerSetup {
-    /// Returns the files with their contents, in the order of [`FILES`](super::FILES).
+    /// Returns the files with their contents, in the order of [`FILES`].
     ///
-    /// `max_len` is the number of positions of the model.
+    /// `max_len` is the number of positions of the model, in tokens.
     pub fn files(&self, max_len: usize) -> Result<[(&'static str, String); 4], Error> {
         let special: Map<String, Value> = SPECIAL
             .iter()
@@ -46,7 +62,7 @@ impl TokenizerSetup {
         ])
     }
 
-    /// The union of what transformers 4 and 5 write, sorted.
+    /// Returns `tokenizer_config.json`: the union of the keys that transformers 4 and 5 write, sorted.
     fn config(&self, max_len: usize, special: &Map<String, Value>) -> Value {
         let added: Map<String, Value> = self
             .special_by_id()
@@ -73,7 +89,7 @@ impl TokenizerSetup {
 
     fn id_of_special(&self, token: &str) -> u32 {
         let id = self.vocabulary.id(token);
-        id.expect("checked when the vocabulary was read")
+        id.expect("a vocabulary has all special tokens")
     }
 
     fn special_by_id(&self) -> Vec<(u32, &'static str)> {
@@ -85,7 +101,7 @@ impl TokenizerSetup {
         special
     }
 
-    /// Returns the tokenizer itself.
+    /// Returns the tokenizer of `tokenizer.json`.
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
         let added: Vec<Value> = self
             .special_by_id()

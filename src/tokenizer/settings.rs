@@ -1,38 +1,40 @@
-//! Decides from the vocabulary how text is normalised: lower-cased or not, accents stripped or not.
+//! Decides from the vocabulary whether text is lower-cased and accents are stripped.
 //!
-//! A setting is possible if the tokens can be produced under it: normalising a token gives the token
-//! itself. Without lower-casing and without stripping every token can be produced, so the question is
-//! what each of the two would lose ([`Evidence`]):
+//! A setting is possible if the tokens can be produced under it: normalising a token gives the token itself.
+//! Without lower-casing and without stripping every token can be produced, so that the decision depends on the
+//! tokens that each of the two would lose ([`Evidence`]):
 //!
-//! - nothing or a few odd tokens: the original code's default (lower-case, strip accents);
-//! - a whole class of tokens (words, an alphabet): the setting is not the one of training;
-//! - anything between: the likelier value, and a warning that names the tokens and the option.
+//! - none or a few odd tokens: the default of the original code (lower-case, strip accents);
+//! - a whole class of tokens (words, an alphabet): the model was trained without the setting;
+//! - anything between: the more likely value, with a warning that names the tokens and the option.
 //!
-//! A vocabulary of decomposed Hangul is the reverse case: text is composed, so its tokens can be
-//! produced *only* if accents are stripped, because stripping decomposes.
+//! A vocabulary of decomposed Hangul is the reverse case: text is composed, so that its tokens can be produced
+//! *only* if accents are stripped, because stripping decomposes.
 
 use super::evidence::{Evidence, Tokens, Verdict};
-use super::{Vocabulary, grouped};
+use super::text::grouped;
+use super::vocabulary::Vocabulary;
 
-/// How text is normalised, and what decided.
+/// The settings of a tokenizer, with their sources.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Settings {
-    /// Lower-case all text.
+    /// True if text is lower-cased.
     pub do_lower_case: bool,
-    /// What decided on lower-casing.
+    /// The source of `do_lower_case`: the option or the evidence.
     pub do_lower_case_from: String,
-    /// Strip accents; `None` as in the original code, which strips them where it lower-cases.
+    /// Whether accents are stripped; `None` as in the original code, which strips them if it lower-cases.
     pub strip_accents: Option<bool>,
-    /// What decided on accents.
+    /// The source of `strip_accents`: the option or the evidence.
     pub strip_accents_from: String,
-    /// What the vocabulary shows.
+    /// The effect of each setting on the tokens of the vocabulary.
     pub evidence: Evidence,
-    /// Where the evidence is thin, or contradicts an option.
+    /// Warnings about weak evidence, and about options that contradict the evidence.
     pub warnings: Vec<String>,
 }
 
 impl Settings {
-    /// Decides by the options, else by the vocabulary, else as the original code does.
+    /// Decides by the options, else by the vocabulary, else by the default of the original code.
     pub fn new(
         vocabulary: &Vocabulary,
         do_lower_case: Option<bool>,
@@ -109,7 +111,7 @@ impl Settings {
         }
         let follows = self.do_lower_case;
         self.strip_accents = match (verdict, needed) {
-            // The original code strips accents only where it lower-cases.
+            // The original code strips accents only if it lower-cases.
             _ if !follows => keeps.then_some(false),
             (Verdict::Yes | Verdict::Unclear(_), true) => Some(only.count > lost.count),
             (Verdict::No, true) => Some(true),
@@ -117,7 +119,7 @@ impl Settings {
             (Verdict::No | Verdict::Unclear(false), false) => None,
         };
         if !follows && self.strip_accents.is_none() && !needed {
-            "the original code strips accents only where it lower-cases"
+            "the original code strips accents only if it lower-cases"
                 .clone_into(&mut self.strip_accents_from);
             return;
         }
@@ -137,13 +139,13 @@ impl Settings {
         self.strip_accents_from = found;
     }
 
-    /// Warns of many tokens that ordinary text does not give under any setting.
+    /// Warns about many tokens that ordinary text does not produce under any setting.
     fn warn_of_unmatched_tokens(&mut self, vocabulary: &Vocabulary) {
         let decomposed = &self.evidence.decomposed;
         if self.evidence.has_many_decomposed() && !self.strips_accents() {
             self.warnings.push(format!(
                 "{} of {} tokens have decomposed accents ({}): they match only text in which accents \
-                 are decomposed too (Unicode NFD), and no tokenizer decomposes it",
+                 are decomposed too (Unicode NFD), and no tokenizer decomposes text",
                 grouped(decomposed.count),
                 grouped(vocabulary.len()),
                 decomposed.listed()
@@ -154,7 +156,7 @@ impl Settings {
             self.warnings.push(format!(
                 "{} of {} tokens are words with Chinese characters ({}): the original code's tokenizer \
                  splits them and never produces such a token; if the model was trained with another \
-                 tokenizer (as MeCab), the files written here are not that tokenizer (--vocab none \
+                 tokenizer (such as MeCab), the tokenizer files do not reproduce it (--vocab none \
                  leaves them out)",
                 grouped(split.count),
                 grouped(vocabulary.len()),
@@ -164,7 +166,7 @@ impl Settings {
     }
 }
 
-/// `lower-casing would change 26 of 11,568 tokens ("A", …)`.
+/// Describes the evidence: `lower-casing changes 26 of 11,568 tokens ("A", …)`.
 fn change(what: &str, lost: &Tokens, total: usize, noun: &str) -> String {
     let total = grouped(total);
     match lost.count {

@@ -1,27 +1,29 @@
-//! Reads a `vocab.txt` and gives each line the id that the original code gives it.
+//! Reads a `vocab.txt`; each line gets the id that the original code assigns to it.
 //!
-//! The original loader reads a line, strips white space (Python's `str.strip`) and counts up, whatever
-//! the line holds: an empty line takes an id, and of repeated tokens the last id counts.
-//! `BertTokenizer` does the same, except that it strips only the line end. Where the two differ, the
-//! original decides, and [`Vocabulary::written`] gives lines from which both read the same ids: a line
-//! whose id has no token of its own (empty, or repeated later) becomes a unique placeholder that no
-//! text produces, so that the number of tokens is the number of ids.
+//! The original loader strips white space from each line (Python's `str.strip`) and counts the lines, whatever
+//! they contain: an empty line has an id, and a repeated token has its last id. `BertTokenizer` does the same,
+//! except that it strips only the line end. Where the two differ, this module follows the original code, and
+//! [`Vocabulary::written`] returns lines from which both read the same ids: a line whose id has no token
+//! (empty, or repeated later) becomes a unique placeholder that no text produces, so that the number of tokens
+//! equals the number of ids.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use tf_checkpoint::storage::regular;
 
-use super::{Error, SPECIAL, UNK, grouped, is_special, listed};
+use super::error::Error;
+use super::special::{SPECIAL, UNK, is_special};
+use super::text::{grouped, listed};
 
-/// The largest vocabulary read, in bytes. The largest published one (XLM-V) takes 15 MB.
+/// The maximum length of a vocabulary in bytes. The largest published one (XLM-V) has 15 MB.
 pub const MAX_LEN: u64 = 64 << 20;
-/// The most lines accepted. XLM-V has 901,629.
+/// The maximum number of lines. XLM-V has 901,629.
 const MAX_LINES: usize = 1 << 20;
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// What a `vocab.txt` has besides one token a line.
+/// Everything in a `vocab.txt` besides one token a line.
 #[derive(Clone, Debug, Default)]
 struct Oddities {
     byte_order_mark: Option<ByteOrderMark>,
@@ -34,24 +36,24 @@ struct Oddities {
     repeated: Vec<(usize, String)>,
 }
 
-/// What became of a byte order mark.
+/// How a byte order mark was treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ByteOrderMark {
-    /// Removed from a special token.
+    /// Removed, because it was before a special token.
     Removed,
-    /// Part of the first token, as in the original code and in `BertTokenizer`.
+    /// Kept as a part of the first token, as in the original code and in `BertTokenizer`.
     Kept,
 }
 
-/// A checked vocabulary: the token of line `i`, from 0, has the id `i`.
+/// A vocabulary: the token of line `i`, from 0, has the id `i`.
 #[derive(Clone, Debug)]
 pub struct Vocabulary {
     path: PathBuf,
-    /// The token of each line; empty where the line has none.
+    /// The token of each line; empty for a line without a token.
     tokens: Vec<String>,
     /// The last id of each token.
     ids: HashMap<String, u32>,
-    /// Rows of the word embeddings, once they are known.
+    /// Number of rows of the word embeddings, if they are known.
     rows: Option<usize>,
     oddities: Oddities,
 }
@@ -101,8 +103,7 @@ impl Vocabulary {
                     ByteOrderMark::Kept
                 });
             }
-            // A carriage return within a line would end the line for BertTokenizer. No text produces
-            // such a token.
+            // For BertTokenizer a carriage return ends the line. No text produces such a token.
             if token.contains('\r') {
                 token.clear();
             }
@@ -135,32 +136,32 @@ impl Vocabulary {
         })
     }
 
-    /// The file that was read.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Number of ids: one for each line.
+    /// Returns the number of ids: one for each line.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Always false: the special tokens are there.
+    /// Always false: every vocabulary has the special tokens.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 
-    /// Number of rows of the word embeddings, if the vocabulary was fitted to a model.
+    /// Returns the number of rows of the word embeddings; `None` before the vocabulary is fitted to a model.
     pub fn rows(&self) -> Option<usize> {
         self.rows
     }
 
-    /// The id of a token.
+    /// Returns the id of a token.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.ids.get(token).copied()
     }
 
-    /// The distinct tokens, by id.
+    /// Returns the distinct tokens, by id.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         let own = |(token, id): (&String, u32)| self.ids.get(token) == Some(&id);
         let tokens = self.tokens.iter().zip(0_u32..);
@@ -169,7 +170,7 @@ impl Vocabulary {
             .map(|(token, _)| token.as_str())
     }
 
-    /// The token of each id as it is written, each of them once.
+    /// Returns the token of each id as it is written to `vocab.txt`, each token once.
     pub(super) fn written(&self) -> impl Iterator<Item = String> {
         self.tokens.iter().zip(0_u32..).map(|(token, id)| {
             if self.ids.get(token) == Some(&id) {
@@ -180,7 +181,7 @@ impl Vocabulary {
         })
     }
 
-    /// A token that no text produces (it has brackets) and that no other line has.
+    /// Returns a token that no text produces (because of its brackets) and that no other line has.
     fn placeholder(&self, id: u32) -> String {
         let mut name = format!("[unused-{id}]");
         while self.ids.contains_key(&name) {
@@ -189,8 +190,8 @@ impl Vocabulary {
         name
     }
 
-    /// Checks that each line has one of the `rows` of the word embeddings. An empty line takes an id
-    /// too, as in the original loader.
+    /// Checks that each line has one of the `rows` of the word embeddings. An empty line has an id too, as in
+    /// the original loader.
     pub(super) fn fit(&mut self, rows: usize) -> Result<(), Error> {
         self.rows = Some(rows);
         if self.tokens.len() <= rows {
@@ -216,7 +217,7 @@ impl Vocabulary {
         })
     }
 
-    /// What a reader of the report should know about the file, a sentence each.
+    /// Returns notes about the file for the report, one fact each.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = self.oddities.notes();
         let len = self.tokens.len();
@@ -231,14 +232,14 @@ impl Vocabulary {
         notes
     }
 
-    /// What makes it doubtful that this is the right file.
+    /// Returns the reasons for doubt that this is the right file.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let path = self.path.display();
         if self.oddities.byte_order_mark == Some(ByteOrderMark::Kept) {
             let token = self.tokens[0].trim_start_matches(BYTE_ORDER_MARK);
             warnings.push(format!(
-                "{path} starts with a byte order mark, which the original code takes as part of the \
+                "{path} starts with a byte order mark, which the original code reads as a part of the \
                  first token: {token:?} becomes {UNK} in text; remove the mark if it was added after \
                  training"
             ));
@@ -259,7 +260,7 @@ impl Vocabulary {
     }
 }
 
-/// Fewer rows without a token are padding: to a multiple of 8, 64 or 128.
+/// Fewer rows without a token than this are padding to a multiple of 8, 64 or 128.
 const MANY_UNUSED: usize = 128;
 
 impl Oddities {
@@ -286,17 +287,13 @@ impl Oddities {
                 "{} without a token, which {} an id as in the original code (the first is line \
                  {first})",
                 lines(self.empty.len()),
-                if self.empty.len() == 1 {
-                    "takes"
-                } else {
-                    "take"
-                }
+                if self.empty.len() == 1 { "has" } else { "have" }
             ));
         }
         if !self.repeated.is_empty() {
             let examples = self.repeated.iter().map(|(_, token)| token.as_str());
             notes.push(format!(
-                "the last id counts of {} (the first is in line {}): {}",
+                "{} (the first is in line {}): {}; the last id counts, as in the original code",
                 match self.repeated.len() {
                     1 => "1 repeated token".to_owned(),
                     n => format!("{} repeated tokens", grouped(n)),
@@ -309,6 +306,7 @@ impl Oddities {
     }
 }
 
+/// Formats a number of lines.
 fn lines(n: usize) -> String {
     match n {
         1 => "1 line".to_owned(),
@@ -316,7 +314,8 @@ fn lines(n: usize) -> String {
     }
 }
 
-/// What Python's `str.strip` removes: white space, and four separators that Rust does not count.
+/// True for the characters that Python's `str.strip` removes: white space, and four separators that are no
+/// white space in Rust.
 fn is_python_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\u{1c}'..='\u{1f}')
 }

@@ -1,10 +1,10 @@
 //! Compares each tensor with its variable.
 //!
-//! A tensor is turned back (transposed, widened values narrowed again), and the CRC-32C of the
-//! result, piece by piece where the variable is partitioned, must be the one that the checkpoint's
-//! index holds. A tensor that was rounded cannot be turned back, and a V1 checkpoint has no checksums
-//! of variables; there the tensor must equal what converting the variable again gives, which needs
-//! the checkpoint's data.
+//! A tensor is transformed back into its variable (transposed, widened values narrowed again), and the
+//! CRC-32C of the result must be the one in the checkpoint's index, piece by piece if the variable is
+//! partitioned. A rounded tensor cannot be transformed back, and a V1 checkpoint has no checksums of
+//! variables; then the variable is converted again and the results are compared value by value, which needs
+//! the checkpoint's data files.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,87 +12,83 @@ use std::collections::BTreeMap;
 use safetensors::tensor::TensorInfo;
 use tf_checkpoint::{Checkpoint, DType, cut, swap_bytes};
 
-use super::{CompareWith, Error, Failure};
-use crate::export::checksums::{self, SliceChecksum, TensorChecksums};
-use crate::export::{AlignedBytes, WeightsFile, convert_tensor, transpose, uncast};
-use crate::plan::{Cast, PlannedTensor};
+use super::error::Error;
+use super::failure::Failure;
+use super::inputs::CompareWith;
+use crate::export::{
+    AlignedBytes, SliceChecksum, TensorChecksums, WeightsFile, convert_tensor, transpose, uncast,
+};
+use crate::plan::{Cast, Plan, PlannedTensor};
 use crate::variables::Recipe;
 use crate::variables::names::is_transposed;
 
-/// How many tensors were compared, and how.
+/// Number of compared tensors, by the kind of comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ChecksumReport {
     /// By CRC-32C with the checkpoint's index.
     pub against_index: usize,
-    /// By value with the checkpoint's data, rounded again.
+    /// Value by value with the rounded variable.
     pub rounded: usize,
-    /// By value with the checkpoint's data, because it has no checksums of variables (V1).
-    pub without_sums: usize,
-    /// By value with what the checkpoint's data give: no single variable is the tensor.
-    pub made: usize,
-    /// By CRC-32C with the notes of the conversion in the file itself.
-    pub against_record: usize,
-    /// Not compared: there is nothing to compare with.
+    /// Value by value with the variable, because the checkpoint has no checksum of it (V1).
+    pub by_value: usize,
+    /// Value by value with the result of a computation on several variables.
+    pub computed: usize,
+    /// By CRC-32C with the checksum that the conversion recorded in the file.
+    pub against_recorded: usize,
+    /// Not compared, because there is nothing to compare with.
     pub unchecked: usize,
 }
 
-/// What a tensor should be.
+/// What a tensor is compared with.
 struct Expected<'a> {
-    /// `None` when only its values can tell.
-    sums: Option<TensorChecksums>,
-    transpose: bool,
+    /// `None` if only the values can be compared.
+    checksums: Option<TensorChecksums>,
+    is_transposed: bool,
+    /// `None` without a checkpoint.
     planned: Option<(&'a PlannedTensor, &'a Checkpoint)>,
 }
 
+/// Compares tensors one by one.
 pub(super) struct ChecksumCheck<'a> {
-    expected: BTreeMap<String, Expected<'a>>,
-    /// False when neither a checkpoint nor notes are there.
-    has_original: bool,
+    /// By name of the tensor; `None` without a checkpoint and without recorded checksums.
+    expected: Option<BTreeMap<String, Expected<'a>>>,
 }
 
 impl ChecksumReport {
-    /// Adds what was counted elsewhere.
+    /// Adds the numbers of another report.
     pub(super) fn add(&mut self, other: &Self) {
         self.against_index += other.against_index;
         self.rounded += other.rounded;
-        self.without_sums += other.without_sums;
-        self.made += other.made;
-        self.against_record += other.against_record;
+        self.by_value += other.by_value;
+        self.computed += other.computed;
+        self.against_recorded += other.against_recorded;
         self.unchecked += other.unchecked;
     }
 }
 
 impl<'a> ChecksumCheck<'a> {
+    /// Collects what the tensors are compared with. A tensor that the file does not have is a failure.
     pub(super) fn new(
         weights: &WeightsFile,
-        original: CompareWith<'a>,
+        compare_with: CompareWith<'a>,
         failures: &mut Vec<Failure>,
     ) -> Self {
-        let expected = match original {
-            CompareWith::Checkpoint(checkpoint, plan) => Some(
-                plan.tensors
-                    .iter()
-                    .map(|planned| (planned.name.clone(), planned_sums(planned, checkpoint)))
-                    .collect(),
-            ),
-            CompareWith::RecordedChecksums => recorded_sums(weights, failures),
+        let expected = match compare_with {
+            CompareWith::Checkpoint(checkpoint, plan) => Some(expected_by_plan(checkpoint, plan)),
+            CompareWith::RecordedChecksums => recorded(weights, failures),
         };
-        let has_original = expected.is_some();
-        let expected: BTreeMap<String, Expected<'a>> = expected.unwrap_or_default();
-        for name in expected.keys() {
+        for name in expected.iter().flat_map(BTreeMap::keys) {
             if weights.info(name).is_none() {
                 failures.push(Failure::NotInFile {
                     tensor: name.clone(),
                 });
             }
         }
-        Self {
-            expected,
-            has_original,
-        }
+        Self { expected }
     }
 
-    /// Compares one tensor, whose bytes these are, and counts it.
+    /// Compares a tensor, given by its bytes, and counts it.
     pub(super) fn check(
         &self,
         name: &str,
@@ -101,51 +97,43 @@ impl<'a> ChecksumCheck<'a> {
         report: &mut ChecksumReport,
         failures: &mut Vec<Failure>,
     ) -> Result<(), Error> {
-        let Some(expected) = self.expected.get(name) else {
-            if self.has_original {
-                failures.push(Failure::NotInOriginal {
-                    tensor: name.to_owned(),
-                });
-            } else {
-                report.unchecked += 1;
-            }
+        let Some(all) = &self.expected else {
+            report.unchecked += 1;
             return Ok(());
         };
-        let different = |what: String| Failure::Different {
-            tensor: name.to_owned(),
-            variable: expected.planned.map(|(p, _)| p.variable_names()),
-            what,
+        let Some(expected) = all.get(name) else {
+            failures.push(Failure::NotConverted {
+                tensor: name.to_owned(),
+            });
+            return Ok(());
         };
-        let sums = match expected.sums.as_ref().map(|sums| (sums, sums.dtype())) {
-            Some((sums, None)) => {
-                failures.push(Failure::BadRecord {
-                    what: format!("{} is no element type", sums.dtype),
+        let mut reversible = None;
+        if let Some(checksums) = &expected.checksums {
+            let Some(from) = checksums.dtype() else {
+                failures.push(Failure::InvalidChecksums {
+                    what: format!("{:?} is not an element type", checksums.dtype),
                 });
                 return Ok(());
-            }
-            Some((sums, Some(from))) => {
-                let cast = Cast {
-                    from,
-                    to: info.dtype,
-                };
-                // A rounded tensor cannot be turned back.
-                (!cast.is_lossy()).then_some((sums, cast))
-            }
-            None => None,
-        };
-        let differences = match (sums, expected.planned) {
-            (Some((sums, cast)), planned) => {
+            };
+            let cast = Cast {
+                from,
+                to: info.dtype,
+            };
+            reversible = (!cast.is_lossy()).then_some((checksums, cast));
+        }
+        let differences = match (reversible, expected.planned) {
+            (Some((checksums, cast)), planned) => {
                 match planned {
                     Some(_) => report.against_index += 1,
-                    None => report.against_record += 1,
+                    None => report.against_recorded += 1,
                 }
-                compare_sums(info, bytes, cast, sums, expected.transpose)
+                compare_checksums(info, bytes, cast, checksums, expected.is_transposed)
             }
             (None, Some((planned, checkpoint))) if planned.check_present(checkpoint).is_ok() => {
-                match expected.sums {
+                match expected.checksums {
                     Some(_) => report.rounded += 1,
-                    None if planned.recipe.is_reversible() => report.without_sums += 1,
-                    None => report.made += 1,
+                    None if planned.recipe.is_reversible() => report.by_value += 1,
+                    None => report.computed += 1,
                 }
                 compare_values(info, &bytes, planned, checkpoint)?
             }
@@ -154,12 +142,57 @@ impl<'a> ChecksumCheck<'a> {
                 Vec::new()
             }
         };
+        let different = |what: String| Failure::Different {
+            tensor: name.to_owned(),
+            variable: expected.planned.map(|(p, _)| p.variable_names()),
+            what,
+        };
         failures.extend(differences.into_iter().map(different));
         Ok(())
     }
 }
 
-/// Converts the variable again and compares all values. Returns what differs.
+/// Returns what the tensors of a plan are compared with.
+fn expected_by_plan<'a>(
+    checkpoint: &'a Checkpoint,
+    plan: &'a Plan,
+) -> BTreeMap<String, Expected<'a>> {
+    let expected = |planned: &'a PlannedTensor| Expected {
+        checksums: TensorChecksums::of_planned(planned),
+        is_transposed: planned.recipe == Recipe::Transpose,
+        planned: Some((planned, checkpoint)),
+    };
+    let tensors = plan.tensors.iter();
+    tensors
+        .map(|planned| (planned.name.clone(), expected(planned)))
+        .collect()
+}
+
+/// Returns the recorded checksums; `None` if there are none. Which tensors are transposed is decided by the
+/// name table, not by the file.
+fn recorded<'a>(
+    weights: &WeightsFile,
+    failures: &mut Vec<Failure>,
+) -> Option<BTreeMap<String, Expected<'a>>> {
+    let recorded = match weights.recorded_checksums()? {
+        Ok(recorded) => recorded,
+        Err(what) => {
+            failures.push(Failure::InvalidChecksums { what });
+            return None;
+        }
+    };
+    let expected = recorded.into_iter().map(|(name, checksums)| {
+        let expected = Expected {
+            is_transposed: !checksums.written && is_transposed(&name),
+            checksums: Some(checksums),
+            planned: None,
+        };
+        (name, expected)
+    });
+    Some(expected.collect())
+}
+
+/// Converts the variable again and compares all values. Returns the differences in words.
 fn compare_values(
     info: &TensorInfo,
     bytes: &AlignedBytes,
@@ -168,7 +201,7 @@ fn compare_values(
 ) -> Result<Vec<String>, Error> {
     if planned.cast.to != info.dtype {
         return Ok(vec![format!(
-            "it is {}, not {}",
+            "its element type is {}, expected {}",
             info.dtype, planned.cast.to
         )]);
     }
@@ -179,23 +212,23 @@ fn compare_values(
     let at = first_difference(converted.as_bytes(), bytes.as_bytes());
     let element = at / (info.dtype.bitsize() / 8);
     Ok(vec![format!(
-        "element {element} is another than the checkpoint gives"
+        "element {element} differs from the converted variable"
     )])
 }
 
-/// Turns the tensor back and compares the CRC-32C of each piece. Returns what differs.
-fn compare_sums(
+/// Transforms the tensor back and compares the CRC-32C of each piece. Returns the differences in words.
+fn compare_checksums(
     info: &TensorInfo,
     bytes: AlignedBytes,
     cast: Cast,
-    sums: &TensorChecksums,
-    transposed: bool,
+    checksums: &TensorChecksums,
+    is_transposed: bool,
 ) -> Vec<String> {
     let mut shape = info.shape.clone();
     let Some(bytes) = uncast(bytes, cast) else {
-        return vec![format!("it holds numbers that are no {}", cast.from)];
+        return vec![format!("it has values that are not {} values", cast.from)];
     };
-    let bytes = match (transposed, shape[..].try_into()) {
+    let bytes = match (is_transposed, shape[..].try_into()) {
         (true, Ok(matrix)) => {
             shape.reverse();
             let element = cast.from.size().expect("a floating-point type");
@@ -204,7 +237,7 @@ fn compare_sums(
         _ => bytes,
     };
     let mut differences = Vec::new();
-    for piece in &sums.pieces {
+    for piece in &checksums.pieces {
         let slice = piece.slice();
         let part = match &slice {
             None => Some(Cow::Borrowed(bytes.as_bytes())),
@@ -215,7 +248,7 @@ fn compare_sums(
             let part = slice.map_or_else(String::new, |ranges| format!(" of slice {ranges:?}"));
             let hex = |crc: Option<u32>| crc.map_or("none".into(), |crc| format!("{crc:08x}"));
             differences.push(format!(
-                "the CRC-32C{part} is {}, the checkpoint's {}",
+                "the CRC-32C{part} is {}, expected {}",
                 hex(found),
                 hex(piece.crc32c())
             ));
@@ -224,7 +257,7 @@ fn compare_sums(
     differences
 }
 
-/// The CRC-32C of a part of a variable, in the byte order in which the checkpoint has it.
+/// Returns the CRC-32C of a part of a variable in the byte order of the checkpoint.
 fn stored_crc(part: Cow<'_, [u8]>, piece: &SliceChecksum, dtype: DType) -> u32 {
     match dtype.size() {
         Some(size) if piece.big_endian => {
@@ -233,41 +266,6 @@ fn stored_crc(part: Cow<'_, [u8]>, piece: &SliceChecksum, dtype: DType) -> u32 {
             crc32c::crc32c(&swapped)
         }
         _ => crc32c::crc32c(&part),
-    }
-}
-
-fn planned_sums<'a>(planned: &'a PlannedTensor, checkpoint: &'a Checkpoint) -> Expected<'a> {
-    Expected {
-        sums: TensorChecksums::of_planned(planned),
-        transpose: planned.recipe == Recipe::Transpose,
-        planned: Some((planned, checkpoint)),
-    }
-}
-
-/// The notes in the metadata; `None` when there are none. What is transposed is not taken from
-/// there but from the name table.
-fn recorded_sums<'a>(
-    weights: &WeightsFile,
-    failures: &mut Vec<Failure>,
-) -> Option<BTreeMap<String, Expected<'a>>> {
-    let text = weights.metadata()?.get(checksums::KEY)?;
-    match checksums::from_json(text) {
-        Ok(sums) => Some(
-            sums.into_iter()
-                .map(|(name, sums)| {
-                    let expected = Expected {
-                        transpose: !sums.written && is_transposed(&name),
-                        sums: Some(sums),
-                        planned: None,
-                    };
-                    (name, expected)
-                })
-                .collect(),
-        ),
-        Err(what) => {
-            failures.push(Failure::BadRecord { what });
-            None
-        }
     }
 }
 

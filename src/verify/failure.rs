@@ -1,4 +1,4 @@
-//! Everything that can be wrong with a folder, each with the sentence that says so.
+//! Everything that can be wrong with a directory, with its message.
 
 use std::fmt;
 
@@ -6,26 +6,26 @@ use candle_electra::{DECODER_WEIGHT, ModelClass, WORD_EMBEDDINGS};
 
 use crate::export::{CONFIG_FILE, WEIGHTS_FILE};
 
-/// The largest deviation allowed between two ways to compute the logits of a fine-tuned head.
+/// The largest deviation allowed between the logits of a fine-tuned head and those of the checkpoint's own.
 pub(super) const TASK_TOLERANCE: f64 = 1e-4;
 
-/// Something that is wrong with a folder.
+/// Something that is wrong with a directory.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Failure {
-    /// A tensor that the folder's own class needs.
+    /// A tensor that the class of the directory requires.
     Missing {
         /// Name of the tensor.
         tensor: String,
         /// The class.
-        head: ModelClass,
+        class: ModelClass,
     },
-    /// A tensor that the folder's own class has no place for.
+    /// A tensor that the class of the directory does not have.
     Unexpected {
         /// Name of the tensor.
         tensor: String,
         /// The class.
-        head: ModelClass,
+        class: ModelClass,
     },
     /// A tensor of another shape than config.json gives it.
     Mismatched {
@@ -36,51 +36,51 @@ pub enum Failure {
         /// Its shape by config.json.
         expected: Vec<usize>,
     },
-    /// More layers in config.json than tensors in the file.
+    /// More layers in config.json than the tensors in the file can make up.
     TooManyLayers {
         /// `num_hidden_layers`
         layers: usize,
         /// Number of tensors.
         tensors: usize,
     },
-    /// A tensor that is not its variable.
+    /// A tensor that does not match its variable or its recorded checksum.
     Different {
         /// Name of the tensor.
         tensor: String,
-        /// Name of the variable, where it is known.
+        /// Name of the variable; `None` without a checkpoint.
         variable: Option<String>,
         /// What differs.
         what: String,
     },
-    /// A tensor in one list and not in the other.
-    NotInOriginal {
+    /// A tensor in the file that is neither planned nor recorded.
+    NotConverted {
         /// Name of the tensor.
         tensor: String,
     },
-    /// A tensor of the original that the file does not have.
+    /// A tensor that is planned or recorded and not in the file.
     NotInFile {
         /// Name of the tensor.
         tensor: String,
     },
-    /// The notes of the conversion cannot be read.
-    BadRecord {
+    /// The recorded checksums cannot be read.
+    InvalidChecksums {
         /// What is wrong with them.
         what: String,
     },
-    /// config.json differs from what the checkpoint says.
+    /// A value in config.json that contradicts the checkpoint.
     Config {
         /// The key.
         key: &'static str,
-        /// In config.json.
+        /// The value in config.json.
         found: String,
-        /// By the checkpoint.
+        /// The value that the checkpoint shows, with its source.
         expected: String,
     },
     /// A tokenizer file that contradicts the weights or another file.
     Tokenizer {
         /// The file.
         file: &'static str,
-        /// What it says, and what is expected.
+        /// What it contains, and what is expected.
         what: String,
     },
     /// A NaN or an infinity.
@@ -92,32 +92,33 @@ pub enum Failure {
         /// `NaN`, `inf` or `-inf`.
         value: f64,
     },
-    /// The file's decoder is not the word embeddings.
+    /// The decoder in the file differs from the word embeddings.
     Untied,
-    /// A class computed a NaN or an infinity, or the wrong shape, or could not be loaded.
+    /// A class could not be loaded, or computed a wrong shape, a NaN or an infinity, or outputs that depend
+    /// on padding or batch order.
     Forward {
         /// The class.
-        head: ModelClass,
+        class: ModelClass,
         /// What happened.
         what: String,
     },
-    /// Another head count explains the text clearly better.
+    /// Another head count predicts the text clearly better.
     HeadCount {
         /// `num_attention_heads`
         configured: usize,
-        /// The count that does better.
+        /// The better count.
         better: usize,
-        /// Share of bootstrap samples in which it does.
+        /// Share of bootstrap samples in which it is better.
         confidence: f64,
     },
-    /// A fine-tuned head computes something else than the checkpoint's own.
+    /// The logits of a fine-tuned head deviate from those of the checkpoint's own.
     TaskHead {
         /// The task.
         task: String,
         /// The largest absolute deviation.
         deviation: f64,
     },
-    /// An output is further from its reference than allowed.
+    /// An output deviates from its reference by more than allowed.
     Golden {
         /// Name of the output.
         output: String,
@@ -129,8 +130,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// True when no forward pass makes sense any more.
-    pub(super) fn stops_forward(&self) -> bool {
+    /// True if the model cannot be run: it cannot be loaded, or its weights give NaN.
+    pub(super) fn prevents_forward(&self) -> bool {
         matches!(
             self,
             Self::Missing { .. }
@@ -144,45 +145,52 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { tensor, head } => {
-                write!(f, "tensor {tensor} is missing, which {head} needs")
-            }
-            Self::Unexpected { tensor, head } => {
-                write!(
-                    f,
-                    "tensor {tensor} is in the file, {head} has no place for it"
-                )
-            }
+            Self::Missing { tensor, class } => write!(
+                f,
+                "tensor {tensor} is missing from {WEIGHTS_FILE}; {class} requires it"
+            ),
+            Self::Unexpected { tensor, class } => write!(
+                f,
+                "tensor {tensor} in {WEIGHTS_FILE} is unexpected: {class} has no such tensor"
+            ),
             Self::Mismatched {
                 tensor,
                 found,
                 expected,
             } => write!(
                 f,
-                "tensor {tensor} has the shape {found:?}, by {CONFIG_FILE} it should be {expected:?}"
+                "tensor {tensor} has the shape {found:?}, expected {expected:?} by {CONFIG_FILE}"
             ),
             Self::TooManyLayers { layers, tensors } => write!(
                 f,
-                "{CONFIG_FILE} says num_hidden_layers {layers}, the file has only {tensors} tensors"
+                "{CONFIG_FILE} has num_hidden_layers {layers}, but {WEIGHTS_FILE} has only {tensors} \
+                 tensors"
             ),
             Self::Different {
                 tensor,
                 variable: Some(variable),
                 what,
-            } => write!(f, "tensor {tensor} is not variable {variable}: {what}"),
+            } => write!(
+                f,
+                "tensor {tensor} does not match variable {variable}: {what}"
+            ),
             Self::Different { tensor, what, .. } => {
-                write!(f, "tensor {tensor} is not what was converted: {what}")
-            }
-            Self::NotInOriginal { tensor } => {
                 write!(
                     f,
-                    "tensor {tensor} comes from no variable of the checkpoint"
+                    "tensor {tensor} was changed since the conversion: {what}"
                 )
             }
+            Self::NotConverted { tensor } => write!(
+                f,
+                "tensor {tensor} in {WEIGHTS_FILE} was not written by the conversion"
+            ),
             Self::NotInFile { tensor } => {
-                write!(f, "tensor {tensor} was converted and is not in the file")
+                write!(
+                    f,
+                    "tensor {tensor} was converted, but is not in {WEIGHTS_FILE}"
+                )
             }
-            Self::BadRecord { what } => write!(
+            Self::InvalidChecksums { what } => write!(
                 f,
                 "the checksums in the metadata of {WEIGHTS_FILE} cannot be read: {what}"
             ),
@@ -192,33 +200,36 @@ impl fmt::Display for Failure {
                 expected,
             } => write!(
                 f,
-                "{CONFIG_FILE} says {key} {found}, by the checkpoint it is {expected}"
+                "{CONFIG_FILE} has {key} {found}, the checkpoint shows {expected}"
             ),
             Self::Tokenizer { file, what } => write!(f, "{file} {what}"),
             Self::NotFinite {
                 tensor,
                 index,
                 value,
-            } => write!(f, "tensor {tensor} has {value} at element {index}"),
+            } => write!(
+                f,
+                "tensor {tensor} has the value {value} at element {index}"
+            ),
             Self::Untied => write!(
                 f,
-                "tensor {DECODER_WEIGHT} differs from {WORD_EMBEDDINGS}, to which it is tied"
+                "tensor {DECODER_WEIGHT} differs from {WORD_EMBEDDINGS}, although the two are tied"
             ),
-            Self::Forward { head, what } => write!(f, "{head} {what}"),
+            Self::Forward { class, what } => write!(f, "{class} {what}"),
             Self::HeadCount {
                 configured,
                 better,
                 confidence,
             } => write!(
                 f,
-                "on the text, {better} attention heads do better than the {configured} of \
+                "{better} attention heads predict the text better than the {configured} of \
                  {CONFIG_FILE} ({:.1} % of bootstrap samples): give --num-attention-heads {better}",
                 confidence * 100.0
             ),
             Self::TaskHead { task, deviation } => write!(
                 f,
-                "the logits of task {task} are {deviation:.1e} away from those of the checkpoint's \
-                 own head, more than {TASK_TOLERANCE:.1e}"
+                "the logits of task {task} deviate by {deviation:.1e} from those of the checkpoint's own \
+                 head (allowed {TASK_TOLERANCE:.1e})"
             ),
             Self::Golden {
                 output,
@@ -226,8 +237,8 @@ impl fmt::Display for Failure {
                 tolerance,
             } => write!(
                 f,
-                "output {output} is {deviation:.1e} away from its reference, more than \
-                 {tolerance:.1e}: head count, activation or weights are not those of the reference"
+                "output {output} deviates by {deviation:.1e} from its reference (allowed \
+                 {tolerance:.1e}): head count, activation or weights differ from the reference"
             ),
         }
     }

@@ -1,10 +1,10 @@
 //! Runs every class on two short sequences.
 //!
-//! Each is in a batch of four twice: the long one first and last, between them the short one, with
-//! other tokens under its padding each time. The short one is also alone, without padding. So two passes
-//! tell what there is to tell; a pass over a dozen tokens costs what reading the weights costs. The encoder
-//! runs once for all heads that share it, and once more for the causal one. Weights that a file
-//! does not have start from fixed pseudo-random numbers, as in fine-tuning.
+//! Each sequence is in a batch of four twice: the long one first and last, the short one between them, with
+//! different tokens under its padding. The short one is also run alone, without padding. These two passes
+//! cover padding and batch order; a pass over a dozen tokens costs as much as reading the weights. The encoder
+//! runs once for all classes that share it, and once more for the causal one. Weights that a file does not
+//! have are initialised with fixed pseudo-random numbers, as for fine-tuning.
 
 use std::time::Instant;
 
@@ -13,7 +13,8 @@ use candle_electra::{Attend, Batch, ElectraConfig, ElectraModel, Head, ModelClas
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
-use super::{Error, Failure};
+use super::error::Error;
+use super::failure::Failure;
 use crate::export::{WatchedWeights, WeightsFile};
 use crate::progress::Watch;
 
@@ -23,33 +24,37 @@ const LENGTH: usize = 12;
 const SHORT_LENGTH: usize = 7;
 /// Sequences of the padded batch.
 const ROWS: usize = 4;
-/// How far padding and order may move an output, times the largest output or 1: the order of
-/// additions within a matrix product depends on the size of the batch.
+/// The largest deviation allowed that padding and batch order cause, relative to the largest output or 1:
+/// the order of additions within a matrix product depends on the size of the batch.
 const TOLERANCE: f32 = 1e-5;
 
 /// What one class computed for the padded batch.
 #[derive(Clone, Debug)]
-pub struct HeadOutput {
-    /// Shape of its logits (of the hidden states for the bare model).
+#[non_exhaustive]
+pub struct ClassOutput {
+    /// Shape of the logits (of the hidden states for `ElectraModel`).
     pub shape: Vec<usize>,
-    /// Time taken, in seconds; that of the shared encoder counts for the bare model.
+    /// Time taken, in seconds; for `ElectraModel` it includes the shared encoder.
     pub seconds: f64,
-    /// How far padding moved an output.
+    /// The largest deviation between outputs with different padding.
     pub padding_deviation: f32,
-    /// How far the order of the batch moved an output.
+    /// The largest deviation between outputs in different places of the batch.
     pub order_deviation: f32,
 }
 
-/// Runs the classes that `heads` lists.
+/// Runs `classes`. `ElectraModel` comes first.
 pub(super) fn check(
     weights: &WeightsFile,
     config: &ElectraConfig,
-    heads: impl Iterator<Item = ModelClass>,
+    classes: impl Iterator<Item = ModelClass>,
     watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
-) -> std::result::Result<Vec<(ModelClass, HeadOutput)>, Error> {
+) -> std::result::Result<Vec<(ModelClass, ClassOutput)>, Error> {
     let vb = VarBuilder::from_backend(
-        Box::new(Initialised(WatchedWeights::new(weights.clone(), watch))),
+        Box::new(RandomlyInitialised(WatchedWeights::new(
+            weights.clone(),
+            watch,
+        ))),
         DType::F32,
         Device::Cpu,
     );
@@ -58,7 +63,7 @@ pub(super) fn check(
         Ok(model) => model,
         Err(error) => {
             failures.push(Failure::Forward {
-                head: ModelClass::Model,
+                class: ModelClass::Model,
                 what: format!("cannot be loaded: {error}"),
             });
             return Ok(Vec::new());
@@ -69,36 +74,36 @@ pub(super) fn check(
     let mut encoder_seconds = start.elapsed().as_secs_f64();
 
     let mut outputs = Vec::new();
-    for head in heads {
+    for class in classes {
         watch.check()?;
         let start = Instant::now();
         let causal;
-        let hidden = if head == ModelClass::CausalLm {
+        let hidden = if class == ModelClass::CausalLm {
             causal = batches.run(&model, Attend::Backwards, watch)?;
             &causal
         } else {
             &shared
         };
-        let logits = Outputs::of_head(head, &vb, config, &model, hidden)?;
-        // The bare model comes first and bears the time of the shared encoder.
+        let logits = Outputs::of_class(class, &vb, config, &model, hidden)?;
+        // The first class, ElectraModel, gets the time of the shared encoder.
         let seconds = start.elapsed().as_secs_f64() + std::mem::take(&mut encoder_seconds);
-        match logits.judge(head, &batches, config, seconds)? {
-            Ok(output) => outputs.push((head, output)),
-            Err(what) => failures.push(Failure::Forward { head, what }),
+        match logits.evaluate(class, &batches, config, seconds)? {
+            Ok(output) => outputs.push((class, output)),
+            Err(what) => failures.push(Failure::Forward { class, what }),
         }
     }
     Ok(outputs)
 }
 
-/// The inputs.
+/// The input batches.
 struct Batches {
     length: usize,
     short: usize,
-    /// Long, short, short with other tokens under its padding, long again: `[4, length]`.
+    /// Long, short, short with other tokens under its padding, long: `[4, length]`.
     padded: Tensor,
-    /// 1 where there is no padding, of the same shape.
+    /// 1 for tokens, 0 for padding; the same shape.
     mask: Tensor,
-    /// Short alone, `[1, short]`.
+    /// Short, without padding: `[1, short]`.
     alone: Tensor,
 }
 
@@ -107,7 +112,7 @@ impl Batches {
         let length = LENGTH.min(config.max_position_embeddings);
         let short = SHORT_LENGTH.min(length);
         let vocabulary = u32::try_from(config.vocab_size).unwrap_or(u32::MAX).max(1);
-        // Steps of a large prime spread the ids over any vocabulary.
+        // Multiples of a large prime are spread over any vocabulary.
         let ids = |seed: u32, n: usize| -> Vec<u32> {
             (1..=n)
                 .zip(1_u32..)
@@ -146,15 +151,15 @@ impl Batches {
     }
 }
 
-/// What encoder or head compute for the two batches; the first axis is the sequence of the batch.
+/// The outputs of an encoder or a head for the two batches; the first axis is the sequence.
 struct Outputs {
     padded: Tensor,
     alone: Tensor,
 }
 
 impl Outputs {
-    /// Logits of a head.
-    fn of_head(
+    /// Runs the head of a class on hidden states.
+    fn of_class(
         class: ModelClass,
         vb: &VarBuilder<'_>,
         config: &ElectraConfig,
@@ -168,42 +173,42 @@ impl Outputs {
         })
     }
 
-    /// The shape for the padded batch as the class gives it.
-    fn shape(&self, head: ModelClass) -> Vec<usize> {
-        match (head, self.padded.dims()) {
+    /// Returns the shape of the output for the padded batch.
+    fn shape(&self, class: ModelClass) -> Vec<usize> {
+        match (class, self.padded.dims()) {
             (ModelClass::MultipleChoice, &[choices]) => vec![1, choices],
             (_, dims) => dims.to_vec(),
         }
     }
 
-    /// The output to report, or what is wrong with it.
-    fn judge(
+    /// Returns the output to report, or what is wrong with it.
+    fn evaluate(
         &self,
-        head: ModelClass,
+        class: ModelClass,
         batches: &Batches,
         config: &ElectraConfig,
         seconds: f64,
-    ) -> Result<std::result::Result<HeadOutput, String>> {
-        let expected = expected_shape(head, batches.length, config);
-        let shape = self.shape(head);
+    ) -> Result<std::result::Result<ClassOutput, String>> {
+        let expected = expected_shape(class, batches.length, config);
+        let shape = self.shape(class);
         if shape != expected {
             return Ok(Err(format!(
-                "computes the shape {shape:?}, not {expected:?}"
+                "computes the shape {shape:?}, expected {expected:?}"
             )));
         }
-        // Outputs under the padding mean nothing, but NaN there would be a fault all the same.
+        // Outputs for padding have no meaning, but must not be NaN.
         let mut magnitude = 0.0_f32;
         for logits in [&self.padded, &self.alone] {
-            // Asked one by one: `f32::max` would pass over a NaN.
+            // Checked for each batch: `f32::max` ignores NaN.
             let largest = largest(logits)?;
             if !largest.is_finite() {
-                return Ok(Err("computes numbers that are not finite".into()));
+                return Ok(Err("computes values that are not finite".into()));
             }
             magnitude = magnitude.max(largest);
         }
         let short = |logits: &Tensor, row: usize| {
             let row = logits.get(row)?;
-            if head.is_per_token() {
+            if class.is_per_token() {
                 row.narrow(0, 0, batches.short)
             } else {
                 Ok(row)
@@ -217,12 +222,12 @@ impl Outputs {
         for (what, found) in [("padding", padding_deviation), ("order", order_deviation)] {
             if found > allowed {
                 return Ok(Err(format!(
-                    "computes something else when only the {what} of a batch changes \
-                     ({found:.1e}, allowed {allowed:.1e})"
+                    "computes other outputs if only the {what} of a batch changes (deviation {found:.1e}, \
+                     allowed {allowed:.1e})"
                 )));
             }
         }
-        Ok(Ok(HeadOutput {
+        Ok(Ok(ClassOutput {
             shape,
             seconds,
             padding_deviation,
@@ -231,9 +236,9 @@ impl Outputs {
     }
 }
 
-fn expected_shape(head: ModelClass, length: usize, config: &ElectraConfig) -> Vec<usize> {
+fn expected_shape(class: ModelClass, length: usize, config: &ElectraConfig) -> Vec<usize> {
     let labels = config.num_labels();
-    match head {
+    match class {
         ModelClass::Model => vec![ROWS, length, config.hidden_size],
         ModelClass::PreTraining => vec![ROWS, length],
         ModelClass::MaskedLm | ModelClass::CausalLm => vec![ROWS, length, config.vocab_size],
@@ -244,7 +249,7 @@ fn expected_shape(head: ModelClass, length: usize, config: &ElectraConfig) -> Ve
     }
 }
 
-/// The largest magnitude; NaN and infinity if there is one.
+/// Returns the largest absolute value; NaN or infinity if there is one.
 fn largest(x: &Tensor) -> Result<f32> {
     let values: Vec<f32> = x.flatten_all()?.to_vec1()?;
     let worse = |a: f32, b: f32| if b.is_nan() || b > a { b } else { a };
@@ -254,16 +259,16 @@ fn largest(x: &Tensor) -> Result<f32> {
         .fold(0.0, |a, b| if a.is_nan() { a } else { worse(a, b) }))
 }
 
-/// The largest absolute difference of two tensors of one shape.
+/// Returns the largest absolute difference of two tensors of the same shape.
 pub(super) fn deviation(a: &Tensor, b: &Tensor) -> Result<f32> {
     largest(&(a - b)?)
 }
 
-/// A file whose missing tensors are made up, always the same: small numbers, around 1 for the gain of
-/// a LayerNorm.
-struct Initialised<'a>(WatchedWeights<'a>);
+/// A weights file whose missing tensors are initialised with small pseudo-random numbers (around 1 for the
+/// weight of a LayerNorm), seeded by the name of the tensor.
+struct RandomlyInitialised<'a>(WatchedWeights<'a>);
 
-impl SimpleBackend for Initialised<'_> {
+impl SimpleBackend for RandomlyInitialised<'_> {
     fn get(&self, s: Shape, name: &str, h: Init, dtype: DType, dev: &Device) -> Result<Tensor> {
         if self.contains_tensor(name) {
             return self.0.get(s, name, h, dtype, dev);
@@ -293,37 +298,37 @@ impl SimpleBackend for Initialised<'_> {
 mod tests {
     use super::*;
 
-    /// What is said of a discriminator's logits for the two batches, after `bend`.
-    fn judge(bend: impl Fn(&mut [Vec<f32>; ROWS], &mut Vec<f32>)) -> String {
+    /// Returns the result for a discriminator's logits after `change`.
+    fn evaluate(change: impl Fn(&mut [Vec<f32>; ROWS], &mut Vec<f32>)) -> String {
         let config = ElectraConfig::default();
         let batches = Batches::new(&config).unwrap();
         let row = |seed: f32| -> Vec<f32> { (0..12_u8).map(|i| f32::from(i) - seed).collect() };
         let (long, short) = (row(0.0), row(0.5));
         let mut padded = [long.clone(), short.clone(), short.clone(), long];
         let mut alone = short[..SHORT_LENGTH].to_vec();
-        bend(&mut padded, &mut alone);
+        change(&mut padded, &mut alone);
         let tensor = |rows: &[Vec<f32>]| Tensor::new(rows.to_vec(), &Device::Cpu).unwrap();
         let logits = Outputs {
             padded: tensor(&padded),
             alone: tensor(&[alone]),
         };
-        let verdict = logits
-            .judge(ModelClass::PreTraining, &batches, &config, 0.0)
+        let result = logits
+            .evaluate(ModelClass::PreTraining, &batches, &config, 0.0)
             .unwrap();
-        verdict.map_or_else(|what| what, |_| "passed".to_owned())
+        result.map_or_else(|what| what, |_| "passed".to_owned())
     }
 
     #[test]
     fn outputs_that_depend_on_padding_or_order_are_failures() {
-        assert_eq!(judge(|_, _| {}), "passed");
-        // What is under the padding may differ.
-        assert_eq!(judge(|padded, _| padded[2][9] += 5.0), "passed");
-        assert!(judge(|padded, _| padded[2][3] += 1e-3).contains("padding"));
-        assert!(judge(|_, alone| alone[6] += 1e-3).contains("padding"));
-        assert!(judge(|padded, _| padded[3][11] += 1e-3).contains("order"));
-        assert!(judge(|padded, _| padded[0][1] = f32::NAN).contains("not finite"));
-        assert!(judge(|padded, _| padded[2][11] = f32::INFINITY).contains("not finite"));
+        assert_eq!(evaluate(|_, _| {}), "passed");
+        // Outputs for padding may differ.
+        assert_eq!(evaluate(|padded, _| padded[2][9] += 5.0), "passed");
+        assert!(evaluate(|padded, _| padded[2][3] += 1e-3).contains("padding"));
+        assert!(evaluate(|_, alone| alone[6] += 1e-3).contains("padding"));
+        assert!(evaluate(|padded, _| padded[3][11] += 1e-3).contains("order"));
+        assert!(evaluate(|padded, _| padded[0][1] = f32::NAN).contains("not finite"));
+        assert!(evaluate(|padded, _| padded[2][11] = f32::INFINITY).contains("not finite"));
         let short = |rows: &mut [Vec<f32>]| rows.iter_mut().for_each(|row| row.truncate(11));
-        assert!(judge(|padded, _| short(padded)).contains("[4, 11], not [4, 12]"));
+        assert!(evaluate(|padded, _| short(padded)).contains("[4, 11], expected [4, 12]"));
     }
 }

@@ -1,16 +1,16 @@
 //! Compares outputs with those of a reference, such as the original TensorFlow graph.
 //!
-//! The file holds a batch (`input_ids`, and where they are not all alike `attention_mask` and
-//! `token_type_ids`, each `[batch, sequence]`) and any of these outputs, of a discriminator with
-//! `disc_`, of a generator with `gen_` in front:
+//! The file holds a batch (`input_ids`, and optionally `attention_mask` and `token_type_ids`, each `[batch,
+//! sequence]`) and any of these outputs, with the prefix `disc_` for a discriminator and `gen_` for a
+//! generator:
 //!
 //! | output | shape |
 //! |---|---|
 //! | `embedding_output` (after the projection), `hidden` | `[batch, sequence, hidden]` |
 //! | `all_layers` | `[layers, batch, sequence, hidden]` |
-//! | `logits` | `[batch, sequence]` of a discriminator (before the sigmoid), `[batch, sequence, vocabulary]` of a generator; of other classes what they give, where start and end of an answer are a last axis and the sequences of a batch are the choices of one question |
+//! | `logits` | `[batch, sequence]` of a discriminator (before the sigmoid), `[batch, sequence, vocabulary]` of a generator; the outputs of the other classes, where the last axis of an answer is its start and end, and the sequences of a batch are the choices of one question |
 //!
-//! Only places where `attention_mask` is 1 are compared.
+//! Only positions where `attention_mask` is 1 are compared.
 
 use std::collections::HashMap;
 
@@ -18,13 +18,16 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_electra::{Attend, Batch, ElectraConfig, ElectraModel, Head, ModelClass};
 use tf_checkpoint::storage::regular;
 
+use super::error::Error;
+use super::failure::Failure;
 use super::forward::deviation;
-use super::{Error, Failure, Golden};
+use super::inputs::Golden;
 use crate::export::{LoadError, WeightsFile};
 use crate::progress::Watch;
 
-/// How far one output is from its reference.
+/// The deviation of one output from its reference.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Deviation {
     /// Name of the output in the file.
     pub output: String,
@@ -34,21 +37,24 @@ pub struct Deviation {
 
 /// The comparison with a reference.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct GoldenReport {
-    /// Outputs that were compared.
+    /// The compared outputs.
     pub compared: Vec<Deviation>,
-    /// Outputs in the file that are not this model's.
+    /// Names of outputs in the file that this model does not have.
     pub skipped: Vec<String>,
     /// The largest deviation allowed.
     pub tolerance: f32,
 }
 
+/// The names of the inputs.
 const INPUTS: [&str; 3] = ["input_ids", "attention_mask", "token_type_ids"];
 
+/// Compares the outputs of the class of a directory with all outputs in the file.
 pub(super) fn check(
     weights: &WeightsFile,
     config: &ElectraConfig,
-    own: ModelClass,
+    class: ModelClass,
     golden: Golden<'_>,
     watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
@@ -57,11 +63,11 @@ pub(super) fn check(
         path: golden.path.to_owned(),
         what,
     };
-    // Opened by ourselves first, because candle trusts the header.
+    // Checked first, because candle trusts the header.
     WeightsFile::open(golden.path).map_err(|error| match error {
         LoadError::Io { path, source } => Error::Reference { path, source },
         LoadError::Header { what, .. } | LoadError::Config { what, .. } => {
-            bad(format!("is not a sound safetensors file: {what}"))
+            bad(format!("it is not a valid safetensors file: {what}"))
         }
     })?;
     let bytes = regular::read(golden.path, u64::MAX).map_err(|error| bad(error.to_string()))?;
@@ -69,8 +75,8 @@ pub(super) fn check(
         .map_err(|error| bad(error.to_string()))?;
     let inputs = Inputs::new(&reference, config).map_err(&bad)?;
 
-    let prefix = if own.has_decoder() { "gen_" } else { "disc_" };
-    let outputs = compute(weights, config, own, &inputs, watch)?;
+    let prefix = if class.has_decoder() { "gen_" } else { "disc_" };
+    let outputs = compute(weights, config, class, &inputs, watch)?;
     let mut report = GoldenReport {
         compared: Vec::new(),
         skipped: Vec::new(),
@@ -82,31 +88,31 @@ pub(super) fn check(
         if INPUTS.contains(&name.as_str()) {
             continue;
         }
-        let ours = name
+        let computed = name
             .strip_prefix(prefix)
             .and_then(|output| outputs.get(output));
-        let Some(ours) = ours else {
+        let Some(computed) = computed else {
             report.skipped.push(name.clone());
             continue;
         };
-        let theirs = reference[name].to_dtype(DType::F32)?;
-        if ours.dims() != theirs.dims() {
+        let expected = reference[name].to_dtype(DType::F32)?;
+        if computed.dims() != expected.dims() {
             return Err(bad(format!(
-                "{name} has the shape {:?}, this model computes {:?}",
-                theirs.dims(),
-                ours.dims()
+                "output {name} has the shape {:?}, this model computes {:?}",
+                expected.dims(),
+                computed.dims()
             )));
         }
-        let deviation = if own.is_per_token() || !name.ends_with("logits") {
-            inputs.masked_deviation(ours, &theirs)?
+        let deviation = if class.is_per_token() || !name.ends_with("logits") {
+            inputs.masked_deviation(computed, &expected)?
         } else {
-            deviation(ours, &theirs)?
+            deviation(computed, &expected)?
         };
         report.compared.push(Deviation {
             output: name.clone(),
             deviation,
         });
-        // A NaN is no small deviation.
+        // A comparison with NaN is false.
         if deviation.is_nan() || deviation > golden.tolerance {
             failures.push(Failure::Golden {
                 output: name.clone(),
@@ -117,12 +123,13 @@ pub(super) fn check(
     }
     if report.compared.is_empty() {
         return Err(bad(format!(
-            "it holds no output of this model, such as {prefix}hidden or {prefix}logits"
+            "it has no output of this model, such as {prefix}hidden or {prefix}logits"
         )));
     }
     Ok(report)
 }
 
+/// The batch in the file.
 struct Inputs {
     input_ids: Tensor,
     token_type_ids: Option<Tensor>,
@@ -139,24 +146,30 @@ impl Inputs {
             let Some(tensor) = reference.get(name) else {
                 return Ok(None);
             };
-            let tensor = ids_of(tensor).map_err(|error| format!("{name}: {error}"))?;
+            let tensor = to_ids(tensor).map_err(|error| format!("{name}: {error}"))?;
             let values: Vec<u32> = tensor
                 .flatten_all()
                 .and_then(|flat| flat.to_vec1())
                 .map_err(|error| format!("{name}: {error}"))?;
             match values.iter().find(|&&id| id as usize >= limit) {
-                Some(id) => Err(format!("{name} holds {id}, this model's end at {limit}")),
+                Some(id) => Err(format!(
+                    "{name} has the value {id}, this model allows values below {limit}"
+                )),
                 None => Ok(Some(tensor)),
             }
         };
         let input_ids = input(ids, config.vocab_size)?.ok_or("it has no input_ids")?;
         let length = match input_ids.dims() {
             [_, length] if *length > 0 => *length,
-            shape => return Err(format!("input_ids has the shape {shape:?}")),
+            shape => {
+                return Err(format!(
+                    "input_ids has the shape {shape:?}, expected [batch, sequence]"
+                ));
+            }
         };
         if length > config.max_position_embeddings {
             return Err(format!(
-                "its sequences of {length} tokens are longer than this model's {}",
+                "its sequences have {length} tokens, longer than the {} positions of this model",
                 config.max_position_embeddings
             ));
         }
@@ -173,21 +186,21 @@ impl Inputs {
                 .as_ref()
                 .is_some_and(|t| t.dims() != inputs.input_ids.dims())
             {
-                return Err(format!("{name} has another shape than input_ids"));
+                return Err(format!("{name} and input_ids have different shapes"));
             }
         }
         Ok(inputs)
     }
 
-    /// The largest deviation of two tensors `[…, batch, sequence, …]` where the mask is 1.
-    fn masked_deviation(&self, ours: &Tensor, theirs: &Tensor) -> Result<f32> {
-        let difference = (ours - theirs)?.abs()?;
+    /// Returns the largest deviation of two tensors `[…, batch, sequence, …]` where the mask is 1.
+    fn masked_deviation(&self, computed: &Tensor, expected: &Tensor) -> Result<f32> {
+        let difference = (computed - expected)?.abs()?;
         let (batch, length) = self.input_ids.dims2()?;
         let mask = match &self.attention_mask {
             Some(mask) => mask.to_vec2::<u32>()?,
             None => vec![vec![1; length]; batch],
         };
-        // `all_layers` has the layers in front.
+        // The first axis of `all_layers` is the layer.
         let layers = match difference.dims() {
             [layers, b, l, _] if (*b, *l) == (batch, length) => *layers,
             _ => 1,
@@ -214,16 +227,16 @@ impl Inputs {
     }
 }
 
-/// Integers of any width as u32; negative ones wrap around and are then out of range.
-fn ids_of(tensor: &Tensor) -> Result<Tensor> {
+/// Converts integers of any width to u32; negative ones wrap around and are then out of range.
+fn to_ids(tensor: &Tensor) -> Result<Tensor> {
     tensor.to_dtype(DType::I64)?.to_dtype(DType::U32)
 }
 
-/// All outputs that a reference may hold, by name without prefix.
+/// Computes all outputs that a reference may have, by name without prefix.
 fn compute(
     weights: &WeightsFile,
     config: &ElectraConfig,
-    own: ModelClass,
+    class: ModelClass,
     inputs: &Inputs,
     watch: &Watch<'_>,
 ) -> Result<HashMap<&'static str, Tensor>> {
@@ -234,15 +247,15 @@ fn compute(
         token_type_ids: inputs.token_type_ids.as_ref(),
         attention_mask: inputs.attention_mask.as_ref(),
     };
-    // As transformers does it, whatever the class.
+    // As in transformers, for every class.
     let attend = if config.is_decoder {
         Attend::Backwards
     } else {
         Attend::Everywhere
     };
     let hidden = model.forward_checked(&batch, attend, true, &|| watch.check_candle())?;
-    let all = hidden.all.expect("asked for");
-    let (embedded, layers) = all.split_first().expect("the embeddings are there");
+    let all = hidden.all.expect("requested");
+    let (embedded, layers) = all.split_first().expect("the first are the embeddings");
     let mut outputs = HashMap::from([
         ("embedding_output", embedded.clone()),
         ("hidden", hidden.last.clone()),
@@ -250,8 +263,8 @@ fn compute(
     if !layers.is_empty() {
         outputs.insert("all_layers", Tensor::stack(layers, 0)?);
     }
-    if own != ModelClass::Model {
-        let head = Head::load(own, vb, config, &model)?;
+    if class != ModelClass::Model {
+        let head = Head::load(class, vb, config, &model)?;
         outputs.insert("logits", head.forward(&hidden.last)?);
     }
     Ok(outputs)

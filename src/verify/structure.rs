@@ -1,34 +1,35 @@
-//! Which tensors each class expects and finds, as transformers' `output_loading_info` tells it.
+//! Which tensors each class expects and finds, as in transformers' `output_loading_info`.
 
 use std::collections::BTreeMap;
 
 use candle_electra::{DECODER_WEIGHT, ElectraConfig, ModelClass};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::export::WeightsFile;
 
-/// What loading the file into one class comes to. All names are sorted.
+/// The result of loading the file into one class. All names are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Structure {
-    /// Number of tensors that the class takes from the file.
+    /// Number of tensors that the class loads.
     pub loaded: usize,
-    /// Tensors that the class needs and the file does not have: they start anew.
+    /// Tensors that the class expects and the file does not have: transformers initialises them randomly.
     pub missing: Vec<String>,
-    /// Tensors of the file that the class has no place for.
+    /// Tensors of the file that the class does not expect.
     pub unexpected: Vec<String>,
-    /// Tensors of another shape: name, shape in the file, shape by the configuration.
+    /// Tensors of another shape than expected: name, shape in the file, expected shape.
     pub mismatched: Vec<(String, Vec<usize>, Vec<usize>)>,
 }
 
-/// Layers of which the file has fewer tensors on average, of sixteen, are not listed one by one.
+/// A layer has sixteen tensors. If the file has fewer than this on average, the missing ones are not listed.
 const MIN_LAYER_TENSORS: usize = 4;
 
-/// Compares the file with every class. Only the class that the folder is written for must find
-/// everything; what the others miss is new in fine-tuning.
+/// Compares the file with every class. Only `class`, the one that the directory is written for, must find all
+/// tensors; heads that the other classes do not find are trained in fine-tuning.
 pub(super) fn check(
     weights: &WeightsFile,
     config: &ElectraConfig,
-    own: ModelClass,
+    class: ModelClass,
     failures: &mut Vec<Failure>,
 ) -> Vec<(ModelClass, Structure)> {
     let found: BTreeMap<String, Vec<usize>> = weights
@@ -36,7 +37,7 @@ pub(super) fn check(
         .into_iter()
         .map(|(name, info)| (name, info.shape.clone()))
         .collect();
-    // A configuration that claims a billion layers must cost nothing.
+    // Checked first: the tensors of a billion layers are not enumerated.
     if config.num_hidden_layers > found.len() / MIN_LAYER_TENSORS {
         failures.push(Failure::TooManyLayers {
             layers: config.num_hidden_layers,
@@ -45,15 +46,15 @@ pub(super) fn check(
         return Vec::new();
     }
     let structures: Vec<(ModelClass, Structure)> = ModelClass::all()
-        .map(|head| (head, compare(head, config, &found)))
+        .map(|other| (other, compare(other, config, &found)))
         .collect();
     let (_, structure) = structures
         .iter()
-        .find(|(head, _)| *head == own)
-        .expect("all heads are there");
+        .find(|(other, _)| *other == class)
+        .expect("all classes are there");
     failures.extend(structure.missing.iter().map(|tensor| Failure::Missing {
         tensor: tensor.clone(),
-        head: own,
+        class,
     }));
     failures.extend(
         structure
@@ -61,7 +62,7 @@ pub(super) fn check(
             .iter()
             .map(|tensor| Failure::Unexpected {
                 tensor: tensor.clone(),
-                head: own,
+                class,
             }),
     );
     failures.extend(
@@ -78,13 +79,13 @@ pub(super) fn check(
 }
 
 fn compare(
-    head: ModelClass,
+    class: ModelClass,
     config: &ElectraConfig,
     found: &BTreeMap<String, Vec<usize>>,
 ) -> Structure {
-    let mut expected: BTreeMap<String, Vec<usize>> = head.tensors(config).into_iter().collect();
-    // A decoder that is not written is tied; one that is written has a place.
-    if head.has_decoder() && found.contains_key(DECODER_WEIGHT) {
+    let mut expected: BTreeMap<String, Vec<usize>> = class.tensors(config).into_iter().collect();
+    // A decoder is expected only if it is in the file; otherwise it is tied.
+    if class.has_decoder() && found.contains_key(DECODER_WEIGHT) {
         let shape = vec![config.vocab_size, config.embedding_size];
         expected.insert(DECODER_WEIGHT.to_owned(), shape);
     }

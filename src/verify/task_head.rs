@@ -1,45 +1,47 @@
-//! Compares the head of a fine-tuned model with the plain computation of the checkpoint's own.
+//! Compares the head of a fine-tuned model with the checkpoint's own.
 //!
-//! The encoder runs on pseudo-random sequences, and what it gives goes through both: the class of
-//! transformers with the written tensors, and the original's dense layers, in float64. For a
-//! classification the two are of another form ([`Recipe::GeluOffset`](crate::variables::Recipe::GeluOffset)), and this
-//! is the proof that they compute the same.
+//! The encoder runs on pseudo-random sequences, and its hidden states go through both heads: the class of
+//! transformers with the written tensors, and the dense layers of the checkpoint in float64. For a
+//! classification the two differ in form ([`Recipe::GeluOffset`](crate::variables::Recipe::GeluOffset)), and
+//! this check proves that they compute the same.
 
 use candle_core::{D, Device, Result, Tensor};
 use candle_electra::{Attend, Batch, ElectraConfig, ElectraModel, Head};
 use tf_checkpoint::Checkpoint;
 
-use super::failure::TASK_TOLERANCE;
-use super::{Error, Failure};
+use super::error::Error;
+use super::failure::{Failure, TASK_TOLERANCE};
 use crate::export::{WeightsFile, read_floats};
 use crate::plan::{Plan, PlannedTensor};
 use crate::progress::Watch;
 use crate::tasks::TaskHead;
 
-/// How many sequences, and of how many tokens.
+/// Number of random sequences.
 const SEQUENCES: usize = 32;
+/// Length of a sequence, in tokens.
 const LENGTH: usize = 24;
 
-/// How far a head's logits are from those of the original.
+/// The deviation of a head's logits from those of the checkpoint's own head.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TaskReport {
     /// The task.
     pub task: String,
     /// The largest absolute deviation.
     pub deviation: f64,
-    /// The largest one allowed; `None` where weights were rounded, which moves logits as it does.
+    /// The largest deviation allowed; `None` if weights were rounded, because that changes the logits.
     pub tolerance: Option<f64>,
-    /// Number of sequences that it was measured on.
+    /// Number of random sequences.
     pub sequences: usize,
 }
 
-/// One dense layer of the original: kernel `[hidden, outputs]`, bias `[outputs]`.
+/// One dense layer of the checkpoint: kernel `[hidden, outputs]`, bias `[outputs]`.
 struct Dense {
     kernel: Vec<f64>,
     bias: Vec<f64>,
 }
 
-/// Measures the deviation; `None` where the model has no task, or the checkpoint no data.
+/// Measures the deviation; `None` if the model has no task, or the data files of the checkpoint are missing.
 pub(super) fn check(
     weights: &WeightsFile,
     config: &ElectraConfig,
@@ -61,7 +63,7 @@ pub(super) fn check(
     let hidden = model.forward_checked(&Batch::new(&ids), Attend::Everywhere, false, &check)?;
     let hidden = hidden.last;
     let logits = Head::load(task.class(), vb, config, &model)?.forward(&hidden)?;
-    // A classification is on the first token alone.
+    // A classification uses the first token only.
     let hidden = if task.class().is_per_token() {
         hidden
     } else {
@@ -73,7 +75,7 @@ pub(super) fn check(
     let found: Vec<f32> = logits.flatten_all()?.to_vec1()?;
     let deviation = std::iter::zip(expected, found)
         .map(|(expected, found)| (expected - f64::from(found)).abs())
-        // A NaN must not be passed over.
+        // Keeps NaN, which `f64::max` would ignore.
         .fold(0.0, |worst, x| if x <= worst { worst } else { x });
     let is_rounded = plan.tensors.iter().any(|tensor| tensor.cast.is_lossy());
     let tolerance = (!is_rounded).then_some(TASK_TOLERANCE);
@@ -105,7 +107,7 @@ fn read_layers(
     if is_missing(weight) || is_missing(bias) {
         return Ok(None);
     }
-    // A computed bias is made from the layer's own first.
+    // The first variable of a computed bias is the bias of the layer.
     let layers = std::iter::zip(&weight.variables, &bias.variables).map(|(kernel, bias)| {
         Ok(Dense {
             kernel: read_floats(kernel, checkpoint)?,
@@ -115,7 +117,7 @@ fn read_layers(
     layers.collect::<std::result::Result<_, _>>().map(Some)
 }
 
-/// The outputs of all layers for one token.
+/// Returns the outputs of all layers for one token.
 fn apply(layers: &[Dense], hidden: &[f32]) -> Vec<f64> {
     let mut outputs = Vec::new();
     for Dense { kernel, bias } in layers {

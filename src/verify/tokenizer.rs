@@ -2,9 +2,9 @@
 //!
 //! transformers reads the same tokenizer from several files: the slow classes from `vocab.txt`, the
 //! fast ones from `tokenizer.json`, both with the settings of `tokenizer_config.json`, which override
-//! those of `tokenizer.json`. Where the files disagree, the ids depend on the class that is loaded, so
-//! any disagreement is a failure. Missing files are not: a directory may have no tokenizer at all, and
-//! with some of the files transformers falls back to defaults, which are then compared.
+//! those of `tokenizer.json`. If the files disagree, the ids depend on the class that is loaded, so that any
+//! disagreement is a failure. Missing files are not: a directory may have no tokenizer at all, and for some
+//! missing files transformers uses defaults, which are then compared.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,19 +15,21 @@ use serde_json::{Map, Value};
 use tf_checkpoint::storage::regular;
 use tokenizers::Tokenizer;
 
-use super::{Error, Failure};
+use super::error::Error;
+use super::failure::Failure;
 use crate::export::{CONFIG_FILE, LoadError};
 use crate::tokenizer::{
     self, CLS, FILES, PAD, SEP, SPECIAL, SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE,
     TOKENIZER_FILE, VOCAB_FILE, grouped,
 };
 
-/// The largest tokenizer file read, in bytes: `tokenizer.json` takes up to four times as much as its
+/// The maximum length of a tokenizer file in bytes: `tokenizer.json` is up to four times as long as its
 /// `vocab.txt`.
 const MAX_FILE_LEN: u64 = 4 * tokenizer::MAX_LEN;
 
 /// The tokenizer of a directory.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct TokenizerReport {
     /// Number of tokens.
     pub tokens: usize,
@@ -37,12 +39,13 @@ pub struct TokenizerReport {
     pub do_lower_case: bool,
     /// Whether accents are stripped.
     pub strip_accents: bool,
-    /// The tokenizer files that are not there.
+    /// Names of the missing tokenizer files.
     pub missing: Vec<&'static str>,
-    /// What follows from the missing files.
+    /// The consequences of the missing files, in words.
     pub notes: Vec<String>,
 }
 
+/// Ids by token.
 type Ids = HashMap<String, u32>;
 
 /// Checks the tokenizer files of `folder`; returns `None` if there are none.
@@ -90,7 +93,7 @@ pub(super) fn check(
                 .iter()
                 .all(|file| files.missing.contains(file))
             {
-                let what = format!("is there without {VOCAB_FILE} and {TOKENIZER_FILE}");
+                let what = format!("exists without {VOCAB_FILE} and {TOKENIZER_FILE}");
                 let file = if files.missing.contains(&TOKENIZER_CONFIG_FILE) {
                     SPECIAL_TOKENS_FILE
                 } else {
@@ -118,7 +121,7 @@ pub(super) fn check(
     }))
 }
 
-/// What does not work without a file.
+/// Returns the consequence of a missing file, in words.
 fn without(file: &str) -> Option<&'static str> {
     match file {
         VOCAB_FILE => {
@@ -137,7 +140,7 @@ fn without(file: &str) -> Option<&'static str> {
 /// The special tokens of a tokenizer, in the order of [`SPECIAL`].
 type Names = Vec<String>;
 
-/// What the checks share.
+/// The state of the checks.
 struct Files<'a> {
     rows: usize,
     failures: &'a mut Vec<Failure>,
@@ -149,7 +152,7 @@ impl Files<'_> {
         self.failures.push(Failure::Tokenizer { file, what });
     }
 
-    /// Reads a file, if there is one. Anything but a regular file is a failure, and is not opened.
+    /// Reads a file; `None` if it is missing. Anything but a regular file is a failure and is not opened.
     fn read(&mut self, folder: &Path, file: &'static str) -> Result<Option<Vec<u8>>, Error> {
         let path = folder.join(file);
         match regular::read(&path, MAX_FILE_LEN) {
@@ -172,8 +175,8 @@ impl Files<'_> {
         Ok(None)
     }
 
-    /// The ids that `BertTokenizer` reads from the lines of `vocab.txt`: Python takes `\r` and `\r\n` as
-    /// line ends too, and of repeated tokens the last id counts.
+    /// Returns the ids that `BertTokenizer` reads from the lines of `vocab.txt`: for Python `\r` and `\r\n`
+    /// end a line too, and a repeated token has its last id.
     fn lines(&mut self, bytes: &[u8]) -> Option<Ids> {
         let Ok(text) = std::str::from_utf8(bytes) else {
             self.fail(VOCAB_FILE, "is not UTF-8".to_owned());
@@ -184,6 +187,7 @@ impl Files<'_> {
         Some(text.split('\n').map(str::to_owned).zip(0..).collect())
     }
 
+    /// Parses `tokenizer.json`, with the crate and as JSON.
     fn tokenizer(&mut self, bytes: &[u8]) -> Option<(Tokenizer, Value)> {
         let json = serde_json::from_slice(bytes).map_err(|error| error.to_string());
         let read = json.and_then(|json| {
@@ -209,7 +213,7 @@ impl Files<'_> {
         }
     }
 
-    /// The special tokens by name: both files may give them, as a string or with flags.
+    /// Returns the special tokens. Both files may have them, as a string or as an object with flags.
     fn special_names(
         &mut self,
         settings: &Map<String, Value>,
@@ -226,7 +230,7 @@ impl Files<'_> {
             if let (Some(first), Some(second)) = (&first, &second)
                 && first != second
             {
-                let what = format!("says {key} {first:?}, {SPECIAL_TOKENS_FILE} says {second:?}");
+                let what = format!("has {key} {first:?}, {SPECIAL_TOKENS_FILE} has {second:?}");
                 self.fail(TOKENIZER_CONFIG_FILE, what);
             }
             names.push(first.or(second).unwrap_or_else(|| default.to_owned()));
@@ -234,13 +238,13 @@ impl Files<'_> {
         names
     }
 
-    /// Checks that every id has a row, and that the special tokens are there.
+    /// Checks that every id has a row of the word embeddings, and that no special token is missing.
     fn check_ids(&mut self, file: &'static str, ids: &Ids, names: &Names) {
         let beyond = |id: u32| usize::try_from(id).is_ok_and(|id| id >= self.rows);
         let beyond = ids.iter().filter(|(_, id)| beyond(**id));
         if let Some((token, id)) = beyond.min_by_key(|(_, id)| **id) {
             let what = format!(
-                "gives token {token:?} id {id}, the word embeddings have {} rows",
+                "has id {id} for token {token:?}, the word embeddings have {} rows",
                 grouped(self.rows)
             );
             self.fail(file, what);
@@ -252,6 +256,7 @@ impl Files<'_> {
         }
     }
 
+    /// Compares the ids of `vocab.txt` with those of `tokenizer.json`.
     fn compare(&mut self, lines: &Ids, json: &Ids) {
         let mut differing: Vec<(u32, &str)> = Vec::new();
         for (these, those) in [(lines, json), (json, lines)] {
@@ -271,7 +276,7 @@ impl Files<'_> {
         tokens.sort_unstable();
         tokens.dedup();
         let what = format!(
-            "gives token {token:?} {}, {VOCAB_FILE} gives it {} ({} in total)",
+            "has {} for token {token:?}, {VOCAB_FILE} has {} ({} in total)",
             id(json),
             id(lines),
             match tokens.len() {
@@ -282,7 +287,7 @@ impl Files<'_> {
         self.fail(TOKENIZER_FILE, what);
     }
 
-    /// Checks what `tokenizer.json` puts around a text.
+    /// Checks the special tokens that `tokenizer.json` puts around a text.
     fn check_template(&mut self, tokenizer: &Tokenizer, names: &Names) {
         let id = |wanted: &str| {
             let at = SPECIAL.iter().position(|(_, token)| *token == wanted)?;
@@ -296,11 +301,11 @@ impl Files<'_> {
             Ok(encoding) => format!("puts the ids {:?} around text", encoding.get_ids()),
             Err(error) => format!("cannot encode text: {error}"),
         };
-        let what = format!("{found}, {CLS} and {SEP} are {:?}", [cls, sep]);
+        let what = format!("{found}, expected {:?} for {CLS} and {SEP}", [cls, sep]);
         self.fail(TOKENIZER_FILE, what);
     }
 
-    /// Checks the tokens that `tokenizer_config.json` adds: slow tokenizers take their ids from there.
+    /// Checks the added tokens of `tokenizer_config.json`, whose ids slow tokenizers use.
     fn check_added(&mut self, settings: &Map<String, Value>, ids: &Ids) {
         let added = settings.get("added_tokens_decoder");
         let added = added.and_then(Value::as_object).into_iter().flatten();
@@ -314,10 +319,10 @@ impl Files<'_> {
             }
             let what = match expected {
                 Some(expected) if has_row => {
-                    format!("gives token {content:?} id {key}, in the vocabulary it is {expected}")
+                    format!("has id {key} for token {content:?}, the vocabulary has {expected}")
                 }
                 _ => format!(
-                    "gives token {content:?} id {key}, the word embeddings have {} rows",
+                    "has id {key} for token {content:?}, the word embeddings have {} rows",
                     grouped(self.rows)
                 ),
             };
@@ -326,19 +331,20 @@ impl Files<'_> {
         }
     }
 
+    /// Compares the `pad_token_id` of `config.json` with the id of the padding token.
     fn check_padding(&mut self, config: &ElectraConfig, ids: &Ids, names: &Names) {
         let at = SPECIAL.iter().position(|(_, token)| *token == PAD);
         let found = at.and_then(|at| Some((&names[at], *ids.get(&names[at])?)));
         if let (Some(stated), Some((name, id))) = (config.pad_token_id, found)
             && stated != id
         {
-            let what = format!("says pad_token_id {stated}, {name} has id {id}");
+            let what = format!("has pad_token_id {stated}, {name} has id {id}");
             self.fail(CONFIG_FILE, what);
         }
     }
 
-    /// Compares the settings of `tokenizer_config.json` with those of `tokenizer.json`; returns whether
-    /// text is lower-cased and accents are stripped.
+    /// Compares the settings of `tokenizer_config.json` with those of `tokenizer.json`. Returns
+    /// `do_lower_case` and `strip_accents`.
     fn check_settings(
         &mut self,
         settings: &Map<String, Value>,
@@ -349,7 +355,7 @@ impl Files<'_> {
             None | Some(Value::Null) => None,
             Some(Value::Bool(value)) => Some(*value),
             Some(other) => {
-                let what = format!("says {key} {other}, which is not true or false");
+                let what = format!("has {key} {other}, which is not true or false");
                 self.failures.push(Failure::Tokenizer {
                     file: TOKENIZER_CONFIG_FILE,
                     what,
@@ -376,9 +382,9 @@ impl Files<'_> {
             ];
             for (key, stated, found) in found.into_iter().filter(|(_, a, b)| a != b) {
                 let what = if is_missing {
-                    format!("is missing, which means {key} {stated}, {TOKENIZER_FILE} has {found}")
+                    format!("is missing, so that {key} is {stated}, {TOKENIZER_FILE} has {found}")
                 } else {
-                    format!("gives {key} {stated}, {TOKENIZER_FILE} has {found}")
+                    format!("has {key} {stated}, {TOKENIZER_FILE} has {found}")
                 };
                 self.fail(TOKENIZER_CONFIG_FILE, what);
             }

@@ -1,4 +1,4 @@
-//! Looks at the numbers of one tensor.
+//! Checks the values of one tensor.
 
 use half::{bf16, f16};
 use safetensors::Dtype;
@@ -6,37 +6,37 @@ use safetensors::tensor::TensorInfo;
 
 use crate::export::AlignedBytes;
 
-/// What the numbers of a tensor look like.
+/// The kind of the values of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Values {
-    /// Finite, and not all the same.
+    /// Finite and not all equal.
     Ordinary,
-    /// Finite, and all the same: suspicious in a trained model.
+    /// Finite and all equal: suspicious in a trained model.
     Constant,
-    /// There is a NaN or an infinity.
+    /// At least one is NaN or infinite.
     NotFinite {
-        /// Index of the first, row-major.
+        /// Index of the first one, row-major.
         index: usize,
         /// The value.
         value: f64,
     },
 }
 
-/// Elements looked at before anything is decided: without a branch for each, a compiler can take
-/// many at a time.
+/// Number of elements that are checked without a branch for each, so that the compiler vectorises the loop.
 const STRIDE: usize = 4096;
 
+/// Checks all elements. Integers are [`Values::Ordinary`].
 pub(super) fn check(bytes: &AlignedBytes, info: &TensorInfo) -> Values {
     match info.dtype {
-        Dtype::F32 => look(bytes.elements(), f32::is_finite, f64::from),
-        Dtype::F64 => look(bytes.elements(), f64::is_finite, |x| x),
-        Dtype::F16 => look(bytes.elements(), f16::is_finite, f16::to_f64),
-        Dtype::BF16 => look(bytes.elements(), bf16::is_finite, bf16::to_f64),
+        Dtype::F32 => classify(bytes.elements(), f32::is_finite, f64::from),
+        Dtype::F64 => classify(bytes.elements(), f64::is_finite, |x| x),
+        Dtype::F16 => classify(bytes.elements(), f16::is_finite, f16::to_f64),
+        Dtype::BF16 => classify(bytes.elements(), bf16::is_finite, bf16::to_f64),
         _ => Values::Ordinary,
     }
 }
 
-fn look<T: Copy + PartialEq>(
+fn classify<T: Copy + PartialEq>(
     elements: &[T],
     is_finite: impl Fn(T) -> bool,
     widen: impl Fn(T) -> f64,

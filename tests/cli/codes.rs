@@ -33,7 +33,7 @@ const CASES: &[(&str, i32, &[&str])] = &[
     (
         "--model discriminator T notes.txt",
         2,
-        &["notes.txt is a file"],
+        &["notes.txt is not a directory"],
     ),
     (
         "--model discriminator T notes.txt/below",
@@ -93,7 +93,7 @@ const CASES: &[(&str, i32, &[&str])] = &[
     ("inspect T --config none", 2, &["--config none"]),
     // verify
     ("verify none", 2, &["none does not exist"]),
-    ("verify notes.txt", 2, &["notes.txt is a file"]),
+    ("verify notes.txt", 2, &["notes.txt is not a directory"]),
     (
         "verify empty",
         5,
@@ -147,7 +147,7 @@ const CASES: &[(&str, i32, &[&str])] = &[
     ("verify d --step 3", 2, &["--source"]),
     // probe
     ("probe none a", 2, &["none does not exist"]),
-    ("probe notes.txt a", 2, &["notes.txt is a file"]),
+    ("probe notes.txt a", 2, &["notes.txt is not a directory"]),
     ("probe empty a", 5, &["empty/config.json", "missing"]),
     (
         "probe no_weights a",
@@ -158,7 +158,7 @@ const CASES: &[(&str, i32, &[&str])] = &[
     ("probe bad_heads a", 5, &["3 attention heads"]),
     ("probe d --file none", 2, &["--file none"]),
     ("probe d --file d", 2, &["--file d"]),
-    ("probe d d a", 2, &["where a generator belongs"]),
+    ("probe d d a", 2, &["a generator is needed"]),
     ("probe d", 2, &["no text"]),
 ];
 

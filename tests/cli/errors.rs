@@ -311,7 +311,8 @@ fn an_output_that_cannot_be_written_is_1() {
     let folder = temp();
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
-    run!["--model", "discriminator", fixture("tiny_noproj"), file].fails(2, &["is a file"]);
+    run!["--model", "discriminator", fixture("tiny_noproj"), file]
+        .fails(2, &["is not a directory"]);
     run![
         "--model",
         "discriminator",

@@ -121,7 +121,7 @@ fn the_game_is_the_same_for_the_same_seed() {
         .count();
     // 15 % of 17 tokens in five games, of which a few are guessed right.
     assert!((5..=20).contains(&replaced), "{replaced}");
-    run!["probe", discriminator, generator, text].fails(2, &["where a generator belongs"]);
+    run!["probe", discriminator, generator, text].fails(2, &["a generator is needed"]);
 }
 
 #[test]

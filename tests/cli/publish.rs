@@ -76,7 +76,7 @@ fn a_folder_in_the_way_is_not_removed_even_with_force() {
         fixture("tiny_noproj"),
         out.path()
     ]
-    .fails(2, &["config.json is a folder"]);
+    .fails(2, &["config.json is a directory"]);
     assert_eq!(listing(out.path()), ["config.json"]);
 }
 

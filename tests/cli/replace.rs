@@ -69,7 +69,7 @@ fn a_stray_file_of_an_export_is_not_mixed_with_a_new_one() {
         fs::remove_dir_all(out.path()).unwrap();
         fs::create_dir_all(&stray).unwrap();
         for force in [&["--vocab", "none"][..], &["--vocab", "none", "--force"]] {
-            convert("discriminator", out.path(), force).fails(2, &[name, "is a folder"]);
+            convert("discriminator", out.path(), force).fails(2, &[name, "is a directory"]);
             assert_eq!(listing(out.path()), [name]);
         }
     }
@@ -107,7 +107,7 @@ fn an_export_that_somebody_put_below_another_stays_with_a_warning() {
     convert("generator", &out.path().join("generator"), &[]).ok();
     let checkpoint = fixture("tiny_default");
     let run = run!["--model", "discriminator", checkpoint, out.path(), "--json"].ok();
-    let words = "generator holds an export of its own, which stays";
+    let words = "generator contains a separate export, which stays";
     assert!(run.stderr.contains(words), "{}", run.stderr);
     let warnings = run.json()["exports"][0]["warnings"].to_string();
     assert!(warnings.contains(words), "{warnings}");
@@ -206,7 +206,7 @@ fn a_journal_that_is_not_understood_is_kept_with_all_files() {
         fs::write(hidden.join("journal.json"), text).unwrap();
         let before = snapshot(out.path());
         let run = convert("discriminator", out.path(), &["--force"]);
-        run.fails(1, &[words, "folder `old`", "convert again"]);
+        run.fails(1, &[words, "directory `old`", "convert again"]);
         assert!(snapshot(out.path()) == before, "{text}");
     }
     // No journal, but saved files; a journal that is no file; one whose conversion somebody tidied up.

@@ -46,8 +46,8 @@ fn damaged(file: &str, damage: &[(&str, &str, &str)]) {
 
 #[test]
 fn vocab_txt_must_fit() {
-    let other = "tokenizer.json gives token \"bade\" id ";
-    let more = "vocab.txt gives token \"more\" id 676, the word embeddings have 676 rows";
+    let other = "for token \"bade\", vocab.txt has no id";
+    let more = "vocab.txt has id 676 for token \"more\", the word embeddings have 676 rows";
     damaged(
         "vocab.txt",
         &[
@@ -62,7 +62,7 @@ fn vocab_txt_must_fit() {
 #[test]
 fn tokenizer_json_must_fit() {
     let rows = "the word embeddings have 676 rows";
-    let lower = "tokenizer_config.json gives do_lower_case false, tokenizer.json has true";
+    let lower = "tokenizer_config.json has do_lower_case false, tokenizer.json has true";
     let accents = "strip_accents false, tokenizer.json has true";
     let split = (
         "\"handle_chinese_chars\": true",
@@ -89,7 +89,7 @@ fn tokenizer_json_must_fit() {
 #[test]
 fn tokenizer_settings_must_fit() {
     let lower = "\"do_lower_case\": false";
-    let mask = "says mask_token \"<mask>\", special_tokens_map.json says \"[MASK]\"";
+    let mask = "has mask_token \"<mask>\", special_tokens_map.json has \"[MASK]\"";
     let is_true = "do_lower_case true, tokenizer.json has false";
     damaged(
         "tokenizer_config.json",
@@ -102,13 +102,13 @@ fn tokenizer_settings_must_fit() {
                 "\"mask_token\": \"<mask>\"",
                 mask,
             ),
-            ("\"0\": {", "\"7\": {", "gives token \"[PAD]\" id 7"),
+            ("\"0\": {", "\"7\": {", "has id 7 for token \"[PAD]\""),
             ("{", "[", "tokenizer_config.json is not a JSON object"),
         ],
     );
-    let bos = "special_tokens_map.json says \"[BOS]\"";
+    let bos = "special_tokens_map.json has \"[BOS]\"";
     damaged("special_tokens_map.json", &[("[CLS]", "[BOS]", bos)]);
-    let pad = "config.json says pad_token_id 3, [PAD] has id 0";
+    let pad = "config.json has pad_token_id 3, [PAD] has id 0";
     let id = ("\"pad_token_id\": 0", "\"pad_token_id\": 3");
     damaged("config.json", &[(id.0, id.1, pad)]);
 }
@@ -162,7 +162,7 @@ fn missing_tokenizer_files_are_reported() {
     // transformers would lower-case.
     with(&["vocab.txt", "tokenizer.json"])
         .fails(5, &[])
-        .prints("tokenizer_config.json is missing, which means do_lower_case true");
+        .prints("tokenizer_config.json is missing, so that do_lower_case is true");
     with(&names[2..])
         .fails(5, &[])
         .prints("without vocab.txt and tokenizer.json");

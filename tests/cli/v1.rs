@@ -77,8 +77,9 @@ fn values_are_compared_and_the_report_says_so() {
     let last = bytes.len() - 2;
     bytes[last] ^= 1;
     fs::write(&path, bytes).unwrap();
-    run!["verify", out.path()].fails(5, &["not what was converted"]);
-    run!["verify", out.path(), "--source", source].fails(5, &["is not variable", "element"]);
+    run!["verify", out.path()].fails(5, &["changed since the conversion"]);
+    run!["verify", out.path(), "--source", source]
+        .fails(5, &["does not match variable", "element"]);
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! File operations that never replace and never guess: an I/O error is not treated as absence.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
-use super::Error;
+use crate::export::Error;
+use crate::sys;
 
-/// The metadata of what is at `path`, links not followed; `None` if there is nothing.
+/// Returns the metadata of the entry at `path`, without following links; `None` if there is no entry.
 pub(super) fn find(path: &Path) -> Result<Option<Metadata>, Error> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
@@ -17,7 +18,7 @@ pub(super) fn find(path: &Path) -> Result<Option<Metadata>, Error> {
     }
 }
 
-/// True when an error means that nothing is at a path.
+/// True for an error that means that there is no entry at a path.
 pub(super) fn is_absence(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -25,7 +26,7 @@ pub(super) fn is_absence(error: &io::Error) -> bool {
     )
 }
 
-/// Moves a file to where nothing is.
+/// Moves a file; [`Error::Exists`] if there is an entry at `to`.
 pub(super) fn move_file(from: &Path, to: &Path) -> Result<(), Error> {
     rename_new(from, to).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => Error::Exists {
@@ -35,15 +36,15 @@ pub(super) fn move_file(from: &Path, to: &Path) -> Result<(), Error> {
     })
 }
 
-/// Renames a file; fails when there is something at `to`.
+/// Renames a file; `AlreadyExists` if there is an entry at `to`.
 pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     let mut path = TempPath::try_from_path(from)?;
-    // The file must survive a failure: the caller decides what becomes of it.
+    // On failure the caller decides what to do with the file.
     path.disable_cleanup(true);
     path.persist_noclobber(to).map_err(|error| error.error)
 }
 
-/// Syncs a directory and those of its sub-directories that the files are in.
+/// Syncs `root` and the directories of `files`, which are paths below `root`.
 pub(super) fn sync_folders<'a>(
     root: &Path,
     files: impl IntoIterator<Item = &'a PathBuf>,
@@ -52,18 +53,17 @@ pub(super) fn sync_folders<'a>(
     let mut folders: Vec<PathBuf> = parents.map(|folder| root.join(folder)).collect();
     folders.push(root.to_owned());
     folders.sort();
-    // `root` and `root/` are one.
+    // `root` and `root/` are the same directory.
     folders.dedup_by(|a, b| a.components().eq(b.components()));
     folders.iter().try_for_each(|folder| sync(folder))
 }
 
 /// Syncs a directory.
 pub(super) fn sync(folder: &Path) -> Result<(), Error> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(Error::writing(folder))
+    sys::sync_directory(folder).map_err(Error::writing(folder))
 }
 
-/// True when there is anything but directories below `folder`.
+/// True if there is an entry other than a directory below `folder`.
 pub(super) fn has_files(folder: &Path) -> Result<bool, Error> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

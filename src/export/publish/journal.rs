@@ -1,96 +1,107 @@
-//! The journal: which files publishing moves, so that the next conversion can finish or undo what a
-//! killed one began.
+//! The journal: the list of files that publishing moves, with which the next conversion finishes or rolls
+//! back the moves of a killed one.
 //!
-//! It is written under another name, synced and renamed before the first move, so a journal of this
+//! It is written under another name, synced and renamed before the first move, so that a journal of this
 //! version is always complete. A journal that cannot be parsed was written by another version or is
-//! damaged. Then nothing is known of the files around it: they stay, and the error says where.
+//! damaged. Then the state of the files around it is unknown: they are kept, and the error names their
+//! directory.
 
 use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt as _;
+use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
 use super::files::{find, has_files, move_file, rename_new, sync, sync_folders};
-use super::{Error, NEW, OLD};
+use crate::export::Error;
 use crate::export::files::{WEIGHTS_FILE, write_text};
+use crate::sys::file_number;
 
+/// Subdirectory of the staging directory for the files of the new export.
+pub(super) const NEW: &str = "new";
+/// Subdirectory of the staging directory for the files of the earlier export.
+pub(super) const OLD: &str = "old";
 const JOURNAL: &str = "journal.json";
-/// The name until it is complete.
+/// The name of the journal until it is complete.
 const PARTIAL: &str = "journal.json.partial";
-/// Changes whenever the meaning of a field, or of a file beside the journal, does.
+/// Must grow when the meaning of a field, or of a file beside the journal, changes.
 const VERSION: u32 = 2;
-/// The longest journal read, in bytes.
+/// The maximum length of a journal in bytes.
 const MAX_LEN: u64 = 1 << 20;
 
-/// What publishing moves. Weights come last in both lists.
+/// The files that publishing moves. Weights come last in both lists.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Journal {
     version: u32,
-    /// Files of the earlier export, below OUT, moved into the staging directory.
+    /// Files of the earlier export, moved into the staging directory. Paths are relative to the output
+    /// directory.
     old: Vec<PathBuf>,
-    /// Files of the new export, moved out of it.
+    /// Files of the new export, moved out of the staging directory.
     new: Vec<Entry>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    /// Below OUT.
+    /// Relative to the output directory.
     path: PathBuf,
     identity: Identity,
 }
 
-/// What tells a file from another one that has taken its place; a move does not change it.
+/// Distinguishes a file from another one that took its place; a move does not change it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Identity {
     inode: u64,
     len: u64,
-    /// Seconds and nanoseconds.
+    /// Seconds and nanoseconds since 1970; both are negative before.
     modified: (i64, i64),
 }
 
 impl Identity {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
+    fn of(metadata: &Metadata) -> io::Result<Self> {
+        let (sign, distance) = match metadata.modified()?.duration_since(UNIX_EPOCH) {
+            Ok(after) => (1, after),
+            Err(before) => (-1, before.duration()),
+        };
+        let seconds = i64::try_from(distance.as_secs()).unwrap_or(i64::MAX);
+        Ok(Self {
+            inode: file_number(metadata),
             len: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-        }
+            modified: (sign * seconds, sign * i64::from(distance.subsec_nanos())),
+        })
     }
 }
 
-/// How far a conversion came.
+/// How far the moves of a conversion came.
 #[derive(Debug, PartialEq, Eq)]
 enum Progress {
-    /// Some file was not moved to its place.
+    /// A new file is still staged.
     Begun,
-    /// All files are at their places.
+    /// All new files are at their places.
     Done,
-    /// A file is neither staged nor at its place: somebody else moved it.
+    /// A new file is neither staged nor at its place: another program moved it.
     Unclear,
 }
 
 impl Journal {
-    /// Records the moves and syncs them; the files in `new` are staged in `hidden`.
+    /// Writes the journal into the staging directory, where the files in `new` are, and syncs it.
     pub(super) fn write(
-        hidden: &Path,
+        staging: &Path,
         mut new: Vec<PathBuf>,
         mut old: Vec<PathBuf>,
     ) -> Result<Self, Error> {
         for files in [&mut new, &mut old] {
             files.sort_by_key(|file| is_weights(file));
         }
-        sync_folders(&hidden.join(NEW), &new)?;
+        sync_folders(&staging.join(NEW), &new)?;
         let entry = |path: PathBuf| {
-            let staged = hidden.join(NEW).join(&path);
+            let staged = staging.join(NEW).join(&path);
             let metadata = fs::symlink_metadata(&staged).map_err(Error::writing(&staged))?;
-            Ok(Entry {
-                path,
-                identity: Identity::of(&metadata),
-            })
+            let identity = Identity::of(&metadata).map_err(Error::writing(&staged))?;
+            Ok(Entry { path, identity })
         };
         let journal = Self {
             version: VERSION,
@@ -98,22 +109,22 @@ impl Journal {
             new: new.into_iter().map(entry).collect::<Result<_, Error>>()?,
         };
         let text = serde_json::to_string(&journal).expect("plain data");
-        let partial = hidden.join(PARTIAL);
+        let partial = staging.join(PARTIAL);
         write_text(&text, &partial)?;
-        move_file(&partial, &hidden.join(JOURNAL))?;
-        sync(hidden)?;
+        move_file(&partial, &staging.join(JOURNAL))?;
+        sync(staging)?;
         Ok(journal)
     }
 
-    /// Reads the journal of a killed conversion; `None` where nothing was moved yet.
-    fn read(hidden: &Path) -> Result<Option<Self>, Error> {
-        let path = hidden.join(JOURNAL);
+    /// Reads the journal of a killed conversion; `None` if no file was moved.
+    fn read(staging: &Path) -> Result<Option<Self>, Error> {
+        let path = staging.join(JOURNAL);
         let unknown = |what: String| Error::UnknownJournal {
-            hidden: hidden.to_owned(),
+            staging: staging.to_owned(),
             what,
         };
         let Some(found) = find(&path)? else {
-            if has_files(&hidden.join(OLD))? {
+            if has_files(&staging.join(OLD))? {
                 return Err(unknown(format!("has no {JOURNAL}")));
             }
             return Ok(None);
@@ -151,9 +162,9 @@ impl Journal {
         self.new.iter().map(|entry| &entry.path)
     }
 
-    /// Makes all moves, with a sync after each of the four steps. Where one fails, some are made.
-    pub(super) fn move_all(&self, out: &Path, hidden: &Path) -> Result<(), Error> {
-        let [new, old] = [NEW, OLD].map(|root| hidden.join(root));
+    /// Moves all files, with a sync after each of the four steps. After an error some are moved.
+    pub(super) fn move_all(&self, out: &Path, staging: &Path) -> Result<(), Error> {
+        let [new, old] = [NEW, OLD].map(|root| staging.join(root));
         for weights in [true, false] {
             let files: Vec<&PathBuf> = of_kind(&self.old, weights).collect();
             for file in &files {
@@ -174,10 +185,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Takes every move back: the weights of the new export first, those of the old one last. Can be
-    /// repeated when it was interrupted.
-    pub(super) fn undo(&self, out: &Path, hidden: &Path) -> Result<(), Error> {
-        let [new, old] = [NEW, OLD].map(|root| hidden.join(root));
+    /// Rolls back every move: the weights of the new export first, those of the earlier one last. May be
+    /// repeated after an interruption.
+    pub(super) fn roll_back(&self, out: &Path, staging: &Path) -> Result<(), Error> {
+        let [new, old] = [NEW, OLD].map(|root| staging.join(root));
         let stranded = |path: PathBuf| {
             |source| Error::Stranded {
                 path,
@@ -187,7 +198,10 @@ impl Journal {
         };
         for Entry { path, identity } in self.new.iter().rev() {
             let target = out.join(path);
-            if find(&target)?.is_some_and(|found| Identity::of(&found) == *identity) {
+            let Some(found) = find(&target)? else {
+                continue;
+            };
+            if Identity::of(&found).map_err(Error::writing(&target))? == *identity {
                 rename_new(&target, &new.join(path)).map_err(stranded(target))?;
             }
         }
@@ -203,10 +217,10 @@ impl Journal {
         sync_folders(out, files.filter(is_there))
     }
 
-    fn progress(&self, out: &Path, hidden: &Path) -> Result<Progress, Error> {
+    fn progress(&self, out: &Path, staging: &Path) -> Result<Progress, Error> {
         let mut progress = Progress::Done;
         for path in self.new_paths() {
-            if find(&hidden.join(NEW).join(path))?.is_some() {
+            if find(&staging.join(NEW).join(path))?.is_some() {
                 return Ok(Progress::Begun);
             }
             if find(&out.join(path))?.is_none() {
@@ -216,11 +230,11 @@ impl Journal {
         Ok(progress)
     }
 
-    /// Removes the directories below OUT that only held files of an export that is gone.
+    /// Removes the directories below `out` that are empty now that their files were moved.
     pub(super) fn remove_empty_folders(&self, out: &Path) {
         let files = self.old.iter().chain(self.new_paths());
         for folder in files.filter_map(|file| file.parent()) {
-            // OUT itself is not below OUT. A directory with other files is not empty.
+            // A directory with other files is not empty and stays.
             if folder != Path::new("") {
                 let _ = fs::remove_dir(out.join(folder));
             }
@@ -240,18 +254,19 @@ fn of_kind<'a>(
     files.filter(move |file| is_weights(file) == weights)
 }
 
-/// Undoes what a killed conversion began, or removes what a complete one left.
-pub(super) fn recover(out: &Path, hidden: &Path) -> Result<(), Error> {
-    if let Some(journal) = Journal::read(hidden)? {
-        let old = hidden.join(OLD);
+/// Rolls back the moves of a killed conversion, or removes the earlier files if its moves were complete;
+/// then removes the staging directory.
+pub(super) fn recover(out: &Path, staging: &Path) -> Result<(), Error> {
+    if let Some(journal) = Journal::read(staging)? {
+        let old = staging.join(OLD);
         let unknown = |what: &str| Error::UnknownJournal {
-            hidden: hidden.to_owned(),
+            staging: staging.to_owned(),
             what: what.to_owned(),
         };
-        match journal.progress(out, hidden)? {
+        match journal.progress(out, staging)? {
             Progress::Done => journal.remove_empty_folders(out),
             Progress::Begun => {
-                journal.undo(out, hidden)?;
+                journal.roll_back(out, staging)?;
                 if has_files(&old)? {
                     return Err(unknown("has files that its journal does not list"));
                 }
@@ -259,23 +274,23 @@ pub(super) fn recover(out: &Path, hidden: &Path) -> Result<(), Error> {
             }
             Progress::Unclear if has_files(&old)? => {
                 return Err(unknown(
-                    "is of a conversion whose new files were moved or removed",
+                    "belongs to a conversion whose new files were moved or removed",
                 ));
             }
             Progress::Unclear => {}
         }
     }
-    remove(hidden).map_err(Error::writing(hidden))
+    remove(staging).map_err(Error::writing(staging))
 }
 
-/// Removes a staging directory from which nothing is needed: saved files first and the journal after
-/// them, so that a removal that is interrupted can be continued.
-pub(super) fn remove(hidden: &Path) -> std::io::Result<()> {
-    let ignore_absence = |result: std::io::Result<()>| match result {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+/// Removes a staging directory: the files of the earlier export first and the journal after them, so that
+/// an interrupted removal can be continued.
+pub(super) fn remove(staging: &Path) -> io::Result<()> {
+    let ignore_absence = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     };
-    ignore_absence(fs::remove_dir_all(hidden.join(OLD)))?;
-    ignore_absence(fs::remove_file(hidden.join(JOURNAL)))?;
-    fs::remove_dir_all(hidden)
+    ignore_absence(fs::remove_dir_all(staging.join(OLD)))?;
+    ignore_absence(fs::remove_file(staging.join(JOURNAL)))?;
+    fs::remove_dir_all(staging)
 }

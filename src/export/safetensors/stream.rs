@@ -1,16 +1,16 @@
 //! Streams tensors from the checkpoint into the file, on several threads.
 //!
-//! The layout is known before the first byte, so tensors are independent jobs, the largest first. A
-//! tensor that is its variable as it lies there is cut into parts, whose checksums are combined, so
-//! that no thread is left alone with the word embeddings. A kernel is transposed as it is read and written
-//! as a whole; whatever else there is (casts, slices, V1, computed heads) is made in memory by
-//! [`convert_tensor`].
+//! The layout is known before the first byte is read, so tensors are independent jobs, the largest first. A
+//! tensor with the same bytes as its variable is split into parts whose checksums are combined, so that
+//! the word embeddings do not occupy one thread while the others are idle. A kernel is transposed while it
+//! is read, and written as a whole. All other tensors (casts, slices, V1, computed heads) are made in memory
+//! by [`convert_tensor`].
 //!
-//! Bytes are read in steps that stay in the cache until their checksum is taken and they are
-//! transposed or written. Each thread has two buffers, which it keeps; what they are made of matters
-//! as much as anything here (`buffer`).
+//! Bytes are read in steps that stay in the cache until their checksum is computed and they are transposed
+//! or written. Each thread keeps two buffers; where their memory comes from matters as much as anything
+//! else here (see `buffer`).
 //!
-//! What was tried, on ELECTRA-Large in memory (`scripts/bench.sh`), two cores of an AMD EPYC, where `cp`
+//! Measurements with ELECTRA-Large in the page cache (`scripts/bench.sh`) on two cores of an AMD EPYC; `cp`
 //! of the same bytes takes 0.54 s:
 //!
 //! | | s |
@@ -18,78 +18,91 @@
 //! | one tensor after the other | 3.3 |
 //! | two threads that read a kernel, then transpose it in bands of 256 KiB and write each | 0.85 |
 //! | the same in bands of 1 MiB | 0.76 |
-//! | transposed while it is hot and written as a whole, tensors in the order of the file | 0.9 |
+//! | transposed while it is in the cache and written as a whole, tensors in the order of the file | 0.9 |
 //! | the same, the largest first | 0.67 |
 //! | with huge pages | 0.66 |
-//! | with huge pages and buffers half a line from where the bytes are in the file | 0.54 |
-//! | steps of 1 MiB instead of 256 KiB: **this** | 0.51 |
+//! | with huge pages and buffers half a cache line away from the alignment of the bytes in the file | 0.54 |
+//! | steps of 1 MiB instead of 256 KiB: **this code** | 0.51 |
 //! | parts of embeddings spread among the kernels | 0.66 |
 //!
-//! `fallocate` instead of `ftruncate` takes 0.33 s alone and saves 0.25 s of writing; transposing into a
-//! mapping of the output costs 0.7 s of page faults; a lock of our own around the writes changes
-//! nothing. What is left: the lock of the file lets one thread write at a time, and writing alone
-//! takes 0.45 s, most of it for new pages. `copy_file_range` has no use where a checksum is taken.
+//! `fallocate` instead of `ftruncate` takes 0.33 s by itself and saves 0.25 s of writing; transposing into
+//! a mapping of the output costs 0.7 s of page faults; a mutex around the writes changes nothing. The
+//! remaining limit: the kernel's lock on the file lets one thread write at a time, and writing alone takes
+//! 0.45 s, most of it for new pages. `copy_file_range` is no option because checksums are computed.
 
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::ops::{ControlFlow, Range};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use parking_lot::Mutex;
 use tf_checkpoint::{Checkpoint, Contiguous};
 
+use super::checksums::RecordedChecksums;
 use crate::export::Error;
 use crate::export::buffer::AlignedBytes;
-use crate::export::checksums::{self, Record};
 use crate::export::materialise::convert_tensor;
 use crate::export::transform::transpose_rows;
 use crate::plan::PlannedTensor;
 use crate::progress::Watch;
+use crate::sys;
 use crate::threads::{available, each};
 use crate::variables::Recipe;
 
-/// Bytes read, checked and transposed or written at a time: they fit into the second-level cache, and are
-/// many rows of a kernel, which fill lines of the transposed one.
+/// Bytes that are read, checked and transposed or written at a time: they fit into the second-level cache
+/// and contain many rows of a kernel, which fill cache lines of the transposed one.
 const STEP: usize = 1 << 20;
-/// Bytes of a tensor that is copied by one job.
+/// Bytes that one job copies.
 const PART: u64 = 8 << 20;
-/// What the buffers of all threads may take together, in bytes, where two threads can do with it.
+/// The memory for the buffers of all threads in bytes; two threads may take more.
 const BUFFERS: usize = 40 << 20;
 
-/// Where the tensors go.
+/// The file that the tensors are written to.
 pub(super) struct Target<'a> {
     pub(super) file: &'a File,
     pub(super) path: &'a Path,
-    /// The tensors with their places in the file.
+    /// The tensors with their offsets in the file.
     pub(super) tensors: &'a [(&'a PlannedTensor, u64)],
 }
 
-/// A tensor, by its number, or a part of it.
+/// A tensor or a part of it.
 struct Job {
+    /// Index into [`Target::tensors`].
     tensor: usize,
+    /// The bytes of the part; `None` for the whole tensor.
     part: Option<Range<u64>>,
 }
 
-/// What the threads have found out together.
+/// The results of all threads.
 #[derive(Default)]
-struct Found {
+struct Results {
+    /// The first error.
     error: Option<Error>,
-    /// Of each part its tensor, its start, its length and its CRC-32C.
-    parts: Vec<(usize, u64, u64, u32)>,
+    parts: Vec<CopiedPart>,
 }
 
-/// Writes every tensor to its place. Checksums of what is written are noted in `record`.
+/// A part of a tensor that was copied; ordered by tensor and start.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct CopiedPart {
+    /// Index into [`Target::tensors`].
+    tensor: usize,
+    /// In bytes, as `len`.
+    start: u64,
+    len: usize,
+    crc32c: u32,
+}
+
+/// Writes every tensor to its place, and records the checksums of written tensors in `checksums`.
 pub(super) fn stream(
     target: &Target<'_>,
     checkpoint: &Checkpoint,
-    record: &mut Record,
+    checksums: &mut RecordedChecksums,
     threads: Option<NonZeroUsize>,
     watch: &Watch<'_>,
 ) -> Result<(), Error> {
     let jobs = jobs(target, checkpoint);
-    let found = Mutex::new(Found::default());
-    let record = Mutex::new(record);
+    let results = Mutex::new(Results::default());
+    let checksums = Mutex::new(checksums);
     let worker = || Worker {
         target,
         checkpoint,
@@ -97,42 +110,38 @@ pub(super) fn stream(
         source: AlignedBytes::default(),
         transposed: AlignedBytes::default(),
     };
-    let work = |worker: &mut Worker<'_>, job: usize| match worker.run(&jobs[job], &record) {
+    let work = |worker: &mut Worker<'_>, job: usize| match worker.run(&jobs[job], &checksums) {
         Ok(part) => {
-            found.lock().parts.extend(part);
+            results.lock().parts.extend(part);
             ControlFlow::Continue(())
         }
         Err(error) => {
-            found.lock().error.get_or_insert(error);
+            results.lock().error.get_or_insert(error);
             ControlFlow::Break(())
         }
     };
     each(jobs.len(), thread_count(target, threads), worker, work);
-    let mut found = found.into_inner();
-    if let Some(error) = found.error {
+    let mut results = results.into_inner();
+    if let Some(error) = results.error {
         return Err(error);
     }
-    found.parts.sort_unstable();
-    for parts in found.parts.chunk_by(|a, b| a.0 == b.0) {
-        let sums = parts.iter().map(|(_, _, len, sum)| (*len, *sum));
-        let (_, sum) = sums
-            .reduce(|(_, before), (len, sum)| {
-                let bytes = usize::try_from(len).expect("no longer than the variable");
-                (len, crc32c::crc32c_combine(before, sum, bytes))
-            })
-            .expect("no chunk is empty");
-        let (tensor, _) = target.tensors[parts[0].0];
-        let contiguous = checkpoint.contiguous(&tensor.variables[0]);
-        contiguous.expect("it was read as such").check(sum)?;
+    results.parts.sort_unstable();
+    for parts in results.parts.chunk_by(|a, b| a.tensor == b.tensor) {
+        let crc32c = parts.iter().fold(0, |crc32c, part| {
+            crc32c::crc32c_combine(crc32c, part.crc32c, part.len)
+        });
+        let (tensor, _) = target.tensors[parts[0].tensor];
+        let variable = checkpoint.contiguous(&tensor.variables[0]);
+        variable.expect("was copied as such").check(crc32c)?;
     }
     Ok(())
 }
 
-/// As many as there are cores, but not so many that their buffers take too much; at least two where
-/// there are two.
-fn thread_count(target: &Target<'_>, asked: Option<NonZeroUsize>) -> usize {
-    if let Some(asked) = asked {
-        return asked.get();
+/// Returns the number of threads: `requested`, or as many as there are cores, limited by the memory of
+/// their buffers, but at least two of the cores.
+fn thread_count(target: &Target<'_>, requested: Option<NonZeroUsize>) -> usize {
+    if let Some(requested) = requested {
+        return requested.get();
     }
     let transposed = target
         .tensors
@@ -145,7 +154,7 @@ fn thread_count(target: &Target<'_>, asked: Option<NonZeroUsize>) -> usize {
     available().min((BUFFERS / largest).max(2))
 }
 
-/// The largest first: what is left at the end is small, so that all threads end together.
+/// Returns the jobs, the largest tensors first: the last jobs are small, so that all threads end together.
 fn jobs(target: &Target<'_>, checkpoint: &Checkpoint) -> Vec<Job> {
     let mut order: Vec<usize> = (0..target.tensors.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(target.tensors[at].0.bytes()));
@@ -169,7 +178,7 @@ fn jobs(target: &Target<'_>, checkpoint: &Checkpoint) -> Vec<Job> {
     jobs
 }
 
-/// One thread with its buffers.
+/// The state of one thread.
 struct Worker<'a> {
     target: &'a Target<'a>,
     checkpoint: &'a Checkpoint,
@@ -179,17 +188,22 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    /// Does a job; returns the checksum of a part.
+    /// Runs a job; returns the part if it is one.
     fn run(
         &mut self,
         job: &Job,
-        record: &Mutex<&mut Record>,
-    ) -> Result<Option<(usize, u64, u64, u32)>, Error> {
+        checksums: &Mutex<&mut RecordedChecksums>,
+    ) -> Result<Option<CopiedPart>, Error> {
         let (tensor, offset) = self.target.tensors[job.tensor];
         if let Some(part) = &job.part {
             let variable = self.checkpoint.contiguous(&tensor.variables[0]);
-            let sum = self.copy(&variable.expect("told so"), part.clone(), offset)?;
-            return Ok(Some((job.tensor, part.start, part.end - part.start, sum)));
+            let variable = variable.expect("only contiguous variables have parts");
+            return Ok(Some(CopiedPart {
+                tensor: job.tensor,
+                start: part.start,
+                len: usize::try_from(part.end - part.start).expect("at most PART"),
+                crc32c: self.copy(&variable, part.clone(), offset)?,
+            }));
         }
         if tensor.recipe == Recipe::Transpose
             && tensor.cast.is_none()
@@ -202,19 +216,15 @@ impl Worker<'_> {
         let bytes = convert_tensor(tensor, self.checkpoint)?;
         self.watch.check()?;
         self.write(bytes.as_bytes(), offset)?;
-        checksums::note(
-            &mut record.lock(),
-            &tensor.name,
-            tensor.cast.to,
-            bytes.as_bytes(),
-        );
+        checksums
+            .lock()
+            .record(&tensor.name, tensor.cast.to, bytes.as_bytes());
         self.watch.advance(tensor.source_bytes())?;
         Ok(None)
     }
 
     fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
-        let written = self.target.file.write_all_at(bytes, offset);
-        written.map_err(Error::writing(self.target.path))
+        sys::write_all_at(self.target.file, bytes, offset).map_err(Error::writing(self.target.path))
     }
 
     /// Copies a part of a variable; returns its CRC-32C.
@@ -240,7 +250,7 @@ impl Worker<'_> {
         Ok(sum)
     }
 
-    /// Reads a kernel, transposes the rows while they are in the cache, checks and writes it.
+    /// Reads a kernel, transposes its rows while they are in the cache, checks its checksum and writes it.
     fn transpose(
         &mut self,
         variable: &Contiguous<'_>,

@@ -1,0 +1,28 @@
+//! `model.safetensors`, written and read.
+//!
+//! The file has eight bytes with the length of the header, the header as JSON, padded with spaces to a
+//! multiple of eight bytes, and the bytes of the tensors without gaps. The header holds element type,
+//! shape and place of each tensor, and the strings of `__metadata__`.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `header` | the header: encoding, reading, limits |
+//! | `metadata` | what a conversion writes into `__metadata__` besides the checksums |
+//! | `checksums` | the checksum of each tensor in `__metadata__` |
+//! | `writer` | layout of the file; writes it from a plan |
+//! | `stream` | copies and transposes the tensors on several threads |
+//! | `reader` | an open file, as candle reads weights from it |
+
+mod checksums;
+mod header;
+mod metadata;
+mod reader;
+mod stream;
+mod writer;
+
+pub(crate) use checksums::{SliceChecksum, TensorChecksums};
+pub(crate) use metadata::provenance;
+pub use metadata::{TASK_KEY, WEIGHTS_KEY};
+pub(crate) use reader::WatchedWeights;
+pub use reader::WeightsFile;
+pub(crate) use writer::write_safetensors;

@@ -1,0 +1,21 @@
+//! Compares config.json with the configuration that the checkpoint shows.
+
+use candle_electra::ElectraConfig;
+
+use super::failure::Failure;
+use crate::plan::Plan;
+
+/// Compares the values for which the plan has evidence: shapes and the training graph.
+pub(super) fn check(config: &ElectraConfig, plan: &Plan, failures: &mut Vec<Failure>) {
+    let [found, expected] =
+        [config, plan.config()].map(|config| serde_json::to_value(config).expect("plain data"));
+    for (&key, source) in &plan.resolved.sources {
+        if source.is_evidence() && found[key] != expected[key] {
+            failures.push(Failure::Config {
+                key,
+                found: found[key].to_string(),
+                expected: format!("{} ({source})", expected[key]),
+            });
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Runs all checks.
+
+use std::path::Path;
+use std::time::Instant;
+
+use candle_electra::{ModelClass, WORD_EMBEDDINGS};
+
+use super::error::Error;
+use super::failure::Failure;
+use super::files::check_files;
+use super::inputs::{CompareWith, References};
+use super::report::{ClassReport, Report};
+use super::{config, forward, golden, structure, task_head, tensors, tokenizer};
+use crate::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
+use crate::probe::text_check::{self, Text, TextCheck, Verdict};
+use crate::progress::{Phase, Progress, Watch};
+
+/// The largest number of labels of a class whose head is randomly initialised: no tensor confirms the number
+/// in config.json.
+const MAX_RANDOM_LABELS: usize = 1 << 16;
+
+/// Verifies `folder`, which holds `config.json` and `model.safetensors`.
+///
+/// # Errors
+/// If verification could not run. What is wrong with the model is in the [`Report`].
+pub fn verify(
+    folder: &Path,
+    compare_with: CompareWith<'_>,
+    references: References<'_>,
+    progress: &dyn Progress,
+) -> Result<Report, Error> {
+    let watch = Watch::new(progress);
+    let report = watched(folder, compare_with, references, &watch);
+    // A cancellation can look like another error, or like a failed check.
+    watch.check()?;
+    report
+}
+
+/// As [`verify`]. After a cancellation the result has no meaning.
+pub(crate) fn watched(
+    folder: &Path,
+    compare_with: CompareWith<'_>,
+    references: References<'_>,
+    watch: &Watch<'_>,
+) -> Result<Report, Error> {
+    let start = Instant::now();
+    check_files(folder)?;
+    let config = read_config(&folder.join(CONFIG_FILE))?;
+    let weights = WeightsFile::open(&folder.join(WEIGHTS_FILE))?;
+    begin(&weights, compare_with, references, watch);
+    let class = config
+        .architectures
+        .first()
+        .and_then(|class| ModelClass::from_name(class))
+        .unwrap_or(ModelClass::Model);
+    let mut failures = Vec::new();
+
+    if let CompareWith::Checkpoint(_, plan) = compare_with {
+        config::check(&config, plan, &mut failures);
+    }
+    let structures = structure::check(&weights, &config, class, &mut failures);
+    let tensors = tensors::check(&weights, compare_with, watch, &mut failures)?;
+    let rows = weights
+        .info(WORD_EMBEDDINGS)
+        .and_then(|info| info.shape.first())
+        .map_or(config.vocab_size, |&rows| rows);
+    let before = failures.len();
+    let tokenizer = tokenizer::check(folder, &config, rows, &mut failures)?;
+    let is_tokenizer_valid = failures.len() == before;
+
+    let mut outputs = Vec::new();
+    let mut task = None;
+    let mut golden = None;
+    let mut text = None;
+    if failures.iter().all(|failure| !failure.prevents_forward()) {
+        // Another class may expect another shape of a tensor; transformers does not load it either.
+        let loads = structures.iter().filter(|(_, s)| s.mismatched.is_empty());
+        let classes = loads.map(|(class, _)| *class);
+        let classes = classes.filter(|class| class.can_run(&config));
+        let allows_random = config.num_labels() <= MAX_RANDOM_LABELS;
+        let classes = classes.filter(|other| *other == class || allows_random);
+        outputs = forward::check(&weights, &config, classes, watch, &mut failures)?;
+        if let CompareWith::Checkpoint(checkpoint, plan) = compare_with {
+            task = task_head::check(&weights, &config, plan, checkpoint, watch, &mut failures)?;
+        }
+        golden = references
+            .golden
+            .map(|golden| golden::check(&weights, &config, class, golden, watch, &mut failures))
+            .transpose()?;
+        watch.end()?;
+        text = references
+            .text
+            .filter(|_| is_tokenizer_valid)
+            .map(|text| check_text(folder, text, watch, &mut failures))
+            .transpose()?;
+    }
+    let classes = structures
+        .into_iter()
+        .map(|(class, structure)| ClassReport {
+            class,
+            structure,
+            output: outputs
+                .iter()
+                .position(|(ran, _)| *ran == class)
+                .map(|at| outputs.swap_remove(at).1),
+        })
+        .collect();
+    Ok(Report {
+        class,
+        classes,
+        checksums: tensors.checksums,
+        constant: tensors.constant,
+        tokenizer,
+        task,
+        golden,
+        text,
+        failures,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// Begins the phase. Every tensor is read for its own checks and for the forward pass, and once more for
+/// each comparison.
+fn begin(
+    weights: &WeightsFile,
+    compare_with: CompareWith<'_>,
+    references: References<'_>,
+    watch: &Watch<'_>,
+) {
+    let len = |(start, end): (usize, usize)| end.saturating_sub(start) as u64;
+    let tensors = weights.tensors().into_iter();
+    let bytes: u64 = tensors.map(|(_, info)| len(info.data_offsets)).sum();
+    let has_task = matches!(compare_with, CompareWith::Checkpoint(_, plan) if plan.task.is_some());
+    let times = 2 + u64::from(has_task) + u64::from(references.golden.is_some());
+    watch.begin(Phase::Verifying, bytes.saturating_mul(times));
+}
+
+/// Measures the model on text with every head count; another count that is clearly better is a failure.
+fn check_text(
+    folder: &Path,
+    text: Text<'_>,
+    watch: &Watch<'_>,
+    failures: &mut Vec<Failure>,
+) -> Result<TextCheck, Error> {
+    let check = text_check::watched(folder, &text, watch)?;
+    if let Verdict::Contradicted { better, confidence } = check.verdict {
+        failures.push(Failure::HeadCount {
+            configured: check.configured,
+            better,
+            confidence,
+        });
+    }
+    Ok(check)
+}
