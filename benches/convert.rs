@@ -2,17 +2,13 @@
 //!
 //! `cargo bench --bench convert`
 
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/cli/bundle_writer.rs"]
-mod bundle_writer;
-
 use divan::Bencher;
 use divan::counter::BytesCount;
 use electra_convert::export::{AlignedBytes, transpose};
 use ndarray::ArrayView2;
 use tf_checkpoint::{Checkpoint, locate};
 
-use bundle_writer::{Bundle, SMALL, Sizes, discriminator};
+use testkit::bundle_writer::{Bundle, SMALL, Sizes, discriminator};
 
 fn main() {
     divan::main();

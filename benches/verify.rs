@@ -2,10 +2,6 @@
 //!
 //! `cargo bench --bench verify`
 
-#[allow(dead_code, reason = "the tests use the rest")]
-#[path = "../tests/cli/bundle_writer.rs"]
-mod bundle_writer;
-
 use candle_core::{DType, Device, Tensor};
 use candle_electra::ElectraConfig;
 use candle_electra::{Batch, ElectraForPreTraining};
@@ -14,7 +10,7 @@ use divan::Bencher;
 use electra_convert::verify::{CompareWith, References, verify};
 use electra_convert::{Conversion, ElectraCheckpoint, Model};
 
-use bundle_writer::{Sizes, discriminator};
+use testkit::bundle_writer::{Sizes, discriminator};
 
 fn main() {
     divan::main();

@@ -3,15 +3,6 @@
 //! `strace` makes the n-th call of a kind fail, or kills the process there: `cargo test --test faults --
 //! --include-ignored --nocapture`, which prints how many cases there were.
 
-#[allow(
-    dead_code,
-    unused_imports,
-    unused_macros,
-    reason = "the tests of the commands use the rest"
-)]
-#[path = "cli/support.rs"]
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +10,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use support::{PROGRAM, fixture, temp};
+use testkit::{fixture, program, temp};
 
 /// Every file below a folder.
 type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
@@ -84,10 +75,14 @@ impl World {
     fn convert_logged(&self, strace: &[&str], log: &Path, checkpoint: &str) -> Output {
         // strace counts the calls of each thread on its own.
         let is_of_threads = strace.contains(&"trace=clone3");
-        let mut command = Command::new(if strace.is_empty() { PROGRAM } else { "strace" });
+        let mut command = Command::new(if strace.is_empty() {
+            program()
+        } else {
+            "strace"
+        });
         if !strace.is_empty() {
             command.args(["-f", "-qqq", "-o"]).arg(log);
-            command.args(strace).arg(PROGRAM);
+            command.args(strace).arg(program());
         }
         command
             .args(["--force", "--no-verify", "--model", "discriminator"])
@@ -306,7 +301,7 @@ fn conversions_that_meet_at_any_call_do_not_harm_each_other() {
         command.args(["-f", "-qqq", "-o", "/dev/null"]).args(strace);
         command
             .args([
-                PROGRAM,
+                program(),
                 "--no-verify",
                 "--model",
                 "discriminator",
@@ -409,7 +404,7 @@ fn short_reads_and_writes_are_continued() {
         .output()
         .expect("cc is needed");
     assert!(compiled.status.success(), "{compiled:?}");
-    let output = Command::new(PROGRAM)
+    let output = Command::new(program())
         .env("LD_PRELOAD", &library)
         .args(["--model", "discriminator", "--vocab", "none"])
         .args([&fixture(NEW), &world.out()])
@@ -425,7 +420,7 @@ fn short_reads_and_writes_are_continued() {
             "-c",
             "-e",
             "trace=pwrite64",
-            PROGRAM,
+            program(),
             "--force",
             "--no-verify",
         ])

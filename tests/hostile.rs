@@ -6,16 +6,10 @@
 
 #[path = "hostile/archives.rs"]
 mod archives;
-#[allow(dead_code, reason = "the tests of the commands use the rest")]
-#[path = "cli/bundle_writer.rs"]
-mod bundle_writer;
 #[path = "hostile/dense.rs"]
 mod dense;
 #[path = "hostile/files.rs"]
 mod files;
-#[allow(dead_code, unused_imports, unused_macros, reason = "the same")]
-#[path = "cli/support.rs"]
-mod support;
 
 use std::alloc::System;
 use std::fs;
@@ -28,8 +22,8 @@ use electra_convert::{ElectraCheckpoint, Model, PlanOptions};
 use tempfile::TempDir;
 use tf_checkpoint::{self, locate};
 
-use bundle_writer::{Compression, Entry, FLOAT32, Field, message, varint};
-use support::{copy_of, temp};
+use testkit::bundle_writer::{Compression, Entry, FLOAT32, Field, message, varint};
+use testkit::{copy_of, temp};
 
 const MEMORY: usize = 256 << 20;
 /// Ten times as much without optimisation.

@@ -3,27 +3,17 @@
 //! These tests need the library: `eval "$(scripts/libtensorflow.sh)"`, then
 //! `cargo test --features tensorflow --test tensorflow -- --include-ignored`.
 
-#[path = "cli/bundle_writer.rs"]
-#[allow(dead_code, reason = "shared with the other tests")]
-mod bundle_writer;
-#[path = "cli/v1_writer.rs"]
-#[allow(dead_code, reason = "shared with the other tests")]
-mod v1_writer;
-
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use bundle_writer::{Bundle, Field, SMALL, discriminator, message};
 use electra_convert::Checkpoint;
+use testkit::bundle_writer::{self, Bundle, Field, SMALL, discriminator, message};
+use testkit::fixtures;
+use testkit::v1_writer::Tables;
 use tf_checkpoint::{DType, ReadBy, Variable, locate};
-use v1_writer::Tables;
 
 const NEEDS: &str = "needs libtensorflow.so";
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
-}
 
 fn open(path: &Path, read_by: ReadBy) -> Checkpoint {
     let location = locate(path, None).unwrap_or_else(|error| panic!("{error}"));
@@ -141,7 +131,7 @@ fn big_endian(mut bundle: Bundle) -> Bundle {
 }
 
 fn run(args: &[&str], path: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_electra-convert"));
+    let mut command = Command::new(testkit::program());
     command.args(args).arg(path);
     command
 }

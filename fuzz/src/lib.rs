@@ -3,10 +3,6 @@
 //!
 //! Files are in a folder of the process below `TMPDIR`; on a memory file system that is fast enough.
 
-#[allow(dead_code, reason = "written for the tests, which use all of it")]
-#[path = "../../tests/cli/bundle_writer.rs"]
-pub mod bundle_writer;
-
 use std::alloc::System;
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +13,7 @@ use cap::Cap;
 use electra_convert::{ElectraCheckpoint, Model, PlanOptions};
 use tempfile::TempDir;
 
-use bundle_writer::{Field, message};
+use testkit::bundle_writer::{self, Field, message};
 
 /// What an input may make the program hold, in bytes: several times the 32 MiB that every file may
 /// take. An input that makes it ask for more ends the process.

@@ -7,7 +7,7 @@ use std::sync::Once;
 
 use electra_convert::{Conversion, ElectraCheckpoint, Error, Model, Progress};
 
-use crate::support::{copy_of, listing, temp};
+use testkit::{copy_of, listing, temp};
 
 /// Does something when the first tensor has been written.
 struct Meanwhile<F: Fn() + Sync> {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{PROGRAM, Run, copy_of, fixture, temp};
+use testkit::{Run, copy_of, fixture, program, temp};
 
 /// Command lines, run in a directory that [`prepare`] has filled. `T` stands for a checkpoint.
 const CASES: &[(&str, i32, &[&str])] = &[
@@ -188,7 +188,7 @@ fn prepare(folder: &Path) {
 }
 
 fn run_in(folder: &Path, line: &str) -> Run {
-    let output = Command::new(PROGRAM)
+    let output = Command::new(program())
         .args(line.split_whitespace())
         .current_dir(folder)
         .stdin(Stdio::null())

@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 use serde_json::Value;
 
-use crate::support::{fixture, raw_variable, read_json, read_weights, run, temp, transposed};
+use testkit::{fixture, raw_variable, read_json, read_weights, run, temp, transposed};
 
 /// Fixture and model, for all that can be exported.
 const EXPORTS: &[(&str, &str)] = &[
@@ -346,7 +346,7 @@ fn two_runs_give_the_same_bytes_wherever_they_run() {
     let (a, b) = (temp(), temp());
     run!["--model", "generator", fixture("tiny_default"), a.path()].ok();
     let prefix = fixture("tiny_default").join("model.ckpt-400");
-    let mut elsewhere = crate::support::command(&[&"--model", &"generator", &prefix, &b.path()]);
+    let mut elsewhere = testkit::command(&[&"--model", &"generator", &prefix, &b.path()]);
     elsewhere.current_dir("/").env_clear();
     assert!(elsewhere.output().unwrap().status.success());
     for file in ["config.json", "model.safetensors"] {
@@ -384,7 +384,7 @@ fn any_number_of_threads_gives_the_same_bytes() {
 
 #[test]
 fn large_tensors_are_written_in_parts_and_checked_as_a_whole() {
-    use crate::bundle_writer::{SMALL, Sizes, discriminator};
+    use testkit::bundle_writer::{SMALL, Sizes, discriminator};
     // Word embeddings of 18 MB, in parts of 8.
     let mut bundle = discriminator(Sizes {
         vocab: 150_001,

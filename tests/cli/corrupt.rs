@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use tf_checkpoint::sstable::{self, Table};
 
-use crate::bundle_writer::{
+use testkit::bundle_writer::{
     Bundle, Compression, Entry, FLOAT32, Field, SMALL, block, discriminator, mask, message,
     push_block, push_footer, table, varint,
 };
-use crate::support::{Run, copy_of, fixture, run, temp};
+use testkit::{Run, copy_of, fixture, run, temp};
 
 fn inspect(index: &[u8]) -> Run {
     let folder = temp();
@@ -91,7 +91,7 @@ fn export(folder: &Path) -> Result<(Vec<String>, Vec<Vec<u8>>), electra_convert:
 fn every_changed_byte_of_an_index_is_an_error_or_does_not_matter() {
     for name in ["fmt_weights_only", "fmt_partitioned"] {
         let folder = copy_of(name);
-        for file in crate::support::listing(folder.path()) {
+        for file in testkit::listing(folder.path()) {
             let renamed = file.replace("electra_tiny", "model.ckpt-400");
             fs::rename(folder.path().join(&file), folder.path().join(renamed)).unwrap();
         }

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
-use crate::bundle_writer::{Bundle, SMALL, discriminator};
-use crate::support::{command, copy_of, fixture, run, temp};
+use testkit::bundle_writer::{Bundle, SMALL, discriminator};
+use testkit::{command, copy_of, fixture, run, temp};
 
 #[test]
 fn without_a_model_the_error_teaches_the_commands() {
@@ -104,7 +104,7 @@ fn a_report_that_cannot_be_written_says_so() {
         .stdout(full)
         .output()
         .unwrap();
-    crate::support::Run::from(output).fails(1, &["cannot write to standard output"]);
+    testkit::Run::from(output).fails(1, &["cannot write to standard output"]);
 }
 
 #[test]
@@ -372,7 +372,7 @@ fn other_architectures_are_named_before_their_shapes() {
                 .map(|option| option as &dyn AsRef<std::ffi::OsStr>),
         );
         arguments.extend([&checkpoint as &dyn AsRef<std::ffi::OsStr>, &out]);
-        let run: crate::support::Run = command(&arguments).output().unwrap().into();
+        let run: testkit::Run = command(&arguments).output().unwrap().into();
         assert!(!out.exists());
         run
     };

@@ -11,8 +11,8 @@ use electra_convert::export::{WeightsFile, read_config};
 use electra_convert::{ElectraCheckpoint, Model, PlanOptions};
 use tempfile::TempDir;
 
-use crate::bundle_writer::{Bundle, SMALL, discriminator};
-use crate::support::{
+use testkit::bundle_writer::{Bundle, SMALL, discriminator};
+use testkit::{
     Run, assert_close, fixture, raw_variable, read_json, read_weights, run, temp, transposed,
 };
 
@@ -137,7 +137,7 @@ fn logits_are_those_of_the_original_head() {
 fn labels_go_into_the_configuration() {
     let config = |name: &str, options: &[&str]| {
         let out = temp();
-        let mut command = crate::support::command(&[&"--model", &"finetuned"]);
+        let mut command = testkit::command(&[&"--model", &"finetuned"]);
         command.args(options).arg(fixture(name)).arg(out.path());
         Run::from(command.output().unwrap()).ok();
         read_json(&out.path().join("config.json"))
@@ -276,7 +276,7 @@ fn fine_tuned(layers: &[&str], labels: i64) -> Bundle {
 fn export(bundle: &Bundle, options: &[&str]) -> (TempDir, Run) {
     let folder = temp();
     bundle.write(&folder.path().join("m"));
-    let mut command = crate::support::command(&[&"--model", &"finetuned", &"--vocab", &"none"]);
+    let mut command = testkit::command(&[&"--model", &"finetuned", &"--vocab", &"none"]);
     command.args(options).arg(folder.path().join("m"));
     command.arg(folder.path().join("out"));
     let run = Run::from(command.output().unwrap());

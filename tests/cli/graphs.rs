@@ -4,12 +4,12 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use crate::bundle_writer::{Bundle, SMALL, discriminator};
-use crate::graph_writer::{
+use testkit::bundle_writer::{Bundle, SMALL, discriminator};
+use testkit::graph_writer::{
     Attr, BATCH, Encoder, Graph, LENGTH, ORIGINAL, Spelling, Split, encoder, encoder_in, gelu,
     normalization, scaled_attention, softmax, split_heads,
 };
-use crate::support::{Run, run, temp};
+use testkit::{Run, run, temp};
 
 /// Plans the discriminator of a checkpoint with this graph beside it.
 fn plan(bundle: &Bundle, graph: &Graph, options: &[&str]) -> (TempDir, Run) {
@@ -20,7 +20,7 @@ fn plan_model(model: &str, bundle: &Bundle, graph: &Graph, options: &[&str]) -> 
     let folder = temp();
     bundle.write(&folder.path().join("m"));
     fs::write(folder.path().join("m.meta"), graph.meta()).unwrap();
-    let mut command = crate::support::command(&[&"--model", &model, &"--dry-run", &"--json"]);
+    let mut command = testkit::command(&[&"--model", &model, &"--dry-run", &"--json"]);
     command.args(["--vocab", "none"]).args(options);
     command
         .arg(folder.path().join("m"))
@@ -809,9 +809,9 @@ fn graphs_of_real_code_are_understood() {
         ("unscaled_attention", &["discriminator"], Err(&["not scaled", "no Hugging Face class"])),
     ];
     for (name, model, outcome) in cases {
-        let archive = crate::support::fixture(&format!("graphs/{name}.zip"));
+        let archive = testkit::fixture(&format!("graphs/{name}.zip"));
         let out = temp();
-        let mut command = crate::support::command(&[&"--dry-run", &"--json", &"--model"]);
+        let mut command = testkit::command(&[&"--dry-run", &"--json", &"--model"]);
         command.args(*model).args(["--vocab", "none"]);
         command.arg(&archive).arg(out.path().join("out"));
         let run = Run::from(command.output().unwrap());

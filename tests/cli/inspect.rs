@@ -1,6 +1,6 @@
 //! `inspect`: what a checkpoint holds.
 
-use crate::support::{copy_of, fixture, run};
+use testkit::{copy_of, fixture, run};
 
 #[test]
 fn models_are_listed_with_the_command_that_exports_each() {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{fixture, run, temp};
+use testkit::{fixture, run, temp};
 
 /// Fields whose own keys are names from elsewhere.
 const MAPS: [&str; 1] = ["config"];

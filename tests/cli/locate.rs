@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{copy_of, fixture, run, temp};
+use testkit::{copy_of, fixture, run, temp};
 
 fn name(document: &Value) -> &str {
     document["checkpoint"]["name"].as_str().unwrap()

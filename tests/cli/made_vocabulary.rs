@@ -4,8 +4,8 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use crate::bundle_writer::{SMALL, Sizes, discriminator};
-use crate::support::{Run, command, temp};
+use testkit::bundle_writer::{SMALL, Sizes, discriminator};
+use testkit::{Run, command, temp};
 
 pub(crate) const SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 

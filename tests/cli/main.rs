@@ -1,13 +1,11 @@
 //! Drives the program over real checkpoints, and over odd and hostile ones made here.
 
-mod bundle_writer;
 mod changed;
 mod codes;
 mod convert;
 mod corrupt;
 mod errors;
 mod finetuned;
-mod graph_writer;
 mod graphs;
 mod inspect;
 mod json;
@@ -24,14 +22,12 @@ mod replace;
 mod roles;
 mod signals;
 mod supply;
-mod support;
 mod synthetic;
 mod tf2;
 mod tokenizer;
 mod tokenizer_files;
 mod tokenizer_settings;
 mod v1;
-mod v1_writer;
 mod verify;
 mod vocabulary;
 mod worlds;

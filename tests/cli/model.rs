@@ -12,12 +12,12 @@ use candle_nn::VarBuilder;
 use electra_convert::export::{WeightsFile, read_config};
 use tempfile::TempDir;
 
-use crate::support::{assert_close, fixture, run, temp};
+use testkit::{assert_close, fixture, run, temp};
 
 fn exported(model: &str, options: &[&str]) -> (TempDir, ElectraConfig, WeightsFile) {
     let out = temp();
     let fixture = fixture("tiny_default");
-    let mut command = crate::support::command(&[&"-q", &"--model", &model, &fixture, &out.path()]);
+    let mut command = testkit::command(&[&"-q", &"--model", &model, &fixture, &out.path()]);
     assert!(command.args(options).status().unwrap().success());
     let config = read_config(&out.path().join("config.json")).unwrap();
     let weights = WeightsFile::open(&out.path().join("model.safetensors")).unwrap();

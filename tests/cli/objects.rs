@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::bundle_writer::{Bundle, Field, SMALL, discriminator, mask, message, varint};
-use crate::support::{Run, copy_of, fixture, read_weights, run, temp};
+use testkit::bundle_writer::{Bundle, Field, SMALL, discriminator, mask, message, varint};
+use testkit::{Run, copy_of, fixture, read_weights, run, temp};
 
 pub(crate) const SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
 pub(crate) const GRAPH: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
@@ -30,7 +30,7 @@ const MODELS: &[(&str, &str, &str, &[&str])] = &[
 fn outputs_are_those_of_the_keras_models() {
     for (name, model, heads, options) in MODELS {
         let out = temp();
-        let mut command = crate::support::command(&[&"--model", model]);
+        let mut command = testkit::command(&[&"--model", model]);
         command
             .args(["--num-attention-heads", heads])
             .args(*options);
@@ -138,7 +138,7 @@ fn keras(original: &str) -> String {
 fn export(bundle: &Bundle, options: &[&str]) -> (tempfile::TempDir, Run) {
     let folder = temp();
     bundle.write(&folder.path().join("m"));
-    let mut command = crate::support::command(&[&"--model", &"discriminator"]);
+    let mut command = testkit::command(&[&"--model", &"discriminator"]);
     command.args(options).arg(folder.path().join("m"));
     command.arg(folder.path().join("out"));
     let run = Run::from(command.output().unwrap());

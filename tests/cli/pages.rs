@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{Run, command, temp};
+use testkit::{Run, command, temp};
 
 /// A command with the lines that it prints.
 struct Example {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::convert::assert_same_export;
-use crate::support::{Run, command, copy_of, fixture, listing, run, temp};
+use testkit::{Run, command, copy_of, fixture, listing, run, temp};
 
 /// Runs the program, which must end within a few seconds.
 #[track_caller]
@@ -423,7 +423,7 @@ fn a_checkpoint_without_a_base_name_is_found_in_every_way() {
     let shown = run!["inspect", folder.path().join("dir-7")].ok().stdout;
     // The head count is in the graph.
     assert!(shown.contains("Reshape in .meta"), "{shown}");
-    let here = Command::new(crate::support::PROGRAM)
+    let here = Command::new(testkit::program())
         .args(["inspect", ".index", "--json"])
         .current_dir(folder.path().join("dir-7"))
         .output()
@@ -509,7 +509,7 @@ fn addresses_are_not_taken_for_paths() {
                 .fails(2, &[option, address, "an address", "copy it here first"]);
             assert!(!out.exists());
         }
-        let output = Command::new(crate::support::PROGRAM)
+        let output = Command::new(testkit::program())
             .args([OsStr::new("--model"), OsStr::new("discriminator")])
             .args([checkpoint.as_os_str(), OsStr::new(address)])
             .current_dir(folder.path())

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Run, command, copy_of, fixture, run, temp};
+use testkit::{Run, command, copy_of, fixture, run, temp};
 
 fn models() -> TempDir {
     let out = temp();

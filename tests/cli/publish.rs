@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::bundle_writer::{SMALL, Sizes, discriminator};
-use crate::support::{EXPORTED, command, copy_of, fixture, listing, run, temp};
+use testkit::bundle_writer::{SMALL, Sizes, discriminator};
+use testkit::{EXPORTED, command, copy_of, fixture, listing, run, temp};
 
 #[test]
 fn unrelated_files_are_never_touched() {
@@ -179,8 +179,8 @@ fn a_full_disk_is_reported_and_leaves_nothing() {
     let out = folder.path().join("out");
     let checkpoint = fixture("trained");
     let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" --model discriminator \"$1\" \"$2\"";
-    let run: crate::support::Run = std::process::Command::new("bash")
-        .args(["-c", script, crate::support::PROGRAM])
+    let run: testkit::Run = std::process::Command::new("bash")
+        .args(["-c", script, testkit::program()])
         .args([&checkpoint, &out])
         .output()
         .unwrap()
@@ -196,7 +196,7 @@ fn written_files_have_the_usual_rights() {
     let out = folder.path().join("out");
     let script = "umask 027; exec \"$0\" --model discriminator \"$1\" \"$2\"";
     let status = std::process::Command::new("bash")
-        .args(["-c", script, crate::support::PROGRAM])
+        .args(["-c", script, testkit::program()])
         .args([&fixture("tiny_noproj"), &out])
         .stdout(Stdio::null())
         .status()

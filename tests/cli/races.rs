@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{PROGRAM, Run, copy_of, fixture, listing, temp};
+use testkit::{Run, copy_of, fixture, listing, program, temp};
 
 type Snapshot = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -41,7 +41,7 @@ const CONVERSIONS: [(&str, &[&str]); 5] = [
 
 fn start(conversion: usize, force: bool, checkpoint: &Path, out: &Path) -> Child {
     let (_, options) = CONVERSIONS[conversion];
-    Command::new(PROGRAM)
+    Command::new(program())
         .args(["-q", "--no-verify"])
         .args(force.then_some("--force"))
         .args(options)
@@ -120,7 +120,7 @@ fn conversions_that_all_fail_leave_nothing() {
     let damaged = copy_of("tiny_default");
     let data = damaged.path().join("model.ckpt-400.data-00000-of-00001");
     // Found while it is written, when OUT and the staging directory are there.
-    let inspected = crate::support::run!["inspect", damaged.path(), "--json"]
+    let inspected = testkit::run!["inspect", damaged.path(), "--json"]
         .ok()
         .json();
     let words = "electra/embeddings/word_embeddings";

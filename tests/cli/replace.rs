@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::support::{EXPORTED, Run, copy_of, fixture, listing, run, temp};
+use testkit::{EXPORTED, Run, copy_of, fixture, listing, run, temp};
 
 /// The files of an export without a tokenizer, sorted.
 const BARE: [&str; 2] = ["config.json", "model.safetensors"];
@@ -34,7 +34,7 @@ fn convert(model: &str, out: &Path, options: &[&str]) -> Run {
         args.push(option);
     }
     args.extend([&checkpoint as &dyn AsRef<std::ffi::OsStr>, &out]);
-    crate::support::command(&args).output().unwrap().into()
+    testkit::command(&args).output().unwrap().into()
 }
 
 fn exported(model: &str) -> TempDir {

@@ -6,8 +6,8 @@ use std::fs;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::bundle_writer::{Bundle, FLOAT32, Field, INT32, SMALL, discriminator, message};
-use crate::support::{Run, fixture, read_json, read_weights, run, temp};
+use testkit::bundle_writer::{Bundle, FLOAT32, Field, INT32, SMALL, discriminator, message};
+use testkit::{Run, fixture, read_json, read_weights, run, temp};
 
 const INT64: u64 = 9;
 
@@ -20,11 +20,12 @@ fn export(bundle: &Bundle, model: &str, options: &[&str]) -> (TempDir, Run) {
 }
 
 fn export_again(folder: &TempDir, model: &str, options: &[&str]) -> Run {
-    let mut command = crate::support::command(&[&"--model", &model, &"--vocab", &"none"]);
-    command.args(["--force"]).args(options);
-    command.arg(folder.path().join("m"));
-    command.arg(folder.path().join("out"));
-    Run::from(command.output().unwrap())
+    testkit::export(folder.path().join("m"))
+        .model(model)
+        .args(["--vocab", "none", "--force"])
+        .args(options)
+        .to(folder.path().join("out"))
+        .run()
 }
 
 fn class(folder: &TempDir) -> String {

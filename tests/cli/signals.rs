@@ -17,8 +17,8 @@ use electra_convert::{
     Conversion, ElectraCheckpoint, Error, Model, Models, Phase, PlanOptions, Progress, TextRequest,
 };
 
-use crate::bundle_writer::{SMALL, Sizes, discriminator};
-use crate::support::{PROGRAM, fixture, listing, temp};
+use testkit::bundle_writer::{SMALL, Sizes, discriminator};
+use testkit::{fixture, listing, program, temp};
 
 /// The phases with their totals and the units that were counted; stops in one of them.
 #[derive(Default)]
@@ -145,7 +145,7 @@ fn large(folder: &Path) -> PathBuf {
 }
 
 fn start(args: &[&dyn AsRef<std::ffi::OsStr>]) -> Child {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     command
         .args(args)
         .stdout(Stdio::null())
@@ -222,7 +222,7 @@ fn a_signal_ends_the_other_commands_at_once() {
     }
     assert_eq!(listing(&out), ["config.json", "model.safetensors"]);
     // Waits for a text.
-    let mut child = Command::new(PROGRAM)
+    let mut child = Command::new(program())
         .args([&"probe" as &dyn AsRef<std::ffi::OsStr>, &out])
         .stdin(Stdio::piped())
         .spawn()
@@ -271,7 +271,7 @@ fn an_ignored_signal_stays_ignored() {
     let script = "trap '' HUP INT; \"$0\" -q --model discriminator \"$1\" \"$2\" & \
         for n in 1 2 3 4 5 6; do kill -HUP $!; kill -INT $!; sleep 0.005; done; wait $!";
     let status = Command::new("bash")
-        .args(["-c", script, PROGRAM])
+        .args(["-c", script, program()])
         .args([&fixture("trained"), &out])
         .stderr(Stdio::null())
         .status()
@@ -310,7 +310,8 @@ fn the_bar_names_the_phase_and_ends_at_100_percent() {
     let folder = temp();
     let checkpoint = large(folder.path());
     let command = format!(
-        "{PROGRAM} --model discriminator {} {}",
+        "{} --model discriminator {} {}",
+        program(),
         checkpoint.display(),
         folder.path().join("out").display()
     );

@@ -5,15 +5,15 @@ use std::fs;
 use safetensors::Dtype;
 use serde_json::json;
 
-use crate::bundle_writer::{Bundle, FLOAT64, Field, INT32, SMALL, Sizes, discriminator, message};
-use crate::support::{Run, read_json, read_weights, run, temp, transposed};
+use testkit::bundle_writer::{Bundle, FLOAT64, Field, INT32, SMALL, Sizes, discriminator, message};
+use testkit::{Run, read_json, read_weights, run, temp, transposed};
 
 fn export(bundle: &Bundle, options: &[&str]) -> (tempfile::TempDir, Run) {
     let folder = temp();
     let prefix = folder.path().join("model");
     bundle.write(&prefix);
     let out = folder.path().join("out");
-    let mut command = crate::support::command(&[&"--model", &"discriminator", &prefix, &out]);
+    let mut command = testkit::command(&[&"--model", &"discriminator", &prefix, &out]);
     let run = command
         .args(["--vocab", "none"])
         .args(options)
@@ -342,7 +342,7 @@ fn an_overflow_names_the_tensor() {
     let mut values = [0.5_f32; 64];
     values[11] = -70000.0;
     let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-    bundle.add(name, crate::bundle_writer::FLOAT32, &[64], &bytes);
+    bundle.add(name, testkit::bundle_writer::FLOAT32, &[64], &bytes);
     let (folder, run) = export(&bundle, &["--dtype", "f16"]);
     run.fails(
         4,
@@ -359,7 +359,7 @@ fn an_overflow_names_the_tensor() {
     values[11] = f32::INFINITY;
     let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
     bundle.remove(name);
-    bundle.add(name, crate::bundle_writer::FLOAT32, &[64], &bytes);
+    bundle.add(name, testkit::bundle_writer::FLOAT32, &[64], &bytes);
     export(&bundle, &["--dtype", "f16", "--no-verify"]).1.ok();
     let (folder, run) = export(&bundle, &["--dtype", "f16"]);
     run.fails(

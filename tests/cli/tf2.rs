@@ -4,9 +4,9 @@
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::bundle_writer::{Bundle, Entry, Field, SMALL, discriminator, message};
 use crate::objects::{GRAPH, SUFFIX, add_string};
-use crate::support::{Run, read_json, read_weights, run, temp, transposed};
+use testkit::bundle_writer::{Bundle, Entry, Field, SMALL, discriminator, message};
+use testkit::{Run, read_json, read_weights, run, temp, transposed};
 
 /// How a checkpoint was saved.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,11 +111,12 @@ fn export(bundle: &Bundle, model: &str, options: &[&str]) -> (TempDir, Run) {
 }
 
 fn export_again(folder: &TempDir, model: &str, options: &[&str]) -> Run {
-    let mut command = crate::support::command(&[&"--model", &model, &"--vocab", &"none"]);
-    command.args(["--force"]).args(options);
-    command.arg(folder.path().join("m"));
-    command.arg(folder.path().join("out"));
-    Run::from(command.output().unwrap())
+    testkit::export(folder.path().join("m"))
+        .model(model)
+        .args(["--vocab", "none", "--force"])
+        .args(options)
+        .to(folder.path().join("out"))
+        .run()
 }
 
 fn config(folder: &TempDir) -> Value {

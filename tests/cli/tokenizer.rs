@@ -5,7 +5,7 @@ use std::fs;
 use electra_convert::tokenizer::{TokenizerSetup, Vocabulary};
 use serde_json::Value;
 
-use crate::support::{EXPORTED, Run, command, copy_of, fixture, listing, read_json, run, temp};
+use testkit::{EXPORTED, Run, command, copy_of, fixture, listing, read_json, run, temp};
 
 #[test]
 fn ids_are_those_of_the_original_tokenizer() {

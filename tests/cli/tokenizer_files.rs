@@ -7,7 +7,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::made_vocabulary::{each, english_with, export};
-use crate::support::{Run, command};
+use testkit::{Run, command};
 
 /// An export whose tokenizer files are then damaged.
 fn exported() -> (TempDir, std::path::PathBuf) {

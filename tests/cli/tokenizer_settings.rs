@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::made_vocabulary::{SPECIAL, each, english_with, export, jamo, marked, words};
-use crate::support::read_json;
+use testkit::read_json;
 
 /// What must be decided: lower-casing, and whether accents are stripped where it is known.
 type Expected = (bool, Option<bool>);

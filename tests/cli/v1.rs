@@ -5,9 +5,9 @@ use std::path::Path;
 
 use electra_convert::{ElectraCheckpoint, Model, PlanOptions};
 
-use crate::bundle_writer::{Bundle, Entry, FLOAT32, SMALL, discriminator};
-use crate::support::{copy_of, fixture, read_weights, run, temp};
-use crate::v1_writer::{Tables, listed, saved, values};
+use testkit::bundle_writer::{Bundle, Entry, FLOAT32, SMALL, discriminator};
+use testkit::v1_writer::{Tables, listed, saved, values};
+use testkit::{copy_of, fixture, read_weights, run, temp};
 
 const HALF: u64 = 19;
 const INT64: u64 = 9;

@@ -8,10 +8,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::bundle_writer::{FLOAT16, SMALL, discriminator};
-use crate::support::{
-    Run, Tensor, copy_of, fixture, read_json, read_weights, run, temp, transposed,
-};
+use testkit::bundle_writer::{FLOAT16, SMALL, discriminator};
+use testkit::{Tensor, copy_of, fixture, read_json, read_weights, run, temp, transposed};
 
 fn exported(name: &str, model: &str) -> TempDir {
     let out = temp();
@@ -126,7 +124,7 @@ fn an_index_alone_is_enough_to_compare_bits() {
     for name in ["trained", "fmt_partitioned", "fmt_sharded", "fmt_bf16"] {
         let folder = exported(name, "discriminator");
         let source = copy_of(name);
-        for file in crate::support::listing(source.path()) {
+        for file in testkit::listing(source.path()) {
             let path = source.path().join(file);
             if path.extension() != Some("index".as_ref()) {
                 fs::remove_file(path).unwrap();
@@ -377,19 +375,6 @@ fn a_size_off_by_one_is_caught() {
             .fails(5, &[])
             .stdout_has(&[word]);
         run!["verify", folder.path(), "--source", fixture("tiny_default")].fails(5, &[key]);
-    }
-}
-
-impl Run {
-    #[track_caller]
-    fn stdout_has(&self, words: &[&str]) {
-        for word in words {
-            assert!(
-                self.stdout.contains(word),
-                "no {word:?} in:\n{}",
-                self.stdout
-            );
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 
 use crate::made_vocabulary::export;
-use crate::support::read_json;
+use testkit::read_json;
 
 /// Each id with its token as the files give it: by line, and in `tokenizer.json`.
 fn ids(out: &Path) -> Vec<String> {

@@ -7,14 +7,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::bundle_writer::{SMALL, discriminator};
-use crate::support::{EXPORTED, PROGRAM, Run, command, fixture, listing, run, temp};
+use testkit::bundle_writer::{SMALL, discriminator};
+use testkit::{EXPORTED, Run, command, fixture, listing, program, run, temp};
 
 /// Runs the program in a shell, which has set the world up: `$0` is the program, `$1` a checkpoint,
 /// `$2` OUT.
 fn shell(script: &str, out: &Path) -> Run {
     Command::new("bash")
-        .args(["-c", script, PROGRAM])
+        .args(["-c", script, program()])
         .args([&fixture("trained"), out])
         .output()
         .unwrap()

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use crate::bundle_writer::{SMALL, discriminator};
 use crate::convert::assert_same_export;
-use crate::support::{Tensor, command, fixture, listing, read_weights, run, temp};
+use testkit::bundle_writer::{SMALL, discriminator};
+use testkit::{Tensor, command, fixture, listing, read_weights, run, temp};
 
 const STORED: CompressionMethod = CompressionMethod::Stored;
 const DEFLATED: CompressionMethod = CompressionMethod::Deflated;
@@ -245,7 +245,7 @@ fn a_temporary_file_that_cannot_be_made_is_named() {
     .env("TMPDIR", nowhere)
     .output()
     .unwrap();
-    crate::support::Run::from(run).fails(1, &["fmt_zip.zip!/", "/nowhere/to/be/found"]);
+    testkit::Run::from(run).fails(1, &["fmt_zip.zip!/", "/nowhere/to/be/found"]);
 }
 
 #[test]

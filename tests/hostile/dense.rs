@@ -10,7 +10,7 @@ use std::path::Path;
 use tf_checkpoint::{Checkpoint, Error, Limits, locate};
 
 use super::*;
-use crate::bundle_writer::{Bundle, INT32, block, mask, push_block, push_footer};
+use testkit::bundle_writer::{Bundle, INT32, block, mask, push_block, push_footer};
 
 /// Does some work on a file of `len` bytes, in time and memory for as many.
 pub(super) fn within<T>(len: usize, work: impl FnOnce() -> T) -> T {

@@ -6,7 +6,7 @@ use electra_convert::tokenizer::Vocabulary;
 
 use super::dense::{short_names, within};
 use super::*;
-use crate::bundle_writer::{SMALL, discriminator};
+use testkit::bundle_writer::{SMALL, discriminator};
 
 #[test]
 fn a_state_file_of_many_lines() {

@@ -5,17 +5,18 @@ use crate::bundle_writer::{
 };
 
 /// A V1 table in the making: what the list in it says, and the values.
-pub(crate) struct Tables {
+pub struct Tables {
     /// Fields of each `SavedSliceMeta`.
-    pub(crate) list: Vec<Vec<u8>>,
+    pub list: Vec<Vec<u8>>,
     /// Key and `SavedTensorSlices` of each slice.
-    pub(crate) slices: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(crate) min_consumer: u64,
+    pub slices: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The lowest version of a reader that the file allows.
+    pub min_consumer: u64,
 }
 
 impl Tables {
     /// The same variables as a bundle has.
-    pub(crate) fn of(bundle: &Bundle) -> Self {
+    pub fn of(bundle: &Bundle) -> Self {
         let mut tables = Self {
             list: Vec::new(),
             slices: Vec::new(),
@@ -32,7 +33,7 @@ impl Tables {
     }
 
     /// The bytes of the file.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let list = self.list.iter().map(|meta| (1, Field::Bytes(meta.clone())));
         let versions = message(&[(2, Field::Varint(self.min_consumer))]);
         let list: Vec<(u32, Field)> = list.chain([(2, Field::Bytes(versions))]).collect();
@@ -55,7 +56,7 @@ impl Tables {
 }
 
 /// The `SavedSliceMeta` of a variable in one slice.
-pub(crate) fn listed(entry: &Entry) -> Vec<u8> {
+pub fn listed(entry: &Entry) -> Vec<u8> {
     let dims: Vec<(u32, Field)> = entry
         .shape
         .iter()
@@ -87,13 +88,13 @@ fn key(entry: &Entry) -> Vec<u8> {
 }
 
 /// A `SavedTensorSlices` with one slice.
-pub(crate) fn saved(name: &[u8], values: Vec<u8>) -> Vec<u8> {
+pub fn saved(name: &[u8], values: Vec<u8>) -> Vec<u8> {
     let slice = message(&[(1, Field::Bytes(name.to_vec())), (3, Field::Bytes(values))]);
     message(&[(2, Field::Bytes(slice))])
 }
 
 /// A `TensorProto`: floats packed, other types as varints one by one, which is as valid.
-pub(crate) fn values(dtype: u64, bytes: &[u8]) -> Vec<u8> {
+pub fn values(dtype: u64, bytes: &[u8]) -> Vec<u8> {
     let varints = |field: u32, size: usize| {
         let fields: Vec<(u32, Field)> = bytes
             .chunks(size)

@@ -5,7 +5,7 @@ use crate::bundle_writer::{Field, Sizes, message};
 
 /// A `MetaGraphDef` under construction.
 #[derive(Clone, Default)]
-pub(crate) struct Graph {
+pub struct Graph {
     nodes: Vec<u8>,
     functions: Vec<u8>,
     count: usize,
@@ -17,15 +17,24 @@ pub(crate) struct Graph {
 
 /// The value of an attribute.
 #[derive(Clone)]
-pub(crate) enum Attr {
+pub enum Attr {
+    /// `true`.
     True,
+    /// An integer.
     Int(i64),
+    /// A float.
     Float(f32),
+    /// A tensor of strings.
     Strings(Vec<String>),
+    /// A string.
     Text(&'static str),
+    /// The name of a function.
     Function(&'static str),
+    /// A float32 tensor; a scalar if it has one element.
     Floats(Vec<f32>),
+    /// An int32 tensor; a scalar if it has one element.
     Ints(Vec<i32>),
+    /// A list of shapes.
     Shapes(Vec<Vec<i64>>),
 }
 
@@ -97,39 +106,44 @@ fn node(name: &str, op: &str, inputs: &[&str], attrs: &[(&str, Attr)]) -> Vec<u8
 
 impl Graph {
     /// A graph in which the names of variables have a prefix.
-    pub(crate) fn prefixed(prefix: &'static str) -> Self {
+    pub fn prefixed(prefix: &'static str) -> Self {
         Self {
             prefix,
             ..Self::default()
         }
     }
 
-    pub(crate) fn named(&mut self, name: &str, op: &str, inputs: &[&str], attrs: &[(&str, Attr)]) {
+    /// Adds a node with a name.
+    pub fn named(&mut self, name: &str, op: &str, inputs: &[&str], attrs: &[(&str, Attr)]) {
         self.nodes
             .extend(message(&[bytes(1, node(name, op, inputs, attrs))]));
     }
 
-    pub(crate) fn with(&mut self, op: &str, inputs: &[&str], attrs: &[(&str, Attr)]) -> String {
+    /// Adds a node with attributes; returns its name.
+    pub fn with(&mut self, op: &str, inputs: &[&str], attrs: &[(&str, Attr)]) -> String {
         self.count += 1;
         let name = self.count.to_string();
         self.named(&name, op, inputs, attrs);
         name
     }
 
-    pub(crate) fn op(&mut self, op: &str, inputs: &[&str]) -> String {
+    /// Adds a node without attributes; returns its name.
+    pub fn op(&mut self, op: &str, inputs: &[&str]) -> String {
         self.with(op, inputs, &[])
     }
 
-    pub(crate) fn float(&mut self, value: f32) -> String {
+    /// Adds a float32 constant.
+    pub fn float(&mut self, value: f32) -> String {
         self.with("Const", &[], &[("value", Attr::Floats(vec![value]))])
     }
 
-    pub(crate) fn ints(&mut self, values: &[i32]) -> String {
+    /// Adds an int32 constant.
+    pub fn ints(&mut self, values: &[i32]) -> String {
         self.with("Const", &[], &[("value", Attr::Ints(values.to_vec()))])
     }
 
     /// Adds a variable; returns the node that reads it.
-    pub(crate) fn variable(&mut self, name: &str) -> String {
+    pub fn variable(&mut self, name: &str) -> String {
         let variable = format!("{}{name}", self.prefix);
         self.named(&variable, "VariableV2", &[], &[]);
         let read = self.op("Identity", &[&variable]);
@@ -138,7 +152,7 @@ impl Graph {
     }
 
     /// Adds the node that saves every variable under its key.
-    pub(crate) fn save(&mut self) {
+    pub fn save(&mut self) {
         let saved = std::mem::take(&mut self.saved);
         let (keys, reads): (Vec<_>, Vec<_>) = saved.into_iter().map(<(_, _)>::from).unzip();
         let names = self.with("Const", &[], &[("value", Attr::Strings(keys))]);
@@ -148,7 +162,7 @@ impl Graph {
     }
 
     /// A function of one argument, `x`, in the library.
-    pub(crate) fn function(&mut self, name: &str, nodes: &[(&str, &str, &[&str])], result: &str) {
+    pub fn function(&mut self, name: &str, nodes: &[(&str, &str, &[&str])], result: &str) {
         let argument = |number, name: &str| bytes(number, message(&[bytes(1, name)]));
         let signature = message(&[bytes(1, name), argument(2, "x"), argument(3, "y")]);
         let mut fields = vec![bytes(1, signature)];
@@ -163,14 +177,14 @@ impl Graph {
     }
 
     /// The file.
-    pub(crate) fn meta(&self) -> Vec<u8> {
+    pub fn meta(&self) -> Vec<u8> {
         let mut graph = self.nodes.clone();
         graph.extend(message(&[bytes(2, self.functions.clone())]));
         message(&[bytes(2, graph)])
     }
 
     /// A dense layer with the gradients that training computes of it.
-    pub(crate) fn dense(&mut self, x: &str, layer: &str) -> String {
+    pub fn dense(&mut self, x: &str, layer: &str) -> String {
         let kernel = self.variable(&format!("{layer}/kernel"));
         let bias = self.variable(&format!("{layer}/bias"));
         let product = self.op("MatMul", &[x, &kernel]);
@@ -186,7 +200,7 @@ impl Graph {
     }
 
     /// Dropout as TensorFlow 2 writes it, with rate 0.1.
-    pub(crate) fn dropout(&mut self, x: &str) -> String {
+    pub fn dropout(&mut self, x: &str) -> String {
         let scale = self.float(1.0 / 0.9);
         let scaled = self.op("Mul", &[x, &scale]);
         let [size, rate, zero] = [self.ints(&[3]), self.float(0.1), self.float(0.0)];
@@ -196,7 +210,7 @@ impl Graph {
     }
 
     /// Dropout as TensorFlow 1 wrote it, with a keep probability of 0.9.
-    pub(crate) fn old_dropout(&mut self, x: &str) -> String {
+    pub fn old_dropout(&mut self, x: &str) -> String {
         let keep = self.float(0.9);
         let scaled = self.op("RealDiv", &[x, &keep]);
         let size = self.ints(&[3]);
@@ -207,7 +221,7 @@ impl Graph {
     }
 
     /// The mean of the last axis and the variance around it.
-    pub(crate) fn moments(&mut self, x: &str) -> [String; 2] {
+    pub fn moments(&mut self, x: &str) -> [String; 2] {
         let axes = self.ints(&[-1]);
         let mean = self.op("Mean", &[x, &axes]);
         let stopped = self.op("StopGradient", &[&mean]);
@@ -218,32 +232,38 @@ impl Graph {
 }
 
 /// How the parts of an encoder are spelled: each adds nodes and returns the name of its output.
-pub(crate) struct Spelling {
-    pub(crate) activation: fn(&mut Graph, &str) -> String,
+pub struct Spelling {
+    /// Given x.
+    pub activation: fn(&mut Graph, &str) -> String,
     /// Given x, gamma and beta.
-    pub(crate) norm: fn(&mut Graph, &str, [&str; 2]) -> String,
+    pub norm: fn(&mut Graph, &str, [&str; 2]) -> String,
     /// Given queries and keys `[rows, hidden]`, makes the scores' softmax.
-    pub(crate) attention: fn(&mut Graph, [&str; 2], Split) -> String,
+    pub attention: fn(&mut Graph, [&str; 2], Split) -> String,
 }
 
 /// How queries are split into heads.
 #[derive(Clone, Copy)]
-pub(crate) struct Split {
-    pub(crate) heads: i32,
-    pub(crate) size: i32,
+pub struct Split {
+    /// The number of attention heads.
+    pub heads: i32,
+    /// The width of each head.
+    pub size: i32,
 }
 
-pub(crate) const BATCH: i64 = 3;
-pub(crate) const LENGTH: i64 = 12;
+/// The batch size of the graphs.
+pub const BATCH: i64 = 3;
+/// The sequence length of the graphs.
+pub const LENGTH: i64 = 12;
 
 /// As the original code spells them.
-pub(crate) const ORIGINAL: Spelling = Spelling {
+pub const ORIGINAL: Spelling = Spelling {
     activation: gelu,
     norm: batch_normalization,
     attention: scaled_attention,
 };
 
-pub(crate) fn gelu(g: &mut Graph, x: &str) -> String {
+/// The exact GELU.
+pub fn gelu(g: &mut Graph, x: &str) -> String {
     let [root, one, half] = [2.0_f32.sqrt(), 1.0, 0.5].map(|value| g.float(value));
     let scaled = g.op("RealDiv", &[x, &root]);
     let erf = g.op("Erf", &[&scaled]);
@@ -252,12 +272,13 @@ pub(crate) fn gelu(g: &mut Graph, x: &str) -> String {
     g.op("Mul", &[x, &cdf])
 }
 
-pub(crate) fn batch_normalization(g: &mut Graph, x: &str, scale: [&str; 2]) -> String {
+/// [`normalization`] with ELECTRA's epsilon.
+pub fn batch_normalization(g: &mut Graph, x: &str, scale: [&str; 2]) -> String {
     normalization(g, x, scale, 1e-12)
 }
 
 /// `tf.nn.moments` and `tf.nn.batch_normalization`.
-pub(crate) fn normalization(g: &mut Graph, x: &str, [gamma, beta]: [&str; 2], eps: f32) -> String {
+pub fn normalization(g: &mut Graph, x: &str, [gamma, beta]: [&str; 2], eps: f32) -> String {
     let [mean, variance] = g.moments(x);
     let epsilon = g.float(eps);
     let sum = g.op("AddV2", &[&variance, &epsilon]);
@@ -269,7 +290,8 @@ pub(crate) fn normalization(g: &mut Graph, x: &str, [gamma, beta]: [&str; 2], ep
     g.op("AddV2", &[&scaled, &shift])
 }
 
-pub(crate) fn split_heads(g: &mut Graph, x: &str, split: Split) -> String {
+/// Splits `[rows, hidden]` into `[batch, heads, length, size]`.
+pub fn split_heads(g: &mut Graph, x: &str, split: Split) -> String {
     let length = i32::try_from(LENGTH).unwrap();
     let shape = g.ints(&[3, length, split.heads, split.size]);
     let split = g.op("Reshape", &[x, &shape]);
@@ -277,7 +299,8 @@ pub(crate) fn split_heads(g: &mut Graph, x: &str, split: Split) -> String {
     g.op("Transpose", &[&split, &axes])
 }
 
-pub(crate) fn scaled_attention(g: &mut Graph, [q, k]: [&str; 2], split: Split) -> String {
+/// Scores scaled by the root of the head size and masked, and their softmax.
+pub fn scaled_attention(g: &mut Graph, [q, k]: [&str; 2], split: Split) -> String {
     #[allow(clippy::cast_precision_loss)]
     let scale = 1.0 / (split.size as f32).sqrt();
     let [q, k] = [q, k].map(|x| split_heads(g, x, split));
@@ -289,7 +312,8 @@ pub(crate) fn scaled_attention(g: &mut Graph, [q, k]: [&str; 2], split: Split) -
     softmax(g, &masked, split)
 }
 
-pub(crate) fn softmax(g: &mut Graph, scores: &str, split: Split) -> String {
+/// The softmax of scores, with its output shape.
+pub fn softmax(g: &mut Graph, scores: &str, split: Split) -> String {
     let shape = vec![BATCH, split.heads.into(), LENGTH, LENGTH];
     g.with(
         "Softmax",
@@ -299,14 +323,15 @@ pub(crate) fn softmax(g: &mut Graph, scores: &str, split: Split) -> String {
 }
 
 /// An encoder's outputs and the heads on it.
-pub(crate) struct Encoder {
-    pub(crate) graph: Graph,
+pub struct Encoder {
+    /// The nodes.
+    pub graph: Graph,
     /// The outputs of the layers, `[rows, hidden]`.
-    pub(crate) layers: Vec<String>,
+    pub layers: Vec<String>,
 }
 
 /// The graph of an encoder in which layer `n` is spelled as `spelling(n)`.
-pub(crate) fn encoder(sizes: Sizes, heads: i32, spelling: impl Fn(i64) -> Spelling) -> Encoder {
+pub fn encoder(sizes: Sizes, heads: i32, spelling: impl Fn(i64) -> Spelling) -> Encoder {
     encoder_in(Graph::default(), sizes, heads, spelling)
 }
 
@@ -315,7 +340,7 @@ pub(crate) fn encoder(sizes: Sizes, heads: i32, spelling: impl Fn(i64) -> Spelli
     clippy::many_single_char_names,
     reason = "as the attention's own names"
 )]
-pub(crate) fn encoder_in(
+pub fn encoder_in(
     mut graph: Graph,
     sizes: Sizes,
     heads: i32,
@@ -369,10 +394,7 @@ pub(crate) fn encoder_in(
 
 impl Encoder {
     /// Adds the discriminator's head.
-    pub(crate) fn with_discriminator(
-        mut self,
-        activation: fn(&mut Graph, &str) -> String,
-    ) -> Graph {
+    pub fn with_discriminator(mut self, activation: fn(&mut Graph, &str) -> String) -> Graph {
         let g = &mut self.graph;
         let last = self.layers.last().expect("a layer");
         let inner = g.dense(last, "discriminator_predictions/dense");
@@ -383,7 +405,7 @@ impl Encoder {
 
     /// The outputs of all layers as `[layers, batch, sequence, hidden]`, as the original code keeps
     /// them, and the last one of them.
-    pub(crate) fn sequence_output(&mut self, hidden: i64, layer: i32) -> String {
+    pub fn sequence_output(&mut self, hidden: i64, layer: i32) -> String {
         let g = &mut self.graph;
         let [batch, length, width] = [BATCH, LENGTH, hidden].map(|n| i32::try_from(n).unwrap());
         let outputs: Vec<String> = self

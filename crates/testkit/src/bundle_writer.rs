@@ -5,31 +5,44 @@ use std::path::Path;
 
 /// A variable to be written. The default entry is right; tests bend single fields.
 #[derive(Clone)]
-pub(crate) struct Entry {
-    pub(crate) name: Vec<u8>,
-    pub(crate) dtype: u64,
-    pub(crate) shape: Vec<i64>,
-    pub(crate) shard: u64,
-    pub(crate) offset: u64,
-    pub(crate) size: u64,
-    pub(crate) crc32c: u32,
+pub struct Entry {
+    /// The name; not necessarily UTF-8.
+    pub name: Vec<u8>,
+    /// The number of the type in TensorFlow's `DataType`.
+    pub dtype: u64,
+    /// The size of each axis.
+    pub shape: Vec<i64>,
+    /// The index of the data file.
+    pub shard: u64,
+    /// The start of the bytes in the data file.
+    pub offset: u64,
+    /// The number of bytes.
+    pub size: u64,
+    /// The checksum, unmasked.
+    pub crc32c: u32,
 }
 
-pub(crate) const FLOAT32: u64 = 1;
-pub(crate) const FLOAT64: u64 = 2;
-pub(crate) const FLOAT16: u64 = 19;
-pub(crate) const INT32: u64 = 3;
+/// `DT_FLOAT`.
+pub const FLOAT32: u64 = 1;
+/// `DT_DOUBLE`.
+pub const FLOAT64: u64 = 2;
+/// `DT_HALF`.
+pub const FLOAT16: u64 = 19;
+/// `DT_INT32`.
+pub const INT32: u64 = 3;
 
 /// A checkpoint in the making.
 #[derive(Clone, Default)]
-pub(crate) struct Bundle {
-    pub(crate) entries: Vec<Entry>,
-    pub(crate) data: Vec<u8>,
+pub struct Bundle {
+    /// The variables, in any order.
+    pub entries: Vec<Entry>,
+    /// The bytes of the data file.
+    pub data: Vec<u8>,
 }
 
 impl Bundle {
     /// Adds a variable whose bytes are `bytes`.
-    pub(crate) fn add(&mut self, name: &str, dtype: u64, shape: &[i64], bytes: &[u8]) {
+    pub fn add(&mut self, name: &str, dtype: u64, shape: &[i64], bytes: &[u8]) {
         self.entries.push(Entry {
             name: name.as_bytes().to_vec(),
             dtype,
@@ -43,7 +56,7 @@ impl Bundle {
     }
 
     /// Adds a float32 variable with distinct values.
-    pub(crate) fn add_floats(&mut self, name: &str, shape: &[i64]) {
+    pub fn add_floats(&mut self, name: &str, shape: &[i64]) {
         let seed = crc32c::crc32c(name.as_bytes()) >> 16;
         let elements = u32::try_from(shape.iter().product::<i64>()).unwrap();
         #[allow(clippy::cast_precision_loss)]
@@ -53,17 +66,19 @@ impl Bundle {
         self.add(name, FLOAT32, shape, &bytes);
     }
 
-    pub(crate) fn entry(&mut self, name: &str) -> &mut Entry {
+    /// Returns the entry of a variable, to be changed.
+    pub fn entry(&mut self, name: &str) -> &mut Entry {
         let found = self.entries.iter_mut().find(|e| e.name == name.as_bytes());
         found.unwrap_or_else(|| panic!("{name}"))
     }
 
-    pub(crate) fn remove(&mut self, name: &str) {
+    /// Removes a variable; its bytes stay in the data file.
+    pub fn remove(&mut self, name: &str) {
         self.entries.retain(|e| e.name != name.as_bytes());
     }
 
     /// The index, with a sound header.
-    pub(crate) fn index(&self) -> Vec<u8> {
+    pub fn index(&self) -> Vec<u8> {
         let header = message(&[
             (1, Field::Varint(1)),
             (3, Field::Bytes(message(&[(1, Field::Varint(1))]))),
@@ -71,7 +86,8 @@ impl Bundle {
         self.index_with_header(&header)
     }
 
-    pub(crate) fn index_with_header(&self, header: &[u8]) -> Vec<u8> {
+    /// Returns the index with any bytes as the header.
+    pub fn index_with_header(&self, header: &[u8]) -> Vec<u8> {
         let mut pairs: Vec<(Vec<u8>, Vec<u8>)> = self
             .entries
             .iter()
@@ -83,7 +99,7 @@ impl Bundle {
     }
 
     /// Writes `PREFIX.index` and `PREFIX.data-00000-of-00001`.
-    pub(crate) fn write(&self, prefix: &Path) {
+    pub fn write(&self, prefix: &Path) {
         let path = |suffix: &str| format!("{}{suffix}", prefix.display());
         fs::write(path(".index"), self.index()).unwrap();
         fs::write(path(".data-00000-of-00001"), &self.data).unwrap();
@@ -91,7 +107,8 @@ impl Bundle {
 }
 
 impl Entry {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// Returns the `BundleEntryProto`.
+    pub fn encode(&self) -> Vec<u8> {
         let dims: Vec<(u32, Field)> = self
             .shape
             .iter()
@@ -114,13 +131,17 @@ impl Entry {
 }
 
 /// A protobuf field.
-pub(crate) enum Field {
+pub enum Field {
+    /// Wire type 0.
     Varint(u64),
+    /// Wire type 2: bytes, a string or a message.
     Bytes(Vec<u8>),
+    /// Wire type 5.
     Fixed32(u32),
 }
 
-pub(crate) fn message(fields: &[(u32, Field)]) -> Vec<u8> {
+/// Encodes a protobuf message of numbered fields.
+pub fn message(fields: &[(u32, Field)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (number, field) in fields {
         let (wire, bytes) = match field {
@@ -134,7 +155,8 @@ pub(crate) fn message(fields: &[(u32, Field)]) -> Vec<u8> {
     out
 }
 
-pub(crate) fn varint(mut value: u64) -> Vec<u8> {
+/// Encodes a base-128 integer.
+pub fn varint(mut value: u64) -> Vec<u8> {
     let mut out = Vec::new();
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
@@ -144,22 +166,22 @@ pub(crate) fn varint(mut value: u64) -> Vec<u8> {
     out
 }
 
-pub(crate) fn mask(crc: u32) -> u32 {
+/// Masks a checksum, as LevelDB stores it.
+pub fn mask(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
+/// The compression of a block.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Compression {
+pub enum Compression {
+    /// The bytes as they are.
     None,
+    /// Snappy.
     Snappy,
 }
 
 /// A table of sorted pairs, `per_block` to a block.
-pub(crate) fn table(
-    pairs: &[(Vec<u8>, Vec<u8>)],
-    per_block: usize,
-    compression: Compression,
-) -> Vec<u8> {
+pub fn table(pairs: &[(Vec<u8>, Vec<u8>)], per_block: usize, compression: Compression) -> Vec<u8> {
     let mut file = Vec::new();
     let mut index = Vec::new();
     for chunk in pairs.chunks(per_block) {
@@ -172,7 +194,8 @@ pub(crate) fn table(
     file
 }
 
-pub(crate) fn push_footer(file: &mut Vec<u8>, handles: &[u8]) {
+/// Appends the footer with these handles, padded, and the magic number.
+pub fn push_footer(file: &mut Vec<u8>, handles: &[u8]) {
     let mut footer = handles.to_vec();
     footer.resize(40, 0);
     footer.extend(0xdb47_7524_8b80_fb57_u64.to_le_bytes());
@@ -180,7 +203,7 @@ pub(crate) fn push_footer(file: &mut Vec<u8>, handles: &[u8]) {
 }
 
 /// Entries with shared prefixes, a restart point every 16.
-pub(crate) fn block(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub fn block(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut restarts = Vec::new();
     let mut last: &[u8] = &[];
@@ -213,7 +236,7 @@ pub(crate) fn block(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
 }
 
 /// Appends a block with its trailer; returns its handle.
-pub(crate) fn push_block(file: &mut Vec<u8>, block: &[u8], compression: Compression) -> Vec<u8> {
+pub fn push_block(file: &mut Vec<u8>, block: &[u8], compression: Compression) -> Vec<u8> {
     let mut bytes = match compression {
         Compression::None => block.to_vec(),
         Compression::Snappy => snap::raw::Encoder::new().compress_vec(block).unwrap(),
@@ -228,17 +251,25 @@ pub(crate) fn push_block(file: &mut Vec<u8>, block: &[u8], compression: Compress
 
 /// The sizes of an ELECTRA to be made up.
 #[derive(Clone, Copy)]
-pub(crate) struct Sizes {
-    pub(crate) vocab: i64,
-    pub(crate) embedding: i64,
-    pub(crate) positions: i64,
-    pub(crate) token_types: i64,
-    pub(crate) hidden: i64,
-    pub(crate) intermediate: i64,
-    pub(crate) layers: i64,
+pub struct Sizes {
+    /// Rows of the word embeddings.
+    pub vocab: i64,
+    /// Columns of the embeddings.
+    pub embedding: i64,
+    /// Rows of the position embeddings.
+    pub positions: i64,
+    /// Rows of the token type embeddings.
+    pub token_types: i64,
+    /// Width of the layers.
+    pub hidden: i64,
+    /// Width of the feed-forward part.
+    pub intermediate: i64,
+    /// Number of layers.
+    pub layers: i64,
 }
 
-pub(crate) const SMALL: Sizes = Sizes {
+/// The smallest sizes that differ from each other.
+pub const SMALL: Sizes = Sizes {
     vocab: 40,
     embedding: 8,
     positions: 12,
@@ -249,7 +280,7 @@ pub(crate) const SMALL: Sizes = Sizes {
 };
 
 /// A discriminator as the original code would save it.
-pub(crate) fn discriminator(s: Sizes) -> Bundle {
+pub fn discriminator(s: Sizes) -> Bundle {
     let mut bundle = Bundle::default();
     let (e, h, i) = (s.embedding, s.hidden, s.intermediate);
     let mut add = |name: &str, shape: &[i64]| bundle.add_floats(name, shape);

@@ -1,0 +1,24 @@
+//! Shared support for the tests, benchmarks and fuzz targets of `electra-convert`.
+//!
+//! - [`bundle_writer`], [`v1_writer`] and [`graph_writer`] write checkpoints and training graphs,
+//!   valid and invalid. They use no code of the program, so that a bug cannot hide in both.
+//! - [`fixture`], [`copy_of`] and [`temp`] give a test its input files.
+//! - [`run!`], [`command`] and [`export()`] run the program; [`Run`] checks the result.
+//! - [`read_weights`], [`read_json`] and [`raw_variable`] read files without the program.
+//!
+//! Every function panics on a failure: the panic fails the test.
+
+pub mod bundle_writer;
+mod export;
+mod exported;
+mod fixtures;
+pub mod graph_writer;
+mod program;
+pub mod v1_writer;
+
+pub use export::{Export, export};
+pub use exported::{
+    EXPORTED, Tensor, assert_close, listing, raw_variable, read_json, read_weights, transposed,
+};
+pub use fixtures::{copy_of, fixture, fixtures, temp};
+pub use program::{Run, command, program};
