@@ -31,8 +31,9 @@
 //! # Ok::<(), electra_convert::Error>(())
 //! ```
 
-#[cfg(not(all(unix, target_endian = "little", target_pointer_width = "64")))]
-compile_error!("electra-convert runs on 64-bit little-endian Unix systems");
+// Values are written as they lie in memory.
+#[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
+compile_error!("electra-convert needs a 64-bit little-endian target");
 
 pub mod config;
 mod conversion;

@@ -12,13 +12,13 @@ mod inspect;
 mod probe;
 mod progress;
 mod report;
+mod sys;
 mod text;
 mod verify;
 
 use std::env;
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
-use std::os::unix::process::CommandExt as _;
 use std::process::{self, ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
@@ -88,15 +88,11 @@ fn limit_candle(threads: Option<NonZeroUsize>) {
     let Ok(program) = env::current_exe() else {
         return;
     };
-    let mut words = env::args_os();
     let mut command = process::Command::new(program);
-    if let Some(name) = words.next() {
-        command.arg0(name);
-    }
-    command.args(words);
+    command.args(env::args_os().skip(1));
     command.envs(VARIABLES.map(|variable| (variable, &value)));
-    // Returns only on failure; the limit then holds for all other threads.
-    let _ = command.exec();
+    // On failure the limit holds for all other threads.
+    sys::replace_process(command);
 }
 
 /// Prints help, or the error in the arguments. Arguments that could not be parsed have no `json` field:

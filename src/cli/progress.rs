@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::Context as _;
 use electra_convert::{Phase, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
+
+use super::sys;
 
 /// The signal that was received, if any.
 ///
@@ -28,7 +29,7 @@ impl Signals {
             received: Arc::new(AtomicUsize::new(0)),
             ends_process: Arc::new(AtomicBool::new(true)),
         };
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
+        for &signal in sys::SIGNALS {
             if !is_ignored(signal) {
                 signals
                     .register(signal)

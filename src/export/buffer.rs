@@ -15,6 +15,7 @@ use bytemuck::Pod;
 use memmap2::MmapMut;
 
 /// Bytes of a huge page on x86-64 and AArch64. Smaller buffers are ordinary memory.
+#[cfg(any(target_os = "linux", test))]
 const HUGE_PAGE: usize = 2 << 20;
 /// Bytes of a cache line.
 const LINE: usize = 64;

@@ -2,7 +2,7 @@
 //! the lock on the output directory, file identity, and syncing a directory.
 //!
 //! `unix` and `windows` define the same items; everything else in this package is portable. The Windows
-//! side has not been compiled or run.
+//! side compiles against the standard library of `x86_64-pc-windows-gnu`; it was never run.
 
 #[cfg(unix)]
 mod unix;

@@ -1,4 +1,4 @@
-//! The Windows side, with the stable standard library alone. Not compiled or run so far.
+//! The Windows side, with the stable standard library alone. Compiled, and never run.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
