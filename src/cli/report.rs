@@ -142,7 +142,7 @@ fn title(verb: &str, checkpoint: &CheckpointReport, plan: &PlanReport) -> String
     format!("{HEADING}{verb} the {model} of {prefix}{HEADING:#}\n")
 }
 
-/// `config.json, vocab.txt, model.safetensors (1.95 MiB) in out`.
+/// `config.json, vocab.txt, model.safetensors in out, 1.95 MiB`.
 fn files_line(export: &ExportReport) -> String {
     let paths = export.files.iter().map(|file| file.path.as_str());
     let split = |path: &'_ str| match path.rsplit_once('/') {
@@ -152,7 +152,7 @@ fn files_line(export: &ExportReport) -> String {
     let (folders, names): (Vec<_>, Vec<_>) = paths.map(split).unzip();
     let total: u64 = export.files.iter().map(|file| file.bytes).sum();
     let folder = folders.first().map_or(".", String::as_str);
-    format!("{} ({}) in {folder}", names.join(", "), bytes(total))
+    format!("{} in {folder}, {}", names.join(", "), bytes(total))
 }
 
 /// What was made, what was decided, what was left out.

@@ -21,6 +21,7 @@ mod races;
 mod replace;
 mod roles;
 mod signals;
+mod snapshots;
 mod supply;
 mod synthetic;
 mod tf2;
