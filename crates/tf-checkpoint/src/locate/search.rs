@@ -7,7 +7,7 @@ use super::finder::{Finder, listed};
 use super::location::Location;
 use super::missing;
 use super::prefix::Prefix;
-use super::state_file::{self, STATE_FILE, Stated};
+use super::state_file::{self, STATE_FILE, StatePaths};
 use crate::address;
 use crate::error::Error;
 use crate::storage::regular::Kind;
@@ -91,14 +91,14 @@ impl Finder {
         let Some(text) = state_file::latest(self.storage.as_ref(), folder, listing)? else {
             return Ok(None);
         };
-        let stated = Stated::new(&text, folder);
-        for inside in &stated.inside {
+        let listed = StatePaths::new(&text, folder);
+        for inside in &listed.inside {
             let prefix = Prefix::within(folder, inside.as_os_str());
             if let Some(location) = self.at(&prefix)? {
                 return Ok(Some(location));
             }
         }
-        for inside in &stated.inside {
+        for inside in &listed.inside {
             let prefix = Prefix::within(folder, inside.as_os_str());
             if self.kind(prefix.path())? != Some(Kind::Directory)
                 && let Some(error) = missing::recognised(self, prefix.path())?
@@ -106,7 +106,7 @@ impl Finder {
                 return Err(error);
             }
         }
-        let outside = stated.outside.filter(|outside| {
+        let outside = listed.outside.filter(|outside| {
             // An I/O error is not treated as absence.
             let found = self.storage.plain_path(outside);
             found.is_some_and(|path| !matches!(self.at(&Prefix::of(&path)), Ok(None)))

@@ -118,18 +118,18 @@ fn unescape(text: &str) -> Option<String> {
 
 /// The paths that a state file may mean.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Stated {
+pub(crate) struct StatePaths {
     /// Paths below the directory, in the order in which they are tried.
     pub(crate) inside: Vec<PathBuf>,
     /// The path itself, if it leads out of the directory.
     pub(crate) outside: Option<PathBuf>,
 }
 
-impl Stated {
+impl StatePaths {
     /// Interprets the path in the state file of `folder`. It is often one of another machine; then its
     /// base name is looked for in the directory.
-    pub(crate) fn new(stated: &str, folder: &Path) -> Self {
-        let path = Path::new(stated);
+    pub(crate) fn new(listed: &str, folder: &Path) -> Self {
+        let path = Path::new(listed);
         let is_plain = |path: &Path| {
             let mut components = path.components();
             components.all(|c| matches!(c, Component::Normal(_) | Component::CurDir))
@@ -138,7 +138,7 @@ impl Stated {
         // An absolute path into the directory itself does not lead out of it.
         let below = absolute.and_then(|folder| path.strip_prefix(folder).ok());
         let below = below.unwrap_or(path);
-        let is_address = stated.contains("://");
+        let is_address = listed.contains("://");
         let mut inside = Vec::new();
         let leads_out = is_address || !is_plain(below);
         if !leads_out {
@@ -147,11 +147,11 @@ impl Stated {
                 .components()
                 .filter(|c| *c != Component::CurDir)
                 .collect();
-            let is_empty = trimmed.as_os_str().is_empty() || stated.ends_with('/');
+            let is_empty = trimmed.as_os_str().is_empty() || listed.ends_with('/');
             inside.push(if is_empty { trimmed.join("") } else { trimmed });
         }
         let behind = |mark| {
-            stated
+            listed
                 .rsplit_once(mark)
                 .map(|(_, base)| PathBuf::from(base))
         };
@@ -205,8 +205,8 @@ mod tests {
     #[test]
     fn paths_that_lead_out_are_followed_by_their_base_name() {
         let folder = Path::new("/runs/a");
-        let stated = |text| {
-            let Stated { inside, outside } = Stated::new(text, folder);
+        let listed = |text| {
+            let StatePaths { inside, outside } = StatePaths::new(text, folder);
             let shown = |path: PathBuf| path.into_os_string().into_string().unwrap();
             let inside: Vec<String> = inside.into_iter().map(shown).collect();
             (inside.join(" or "), outside.map(shown))
@@ -228,7 +228,7 @@ mod tests {
         ] {
             let outside = outside.map(str::to_owned);
             let inside = if text == ".." { "" } else { inside };
-            assert_eq!(stated(text), (inside.to_owned(), outside), "{text}");
+            assert_eq!(listed(text), (inside.to_owned(), outside), "{text}");
         }
     }
 }
