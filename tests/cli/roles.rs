@@ -7,26 +7,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use testkit::bundle_writer::{Bundle, FLOAT32, Field, INT32, SMALL, discriminator, message};
-use testkit::{Run, fixture, read_json, read_weights, run, temp};
+use testkit::{export_again, export_bundle, fixture, read_json, read_weights, run};
 
 const INT64: u64 = 9;
-
-/// Runs the program on a bundle; the output is in the folder `out`.
-fn export(bundle: &Bundle, model: &str, options: &[&str]) -> (TempDir, Run) {
-    let folder = temp();
-    bundle.write(&folder.path().join("m"));
-    let run = export_again(&folder, model, options);
-    (folder, run)
-}
-
-fn export_again(folder: &TempDir, model: &str, options: &[&str]) -> Run {
-    testkit::export(folder.path().join("m"))
-        .model(model)
-        .args(["--vocab", "none", "--force"])
-        .args(options)
-        .to(folder.path().join("out"))
-        .run()
-}
 
 fn class(folder: &TempDir) -> String {
     let config = read_json(&folder.path().join("out/config.json"));
@@ -129,7 +112,7 @@ fn any_optimizers_state_is_left_out_of_encoder_heads_and_task_heads() {
         ("finetuned", fine_tuned("sst", 3)),
     ] {
         let expected = {
-            let (folder, run) = export(&weights, model, &[]);
+            let (folder, run) = export_bundle(&weights, model, &[]);
             run.ok();
             read_weights(&folder.path().join("out"))
         };
@@ -145,7 +128,7 @@ fn any_optimizers_state_is_left_out_of_encoder_heads_and_task_heads() {
             }
             bundle.add("global_step", INT64, &[], &7_i64.to_le_bytes());
             bundle.add("Variable", INT32, &[], &[0; 4]);
-            let (folder, run) = export(&bundle, model, &[]);
+            let (folder, run) = export_bundle(&bundle, model, &[]);
             let run = run.ok();
             assert!(!run.stderr.contains("left out"), "{}", run.stderr);
             let found = read_weights(&folder.path().join("out"));
@@ -169,13 +152,13 @@ fn what_may_change_the_model_is_not_taken_for_state() {
     ] {
         let mut bundle = discriminator(SMALL);
         bundle.add_floats(name, &[4, 4]);
-        export(&bundle, "discriminator", &[])
+        export_bundle(&bundle, "discriminator", &[])
             .1
             .fails(4, &[name, "--allow-unknown"]);
     }
     let mut bundle = fine_tuned("sst", 3);
     bundle.add_floats("task_specific/sst/temperature", &[]);
-    export(&bundle, "finetuned", &[])
+    export_bundle(&bundle, "finetuned", &[])
         .1
         .fails(4, &["task_specific/sst/temperature"]);
 }
@@ -186,7 +169,7 @@ fn the_sampling_temperature_of_released_checkpoints_has_a_role() {
     add_generator(&mut bundle);
     bundle.add_floats("generator_predictions/temperature", &[]);
     for model in ["discriminator", "generator", "both"] {
-        let (folder, run) = export(&bundle, model, &[]);
+        let (folder, run) = export_bundle(&bundle, model, &[]);
         run.ok();
         let roles = roles(&folder);
         let found = roles
@@ -224,12 +207,12 @@ fn averages_are_exported_when_they_are_asked_for() {
         ] {
             let mut bundle = weights.clone();
             add_averages(&mut bundle, pattern);
-            let (folder, run) = export(&bundle, model, &[]);
+            let (folder, run) = export_bundle(&bundle, model, &[]);
             let run = run.ok();
             assert!(run.stderr.contains("--weights average"), "{}", run.stderr);
             let out = folder.path().join("out");
             let raw = read_weights(&out);
-            let (plain, run) = export(&weights, model, &[]);
+            let (plain, run) = export_bundle(&weights, model, &[]);
             run.ok();
             let expected = read_weights(&plain.path().join("out"));
             assert!(raw.iter().all(|(k, t)| t.bytes == expected[k].bytes));
@@ -239,7 +222,7 @@ fn averages_are_exported_when_they_are_asked_for() {
             assert_eq!(run.json()["exports"][0]["weights"], "average");
             let found = read_weights(&out);
             let averaged = only_averages(&weights, &bundle, pattern);
-            let (plain, run) = export(&averaged, model, &[]);
+            let (plain, run) = export_bundle(&averaged, model, &[]);
             run.ok();
             let expected = read_weights(&plain.path().join("out"));
             assert!(found.keys().eq(expected.keys()));
@@ -258,7 +241,7 @@ fn averages_are_exported_when_they_are_asked_for() {
 
 #[test]
 fn averages_must_be_there_for_every_variable_of_the_model() {
-    let (_folder, run) = export(
+    let (_folder, run) = export_bundle(
         &discriminator(SMALL),
         "discriminator",
         &["--weights", "average"],
@@ -269,13 +252,13 @@ fn averages_must_be_there_for_every_variable_of_the_model() {
     add_averages(&mut bundle, "X/ExponentialMovingAverage");
     let bias = "electra/encoder/layer_1/output/dense/bias";
     bundle.remove(&format!("{bias}/ExponentialMovingAverage"));
-    let (_folder, run) = export(&bundle, "discriminator", &["--weights", "average"]);
+    let (_folder, run) = export_bundle(&bundle, "discriminator", &["--weights", "average"]);
     run.fails(4, &[bias, "no moving average", "--weights raw"]);
 
     let mut bundle = discriminator(SMALL);
     add_averages(&mut bundle, "X/ExponentialMovingAverage");
     bundle.add_floats(&format!("{bias}/ema"), &[SMALL.hidden]);
-    let (_folder, run) = export(&bundle, "discriminator", &["--weights", "average"]);
+    let (_folder, run) = export_bundle(&bundle, "discriminator", &["--weights", "average"]);
     run.fails(4, &[bias, "/ema", "/ExponentialMovingAverage", "--rename"]);
 
     // Averages alone, as a saver of `variables_to_restore` leaves them.
@@ -285,7 +268,7 @@ fn averages_must_be_there_for_every_variable_of_the_model() {
     for (name, _) in raw {
         bundle.remove(&name);
     }
-    let (folder, run) = export(&bundle, "discriminator", &[]);
+    let (folder, run) = export_bundle(&bundle, "discriminator", &[]);
     run.fails(4, &["moving averages", "--weights average"]);
     export_again(&folder, "discriminator", &["--weights", "average"]).ok();
     run!["inspect", folder.path()].ok();
@@ -293,7 +276,7 @@ fn averages_must_be_there_for_every_variable_of_the_model() {
 
 #[test]
 fn an_encoder_without_head_is_the_bare_model() {
-    let (folder, run) = export(&without_head(discriminator(SMALL)), "discriminator", &[]);
+    let (folder, run) = export_bundle(&without_head(discriminator(SMALL)), "discriminator", &[]);
     let run = run.ok();
     assert!(
         run.stderr.contains("no discriminator head"),
@@ -328,7 +311,7 @@ fn a_head_of_other_code_is_named_and_can_be_left_out() {
             bundle.add_floats(name, shape);
             bundle.add_floats(&format!("{name}/adam_m"), shape);
         }
-        let (folder, run) = export(&bundle, "discriminator", &[]);
+        let (folder, run) = export_bundle(&bundle, "discriminator", &[]);
         let mut words: Vec<&str> = head.iter().map(|(name, _)| *name).collect();
         words.extend(["head is of other code", "--allow-unknown", "ElectraModel"]);
         let run = run.fails(4, &words);
@@ -345,7 +328,7 @@ fn a_head_of_other_code_is_named_and_can_be_left_out() {
 fn part_of_a_head_is_no_head() {
     let mut bundle = discriminator(SMALL);
     bundle.remove("discriminator_predictions/dense_1/bias");
-    let (folder, run) = export(&bundle, "discriminator", &[]);
+    let (folder, run) = export_bundle(&bundle, "discriminator", &[]);
     run.fails(
         4,
         &["discriminator_predictions/dense_1/bias", "--allow-unknown"],
@@ -361,16 +344,16 @@ fn part_of_a_head_is_no_head() {
     bundle
         .entries
         .retain(|e| !e.name.starts_with(b"generator_predictions/"));
-    export(&bundle, "generator", &[])
+    export_bundle(&bundle, "generator", &[])
         .1
         .fails(4, &["generator_predictions/", "but not its"]);
-    export(&bundle, "discriminator", &[]).1.ok();
+    export_bundle(&bundle, "discriminator", &[]).1.ok();
     let mut bundle = fine_tuned("sst", 3);
     add_generator_head(&mut bundle);
-    export(&bundle, "generator", &[])
+    export_bundle(&bundle, "generator", &[])
         .1
         .fails(4, &["generator/", "but not its"]);
-    export(&bundle, "finetuned", &[]).1.ok();
+    export_bundle(&bundle, "finetuned", &[]).1.ok();
 }
 
 #[test]
@@ -387,7 +370,7 @@ fn pre_training_heads_beside_a_task_are_exported() {
         ("generator", "ElectraForMaskedLM"),
         ("finetuned", "ElectraForSequenceClassification"),
     ] {
-        let (folder, run) = export(&bundle, model, &[]);
+        let (folder, run) = export_bundle(&bundle, model, &[]);
         let run = run.ok();
         assert_eq!(class(&folder), expected);
         assert_eq!(run.stderr.contains("may be older"), model != "finetuned");
@@ -422,7 +405,7 @@ fn a_generator_is_called_uniform_by_its_graph_only() {
         ),
         (Some(&trained), "no_generator", "not saved or were removed"),
     ] {
-        let (folder, run) = export(&discriminator(SMALL), "discriminator", &[]);
+        let (folder, run) = export_bundle(&discriminator(SMALL), "discriminator", &[]);
         run.ok();
         if let Some(meta) = meta {
             fs::write(folder.path().join("m.meta"), meta).unwrap();
@@ -443,7 +426,7 @@ fn a_task_without_labels_is_refused() {
         &[],
     );
     bundle.add("task_specific/sst/dense/bias", FLOAT32, &[0], &[]);
-    export(&bundle, "finetuned", &[])
+    export_bundle(&bundle, "finetuned", &[])
         .1
         .fails(4, &["task_specific/sst/dense/bias", "[0]"]);
 }

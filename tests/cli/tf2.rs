@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::objects::{GRAPH, SUFFIX, add_string};
 use testkit::bundle_writer::{Bundle, Entry, Field, SMALL, discriminator, message};
-use testkit::{Run, read_json, read_weights, run, temp, transposed};
+use testkit::{export_again, export_bundle, read_json, read_weights, run, transposed};
 
 /// How a checkpoint was saved.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,22 +103,6 @@ fn write(variables: &[Variable], saved: Saved) -> Bundle {
     bundle
 }
 
-fn export(bundle: &Bundle, model: &str, options: &[&str]) -> (TempDir, Run) {
-    let folder = temp();
-    bundle.write(&folder.path().join("m"));
-    let run = export_again(&folder, model, options);
-    (folder, run)
-}
-
-fn export_again(folder: &TempDir, model: &str, options: &[&str]) -> Run {
-    testkit::export(folder.path().join("m"))
-        .model(model)
-        .args(["--vocab", "none", "--force"])
-        .args(options)
-        .to(folder.path().join("out"))
-        .run()
-}
-
 fn config(folder: &TempDir) -> Value {
     read_json(&folder.path().join("out/config.json"))
 }
@@ -191,7 +175,7 @@ fn every_class_is_exported_under_any_name_however_it_was_saved() {
                 ("electra_of_mine".to_owned(), "layer_with_weights-0"),
             ] {
                 let variables = below(&scope, attribute, class_of(head));
-                let (folder, run) = export(&write(&variables, saved), model, &[]);
+                let (folder, run) = export_bundle(&write(&variables, saved), model, &[]);
                 run.ok();
                 let config = config(&folder);
                 assert_eq!(config["architectures"][0], *class, "{saved:?} {scope}");
@@ -262,7 +246,7 @@ fn an_encoder_in_somebodys_model_is_exported_without_its_head() {
         ] {
             let mut variables = below(encoder_scope, encoder_path, encoder());
             variables.extend(foreign.clone());
-            let (folder, run) = export(&write(&variables, saved), "discriminator", &[]);
+            let (folder, run) = export_bundle(&write(&variables, saved), "discriminator", &[]);
             let foreign_name = if saved == Saved::Paths {
                 &foreign[0].1
             } else {
@@ -286,7 +270,7 @@ fn what_a_bare_classifier_is_on_is_not_guessed_against_the_name_of_its_class() {
     let classifier: &[(&str, &[i64])] =
         &[("classifier/kernel", &[H, 3]), ("classifier/bias", &[3])];
     let saved = |scope: &str| write(&below(scope, "", class_of(classifier)), Saved::Objects);
-    let (folder, run) = export(
+    let (folder, run) = export_bundle(
         &saved("tf_electra_for_token_classification_7"),
         "finetuned",
         &[],
@@ -302,7 +286,7 @@ fn what_a_bare_classifier_is_on_is_not_guessed_against_the_name_of_its_class() {
         ],
     );
 
-    let (folder, run) = export(&saved("tf_electra_for_sentiment"), "finetuned", &[]);
+    let (folder, run) = export_bundle(&saved("tf_electra_for_sentiment"), "finetuned", &[]);
     run.fails(4, &["classifier", "--task-kind tagging"]);
     for (kind, class) in [
         ("tagging", "ElectraForTokenClassification"),
@@ -314,7 +298,7 @@ fn what_a_bare_classifier_is_on_is_not_guessed_against_the_name_of_its_class() {
         run!["verify", out, "--source", folder.path().join("m")].ok();
     }
 
-    let (folder, run) = export(&saved("my_model"), "finetuned", &[]);
+    let (folder, run) = export_bundle(&saved("my_model"), "finetuned", &[]);
     let run = run.ok();
     assert!(
         run.stderr.contains("--task-kind classification"),
@@ -346,7 +330,7 @@ fn parts_of_transformers_heads_are_refused() {
             .copied()
             .collect();
         let bundle = write(&below(name, "", class_of(&head)), Saved::Objects);
-        let (folder, run) = export(&bundle, "finetuned", &[]);
+        let (folder, run) = export_bundle(&bundle, "finetuned", &[]);
         run.fails(4, words);
         export_again(&folder, "discriminator", &[]).ok();
     }
@@ -368,7 +352,7 @@ fn parts_of_transformers_heads_are_refused() {
         ),
     ] {
         let bundle = write(&class_of(head), Saved::Objects);
-        export(&bundle, "finetuned", &[])
+        export_bundle(&bundle, "finetuned", &[])
             .1
             .fails(4, &[words, "shape"]);
     }
@@ -382,13 +366,13 @@ fn an_encoder_that_is_no_electra_is_not_taken_for_one() {
             .into_iter()
             .filter(|(full, ..)| !full.contains("embeddings_project"))
             .collect();
-        export(&write(&bert, saved), "discriminator", &[])
+        export_bundle(&write(&bert, saved), "discriminator", &[])
             .1
             .fails(4, &["no ELECTRA", "--rename"]);
         // Beside one it is a part of somebody's model.
         let mut both = below("tf_electra_model/electra", "net/electra", encoder());
         both.extend(bert);
-        let (folder, run) = export(&write(&both, saved), "discriminator", &[]);
+        let (folder, run) = export_bundle(&write(&both, saved), "discriminator", &[]);
         run.fails(4, &["bert/", "--allow-unknown"]);
         export_again(&folder, "discriminator", &["--allow-unknown"]).ok();
     }
@@ -399,7 +383,7 @@ fn of_several_models_one_is_picked_by_its_name() {
     for saved in SAVED {
         let mut variables = below("tf_electra_model", "model", class_of(&[]));
         variables.extend(below("tf_electra_model_1", "ema", class_of(&[])));
-        let (folder, run) = export(&write(&variables, saved), "discriminator", &[]);
+        let (folder, run) = export_bundle(&write(&variables, saved), "discriminator", &[]);
         let [scope, rename] = if saved == Saved::Paths {
             ["ema/electra", "^ema/="]
         } else {
@@ -445,7 +429,7 @@ fn optimizers_under_any_attribute_are_state() {
     for saved in SAVED {
         for state in [&new_style, &old_style] {
             let variables = [&model[..], state].concat();
-            let (folder, run) = export(&write(&variables, saved), "finetuned", &[]);
+            let (folder, run) = export_bundle(&write(&variables, saved), "finetuned", &[]);
             run.ok();
             let listed = run!["inspect", folder.path(), "--json"].ok().json();
             let mut variables = listed["variables"].as_array().unwrap().iter();

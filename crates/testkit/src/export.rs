@@ -3,6 +3,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use tempfile::TempDir;
+
+use crate::bundle_writer::Bundle;
 use crate::{Run, command, temp};
 
 /// A conversion to be run: `export(fixture("trained")).model("discriminator").run()`.
@@ -56,4 +59,22 @@ impl Export {
         command.args(self.options).arg(self.checkpoint).arg(out);
         command.output().unwrap().into()
     }
+}
+
+/// Writes a bundle to a folder and converts it. The output is in its folder `out`.
+pub fn export_bundle(bundle: &Bundle, model: &str, options: &[&str]) -> (TempDir, Run) {
+    let folder = temp();
+    bundle.write(&folder.path().join("m"));
+    let run = export_again(&folder, model, options);
+    (folder, run)
+}
+
+/// Converts the bundle in a folder of [`export_bundle`] again.
+pub fn export_again(folder: &TempDir, model: &str, options: &[&str]) -> Run {
+    export(folder.path().join("m"))
+        .model(model)
+        .args(["--vocab", "none", "--force"])
+        .args(options)
+        .to(folder.path().join("out"))
+        .run()
 }

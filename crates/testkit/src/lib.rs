@@ -16,7 +16,7 @@ pub mod graph_writer;
 mod program;
 pub mod v1_writer;
 
-pub use export::{Export, export};
+pub use export::{Export, export, export_again, export_bundle};
 pub use exported::{
     EXPORTED, Tensor, assert_close, listing, raw_variable, read_json, read_weights, transposed,
 };
