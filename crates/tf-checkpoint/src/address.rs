@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::foreign::FileKind;
+use crate::file_kind::FileKind;
 
 /// What a path is given for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::foreign::FileKind;
+use crate::file_kind::FileKind;
 use crate::limits::TooDense;
 use crate::protobuf::message::Malformed;
 use crate::sstable;

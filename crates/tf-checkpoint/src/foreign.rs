@@ -9,38 +9,11 @@ use std::path::Path;
 
 use crate::address::quoted;
 use crate::error::Error;
+use crate::file_kind::FileKind;
 use crate::storage::ReadAt;
 
 /// Number of bytes at the start of a file that are examined.
 pub(crate) const START_LEN: usize = 1 << 10;
-
-/// What a path leads to in place of a checkpoint.
-///
-/// For callers that handle some kinds themselves; the error that carries it says the same in words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum FileKind {
-    /// A URL, such as `gs://bucket/model.ckpt-400`.
-    Address,
-    /// An archive or a compressed file other than zip, to be unpacked first.
-    Archive,
-    /// A zip archive.
-    Zip,
-    /// A SavedModel directory, or the graph in it.
-    SavedModel,
-    /// A model in safetensors format.
-    Safetensors,
-    /// A model in the format of another framework: PyTorch, Keras, ONNX and the like.
-    Model,
-    /// A JSON document.
-    Json,
-    /// What a server or git left in place of the file: an HTML page, a Git LFS pointer.
-    StandIn,
-    /// A checkpoint in a newer version of the format.
-    Version,
-    /// Anything else.
-    Other,
-}
 
 /// A kind of file.
 struct Row {

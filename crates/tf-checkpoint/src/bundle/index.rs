@@ -11,7 +11,7 @@ use std::path::Path;
 
 use crate::crc;
 use crate::error::{Error, Fault};
-use crate::foreign::FileKind;
+use crate::file_kind::FileKind;
 use crate::layout::{self, byte_len};
 use crate::limits::{Budget, Limits};
 use crate::protobuf::message::{Malformed, fields, read_version, submessages};

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use super::finder::{Finder, MAX_LISTED};
 use crate::address::quoted;
 use crate::error::Error;
-use crate::foreign::{FileKind, Start};
+use crate::file_kind::FileKind;
+use crate::foreign::Start;
 use crate::locate::prefix::{INDEX, META, Prefix, is_part};
 use crate::storage::regular::Kind;
 

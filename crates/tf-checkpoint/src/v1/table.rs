@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::Place;
 use crate::error::{Error, Fault};
-use crate::foreign::FileKind;
+use crate::file_kind::FileKind;
 use crate::layout::{self, StatedSlice};
 use crate::limits::Budget;
 use crate::locate::Location;
