@@ -1,5 +1,5 @@
 //! What differs between operating systems where an export is written and published: positioned writes,
-//! the lock on the output directory, file identity, and syncing a directory.
+//! the lock on the output directory, the number of a file, and syncing a directory.
 //!
 //! `unix` and `windows` define the same items; everything else in this package is portable. The Windows
 //! side compiles against the standard library of `x86_64-pc-windows-gnu`; it was never run.
@@ -10,9 +10,9 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::{DirectoryLock, FileId, file_number, sync_directory, write_all_at};
+pub(crate) use unix::{DirectoryLock, file_number, sync_directory, write_all_at};
 #[cfg(windows)]
-pub(crate) use windows::{DirectoryLock, FileId, file_number, sync_directory, write_all_at};
+pub(crate) use windows::{DirectoryLock, file_number, sync_directory, write_all_at};
 
 #[cfg(test)]
 mod tests {

@@ -6,21 +6,11 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use rustix::fs::{Mode, mkdirat};
+use tf_checkpoint::storage::FileId;
 
 /// Writes all of `buf` at `offset`. Several threads may write to one file.
 pub(crate) fn write_all_at(file: &File, buf: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(buf, offset)
-}
-
-/// The identity of a file or directory: device and inode number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileId(u64, u64);
-
-impl FileId {
-    /// Returns the identity of the file that `metadata` was read from.
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self(metadata.dev(), metadata.ino())
-    }
 }
 
 /// Returns the number of a file within its file system; a rename does not change it.

@@ -1,4 +1,4 @@
-//! The Windows side, with the stable standard library alone. Compiled, and never run.
+//! The Windows side, with the stable standard library alone. It compiles and was never run.
 
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io;
@@ -31,18 +31,6 @@ pub(crate) fn write_all_at(file: &File, mut buf: &[u8], mut offset: u64) -> io::
         }
     }
     Ok(())
-}
-
-/// The identity of a file or directory: the time of creation in units of 100 ns, because the stable
-/// standard library exposes neither volume nor file index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileId(u64);
-
-impl FileId {
-    /// Returns the identity of the file that `metadata` was read from.
-    pub(crate) fn of(metadata: &Metadata) -> Self {
-        Self(metadata.creation_time())
-    }
 }
 
 /// Returns the time of creation, in units of 100 ns; a rename does not change it.

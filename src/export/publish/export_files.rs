@@ -7,10 +7,11 @@
 
 use std::path::{Path, PathBuf};
 
+use tf_checkpoint::storage::FileId;
+
 use super::files::find;
 use crate::export::Error;
 use crate::export::files::{EXPORT_FILES, WEIGHTS_FILE, written_files};
-use crate::sys::FileId;
 use crate::variables::Model;
 
 /// Files that no export writes and that transformers 4 and 5 may load from the same directory, each with

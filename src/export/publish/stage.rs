@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use tf_checkpoint::storage::FileId;
+
 use super::export_files::ExportFiles;
 use super::files::find;
 use super::journal::{self, Journal, NEW, OLD};
 use super::lock::{ATTEMPTS, LockedDirectory};
 use crate::export::Error;
-use crate::sys::FileId;
 
 /// The name of the staging directory.
 pub(crate) const STAGING: &str = ".electra-convert";
