@@ -1,0 +1,208 @@
+//! The number of attention heads, from the weights alone.
+//!
+//! Trained heads differ in scale. The log of the squared norm of each output unit of query, key and value,
+//! and of each input unit of the attention output, is therefore roughly constant within a head and jumps
+//! between heads. For every head count that divides the width into heads of 8 or more, [`HeadCount::new`]
+//! compares three things, over all vectors of norms (four for each layer):
+//!
+//! 1. **Likelihood.** A random-effects model: the means of the blocks are drawn with one variance, the
+//!    deviations within blocks with another. The score is twice the restricted log likelihood (REML), above
+//!    that of no structure. Every count has the same number of parameters and explains the same contrasts,
+//!    so that scores are compared without a penalty. The winner must lead by 30 + 4 for each vector, over no
+//!    structure and over every other count, its refinements and coarser counts included.
+//! 2. **Place of the jumps.** The squared difference of the means of two windows of a quarter of a head, at
+//!    the boundaries of heads, against the same one window before and after them. A smooth drift has a ratio
+//!    of at most 2; the winner must have 3.
+//! 3. **Number of the jumps.** At least three of four boundaries must have a ratio of 2.5: one block that
+//!    differs from the rest (an outlier, a pruned head) is no evidence for a count. Counts below 4 have too
+//!    few boundaries for this and are never decided.
+//!
+//! Outliers are limited to 4 robust standard deviations before. Neighbouring heads that are equal in all
+//! layers, as after doubling a model, are not told apart from one head.
+
+/// The smallest head size of a candidate.
+const MIN_HEAD_SIZE: usize = 8;
+/// The smallest count that can be decided.
+const MIN_COUNT: usize = 4;
+/// The required lead: at least this, and this for each vector.
+const MIN_MARGIN: f64 = 30.0;
+const MARGIN_PER_VECTOR: f64 = 4.0;
+/// The required ratio of the jumps at the boundaries to those beside them.
+const MIN_JUMP_RATIO: f64 = 3.0;
+/// The required ratio at the boundary where a quarter of all boundaries is smaller.
+const MIN_QUARTILE_RATIO: f64 = 2.5;
+/// The limit of outliers, in robust standard deviations.
+const OUTLIER: f64 = 4.0;
+/// The standard deviation of a normal distribution, in median absolute deviations.
+const DEVIATIONS_PER_MAD: f64 = 1.4826;
+
+/// What the weights show of the number of attention heads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum HeadCount {
+    /// One count explains the weights better than every other.
+    Decided {
+        /// The count.
+        count: usize,
+        /// Its lead over the second best, in units of twice the log likelihood.
+        margin: f64,
+    },
+    /// No count is clearly better than all others.
+    Undecided {
+        /// The best count; `None` if no structure is as good.
+        best: Option<usize>,
+        /// Its lead over the second best.
+        margin: f64,
+    },
+}
+
+impl HeadCount {
+    /// Determines the head count from the log squared norms of a model of width `hidden_size`. Vectors
+    /// with another length, or with a value that is not a number, are ignored.
+    pub fn new(hidden_size: usize, log_norms: &[Vec<f64>]) -> Self {
+        let vectors: Vec<Vec<f64>> = log_norms
+            .iter()
+            .filter(|vector| vector.len() == hidden_size)
+            .filter_map(|vector| without_outliers(vector))
+            .collect();
+        let largest = hidden_size / MIN_HEAD_SIZE;
+        let counts = (2..=largest).filter(|&count| hidden_size.is_multiple_of(count));
+        let score = |count: usize| {
+            let scores = vectors.iter().map(|vector| Blocks::new(vector, count).score());
+            (count, scores.sum::<f64>())
+        };
+        // One head is no structure.
+        let mut scores: Vec<(usize, f64)> = counts.map(score).chain([(1, 0.0)]).collect();
+        scores.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let (count, best) = scores[0];
+        let second = scores.get(1).map_or(0.0, |second| second.1);
+        let margin = best - second;
+        let vector_count = f64::from(u32::try_from(vectors.len()).unwrap_or(u32::MAX));
+        let is_decided = count >= MIN_COUNT
+            && margin >= MIN_MARGIN + MARGIN_PER_VECTOR * vector_count
+            && has_jumps(&vectors, count);
+        if is_decided {
+            Self::Decided { count, margin }
+        } else {
+            let best = (count > 1).then_some(count);
+            Self::Undecided { best, margin }
+        }
+    }
+
+    /// Returns the count if it is decided.
+    pub fn decided(self) -> Option<usize> {
+        match self {
+            Self::Decided { count, .. } => Some(count),
+            Self::Undecided { .. } => None,
+        }
+    }
+
+    /// Returns the lead of the best count over the second best.
+    pub fn margin(self) -> f64 {
+        match self {
+            Self::Decided { margin, .. } | Self::Undecided { margin, .. } => margin,
+        }
+    }
+}
+
+/// Limits the distance from the median; `None` if this has no meaning: half of the values are equal, or a
+/// value is not a number. Units that are zero have a norm of minus infinity.
+fn without_outliers(vector: &[f64]) -> Option<Vec<f64>> {
+    let median = median(vector.to_vec())?;
+    let deviations = vector.iter().map(|x| (x - median).abs()).collect();
+    let limit = OUTLIER * DEVIATIONS_PER_MAD * self::median(deviations)?;
+    let is_usable = median.is_finite() && limit.is_finite() && limit > 0.0;
+    let limited = vector.iter().map(|x| x.clamp(median - limit, median + limit));
+    is_usable.then(|| limited.collect())
+}
+
+/// Returns the median; `None` if a value is not a number, or there is none.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    if values.is_empty() || values.iter().any(|x| x.is_nan()) {
+        return None;
+    }
+    let at = values.len() / 2;
+    Some(*values.select_nth_unstable_by(at, f64::total_cmp).1)
+}
+
+/// The sums of squares of a vector that is divided into blocks of equal size.
+struct Blocks {
+    /// Of the means of the blocks, times the size of a block, with their degrees of freedom.
+    between: (f64, f64),
+    /// Within the blocks.
+    within: (f64, f64),
+}
+
+impl Blocks {
+    fn new(vector: &[f64], count: usize) -> Self {
+        let size = vector.len() / count;
+        let mean = mean(vector);
+        let (mut between, mut within) = (0.0, 0.0);
+        for block in vector.chunks_exact(size) {
+            let own = self::mean(block);
+            between += float(size) * (own - mean).powi(2);
+            within += block.iter().map(|x| (x - own).powi(2)).sum::<f64>();
+        }
+        // Weights made up of equal columns have no deviation at all.
+        let floor = f64::EPSILON * (between + within);
+        Self {
+            between: (between, float(count - 1)),
+            within: (within.max(floor), float(vector.len() - count)),
+        }
+    }
+
+    /// Returns the estimated variance within blocks.
+    fn variance(&self) -> f64 {
+        self.within.0 / self.within.1
+    }
+
+    /// Returns twice the restricted log likelihood, above that of a single variance.
+    fn score(&self) -> f64 {
+        let ((between, between_freedom), (within, within_freedom)) = (self.between, self.within);
+        let [outer, inner] = [between / between_freedom, within / within_freedom];
+        if outer <= inner {
+            return 0.0;
+        }
+        let freedom = between_freedom + within_freedom;
+        let single = (between + within) / freedom;
+        freedom * single.ln() - between_freedom * outer.ln() - within_freedom * inner.ln()
+    }
+}
+
+/// Returns true if the vectors jump at the boundaries of `count` blocks, at most of them, and not beside
+/// them.
+fn has_jumps(vectors: &[Vec<f64>], count: usize) -> bool {
+    let Some(vector) = vectors.first() else {
+        return false;
+    };
+    let size = vector.len() / count;
+    let window = (size / 4).max(2);
+    let mut at = vec![0.0; count - 1];
+    let mut beside = 0.0;
+    for vector in vectors {
+        let variance = Blocks::new(vector, count).variance();
+        let jump = |at: usize| {
+            let (before, after) = (&vector[at - window..at], &vector[at..at + window]);
+            (mean(after) - mean(before)).powi(2) / variance
+        };
+        for (boundary, sum) in (size..).step_by(size).zip(&mut at) {
+            *sum += jump(boundary);
+            beside += (jump(boundary - window) + jump(boundary + window)) / 2.0;
+        }
+    }
+    let beside = beside / float(count - 1);
+    at.sort_by(f64::total_cmp);
+    mean(&at) >= MIN_JUMP_RATIO * beside && at[at.len() / 4] >= MIN_QUARTILE_RATIO * beside
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / float(values.len())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "no tensor has 2^52 rows")]
+fn float(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests;
