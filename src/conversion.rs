@@ -1,7 +1,7 @@
 //! The whole job: choose models and options, plan, run.
 //!
 //! A [`Conversion`] is a builder over an open checkpoint. [`plan`](Conversion::plan) turns it into a
-//! [`PlannedConversion`], which shows what will be done, without reading a value, and
+//! [`PlannedConversion`], which shows what will be done, and
 //! [`run`](PlannedConversion::run) does it: the tensors are streamed into a staging directory, verified
 //! there, and published together. On any error the output directory is as it was before.
 
@@ -139,18 +139,27 @@ impl<'a> Conversion<'a> {
         self
     }
 
-    /// Plans the export of each model. Nothing is written.
+    /// Plans the export of each model. Nothing is written. Attention weights are read if the training
+    /// graph does not show the head count.
     ///
     /// # Errors
     /// Those of [`ElectraCheckpoint::plan`], and [`tokenizer::Error::Needed`] for a measurement on text
     /// without a tokenizer.
     pub fn plan(self) -> Result<PlannedConversion<'a>, Error> {
+        self.plan_watched(&Watch::new(&()))
+    }
+
+    /// As [`plan`](Self::plan), with cancellation.
+    fn plan_watched(self, watch: &Watch<'_>) -> Result<PlannedConversion<'a>, Error> {
         if self.text.is_some() && self.options.tokenizer.is_none() {
             return Err(tokenizer::Error::Needed { what: "--text" }.into());
         }
         let plan = |model| match self.models {
-            Models::One(_) => self.checkpoint.plan(model, &self.options),
-            Models::Both => self.checkpoint.plan(model, &self.options_for(model)?),
+            Models::One(_) => self.checkpoint.plan_watched(model, &self.options, watch),
+            Models::Both => {
+                let options = self.options_for(model)?;
+                self.checkpoint.plan_watched(model, &options, watch)
+            }
         };
         let plans = self.models.list().into_iter().map(plan);
         let plans = plans.collect::<Result<_, _>>()?;
@@ -162,7 +171,7 @@ impl<'a> Conversion<'a> {
 
     /// Plans, and runs the plans: see [`PlannedConversion::run`].
     pub fn run(self, out: impl AsRef<Path>, progress: &dyn Progress) -> Result<Vec<Export>, Error> {
-        self.plan()?.run(out, progress)
+        self.plan_watched(&Watch::new(progress))?.run(out, progress)
     }
 
     /// Returns the options for `model` where both models are exported: options about the
@@ -355,7 +364,7 @@ impl Run<'_> {
         }
         let mut options = self.conversion.options_for(Model::Generator)?;
         options.allow_inexact = true;
-        let plan = source.plan(Model::Generator, &options)?;
+        let plan = source.plan_watched(Model::Generator, &options, self.watch)?;
         let folder = stage.scratch(Model::Generator.key())?;
         self.write(&plan, |file| folder.join(file))?;
         Ok(Some(folder))

@@ -1,16 +1,21 @@
 //! An open checkpoint whose variables have their roles.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{env, iter};
 
 use candle_electra::{ElectraConfig, ModelClass};
+use parking_lot::Mutex;
 use tf_checkpoint::{Checkpoint, MetaGraph, ReadBy};
 
-use crate::config::{ConfigOptions, TaskKind};
+use crate::config::{ConfigOptions, Encoder, HeadCount, TaskKind};
 use crate::error::Error;
 use crate::export::{TASK_KEY, WEIGHTS_KEY};
+use crate::head_norms;
 use crate::plan::{Plan, PlanOptions, TargetDtype, Weights};
+use crate::progress::Watch;
 use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
 use crate::variables::{self, Inventory, Model, Rename, Role, TrainingSetup};
 
@@ -70,13 +75,15 @@ impl OpenOptions {
 
 /// An open checkpoint whose variables have their roles.
 ///
-/// Opening reads the index and the training graph, and no values.
+/// Opening reads the index and the training graph, and no values. Planning may read attention weights.
 #[derive(Debug)]
 pub struct ElectraCheckpoint {
     checkpoint: Checkpoint,
     inventory: Inventory,
     graph: Option<MetaGraph>,
     setup: OnceLock<TrainingSetup>,
+    /// What the weights show of the head count of each encoder, by the name of one of its variables.
+    head_counts: Mutex<HashMap<String, Option<HeadCount>>>,
 }
 
 impl ElectraCheckpoint {
@@ -94,6 +101,7 @@ impl ElectraCheckpoint {
             inventory,
             graph,
             setup: OnceLock::new(),
+            head_counts: Mutex::default(),
         })
     }
 
@@ -167,14 +175,63 @@ impl ElectraCheckpoint {
         Ok(None)
     }
 
-    /// Plans the export of one model.
+    /// Plans the export of one model. Reads the attention weights if the training graph does not show the
+    /// head count.
     pub fn plan(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
-        Ok(Plan::new(
-            &self.inventory,
-            self.graph.as_ref(),
-            model,
-            options,
-        )?)
+        self.plan_watched(model, options, &Watch::new(&()))
+    }
+
+    /// As [`plan`](Self::plan), without reading any weights.
+    pub fn plan_by_index(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
+        let graph = self.graph.as_ref();
+        let plan = Plan::new(&self.inventory, graph, model, options, &|_, _| None);
+        Ok(plan?)
+    }
+
+    /// As [`plan`](Self::plan), with cancellation.
+    pub(crate) fn plan_watched(
+        &self,
+        model: Model,
+        options: &PlanOptions,
+        watch: &Watch<'_>,
+    ) -> Result<Plan, Error> {
+        let failure = RefCell::new(None);
+        let read = |inventory: &Inventory, encoder: Encoder| {
+            let head_count = self.head_count(inventory, encoder, watch);
+            head_count.unwrap_or_else(|error| {
+                failure.replace(Some(error));
+                None
+            })
+        };
+        let plan = Plan::new(&self.inventory, self.graph.as_ref(), model, options, &read);
+        match failure.into_inner() {
+            Some(error) => Err(error),
+            None => Ok(plan?),
+        }
+    }
+
+    /// Returns what the weights of an encoder show of its head count. Each encoder is read once.
+    fn head_count(
+        &self,
+        inventory: &Inventory,
+        encoder: Encoder,
+        watch: &Watch<'_>,
+    ) -> Result<Option<HeadCount>, Error> {
+        let Some(key) = head_norms::key(inventory, encoder) else {
+            return Ok(None);
+        };
+        if let Some(known) = self.head_counts.lock().get(key) {
+            return Ok(*known);
+        }
+        let head_count = head_norms::of_checkpoint(&self.checkpoint, inventory, encoder, watch);
+        if head_count.is_err() {
+            watch.check()?;
+            // Checked first: this error explains a checksum mismatch.
+            self.checkpoint.check_unchanged()?;
+        }
+        let head_count = head_count?;
+        self.head_counts.lock().insert(key.to_owned(), head_count);
+        Ok(head_count)
     }
 
     /// The plan that a folder with this configuration should come from, to compare it with. The metadata
@@ -213,7 +270,8 @@ impl ElectraCheckpoint {
             },
             tokenizer: None,
         };
-        self.plan(model, &options)
+        // The verification reads the weights of the directory.
+        self.plan_by_index(model, &options)
     }
 
     /// The training step: the value of `global_step`, else the number in the checkpoint's name,

@@ -40,6 +40,7 @@ mod conversion;
 mod electra_checkpoint;
 mod error;
 pub mod export;
+mod head_norms;
 pub mod plan;
 pub mod probe;
 mod progress;

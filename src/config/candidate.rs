@@ -30,6 +30,11 @@ pub enum ValueSource {
         /// The name of the node.
         node: String,
     },
+    /// The weights, by their statistics.
+    Weights {
+        /// The lead of the value over the second best, rounded, in units of twice the log likelihood.
+        margin: u64,
+    },
     /// A `vocab.txt`.
     Vocabulary(PathBuf),
     /// A default of the original code, with the rule that gives it.
@@ -47,15 +52,24 @@ impl ValueSource {
             Self::Option(_) => "option",
             Self::ConfigFile(_) => "config_file",
             Self::Graph { .. } => "meta_graph",
+            Self::Weights { .. } => "weights",
             Self::Vocabulary(_) => "vocabulary",
             Self::OriginalCode(_) => "original_code",
             Self::TransformersDefault => "transformers_default",
         }
     }
 
-    /// Returns true if the checkpoint itself shows the value: its shapes, or its training graph.
+    /// Returns the source of a value that the weights show with this margin.
+    pub(crate) fn weights(margin: f64) -> Self {
+        // A margin is positive and finite: at most the number of norms times the logarithm of a float64.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let margin = margin.round() as u64;
+        Self::Weights { margin }
+    }
+
+    /// Returns true if the checkpoint itself shows the value: its shapes, its training graph, or its weights.
     pub fn is_evidence(&self) -> bool {
-        self.is_shape() || matches!(self, Self::Graph { .. })
+        self.is_shape() || matches!(self, Self::Graph { .. } | Self::Weights { .. })
     }
 
     /// Returns true if the variables show the value.
@@ -81,6 +95,7 @@ impl fmt::Display for ValueSource {
                 "{node} in {}",
                 path.file_name().unwrap_or(path.as_os_str()).display()
             ),
+            Self::Weights { margin } => write!(f, "the weights (margin {margin})"),
             Self::OriginalCode(rule) => write!(f, "the original code's rule ({rule})"),
             Self::TransformersDefault => f.write_str("transformers' default"),
         }

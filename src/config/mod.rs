@@ -9,13 +9,16 @@
 //! | Do the sources agree? | [`candidate`] |
 //! | Which sizes do the shapes show? | `sizes` |
 //! | What does the training graph show? | `graph` |
+//! | What do the weights show of the head count? | [`HeadCount`] |
 //! | What are head count, activation and epsilon? | `settings` |
 //! | What is the configuration? | [`resolve_config`] |
 
 pub mod candidate;
 mod config_file;
+mod encoder;
 mod epsilon;
 pub(crate) mod graph;
+mod head_count;
 mod keys;
 mod options;
 mod resolve;
@@ -25,7 +28,10 @@ mod sizes;
 mod task_kind;
 
 pub use config_file::ConfigFile;
+pub use encoder::{Encoder, ReadHeadCount};
 pub use epsilon::Epsilon;
+pub use head_count::HeadCount;
+pub(crate) use keys::HEADS;
 pub use options::ConfigOptions;
 pub use resolve::resolve_config;
 pub use resolved::{HeadActivation, ResolvedConfig};

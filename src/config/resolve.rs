@@ -1,8 +1,8 @@
 //! Resolves the configuration of a model: each value has a source, and no two sources disagree.
 //!
 //! Sizes come from shapes (`sizes`); head count, activation and LayerNorm epsilon from the options, a
-//! config.json, the training graph, or the original code's defaults (`settings`); the rest from a
-//! config.json or transformers' defaults (`config_file`).
+//! config.json, the training graph, the weights (head count only), or the original code's defaults
+//! (`settings`); the rest from a config.json or transformers' defaults (`config_file`).
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use candle_electra::{Dim, ElectraConfig, ModelClass, Part};
 use tf_checkpoint::MetaGraph;
 
 use crate::config::config_file::defaults;
+use crate::config::encoder::{Encoder, ReadHeadCount};
 use crate::config::graph::{GraphFacts, ModelScopes, View};
 use crate::config::keys::{ACTIVATION, EPSILON, HEADS, LAYERS};
 use crate::config::options::ConfigOptions;
@@ -26,6 +27,7 @@ pub fn resolve_config(
     (class, scopes): (ModelClass, Scopes),
     graph: Option<&MetaGraph>,
     options: &ConfigOptions,
+    read_weights: &ReadHeadCount<'_>,
 ) -> Result<ResolvedConfig, Error> {
     let file = options.file.as_ref();
     if let Some(file) = file {
@@ -63,7 +65,13 @@ pub fn resolve_config(
         view: view.as_ref(),
         facts: facts.unwrap_or_default(),
     };
-    let heads = settings.head_count(model, scopes, hidden_size)?;
+    let encoder = Encoder {
+        scopes,
+        layers: layers.value,
+        hidden_size,
+    };
+    let read_weights = || read_weights(inventory, encoder);
+    let heads = settings.head_count(model, encoder, read_weights)?;
     let activation = settings.activation()?;
     let epsilon = settings.epsilon()?;
     let generator_head = settings.generator_head()?;
@@ -83,12 +91,21 @@ pub fn resolve_config(
         ..defaults(file, &mut sources)?
     };
     sources.insert(LAYERS, layers.source);
-    sources.insert(HEADS, heads.source);
-    sources.insert(ACTIVATION, activation.source);
-    sources.insert(EPSILON, epsilon.source);
+    let notes = heads.note.map(|note| (HEADS, note));
+    let mut agreed = BTreeMap::new();
+    for (key, source, others) in [
+        (HEADS, heads.source, heads.agreed),
+        (ACTIVATION, activation.source, activation.agreed),
+        (EPSILON, epsilon.source, epsilon.agreed),
+    ] {
+        sources.insert(key, source);
+        agreed.insert(key, others);
+    }
     Ok(ResolvedConfig {
         config,
         sources,
+        agreed,
+        notes: notes.into_iter().collect(),
         generator_head,
     })
 }

@@ -14,6 +14,10 @@ pub struct ResolvedConfig {
     pub config: ElectraConfig,
     /// The source of each value, by key.
     pub sources: BTreeMap<&'static str, ValueSource>,
+    /// The other sources that give the same value, by key: one of each kind.
+    pub agreed: BTreeMap<&'static str, Vec<ValueSource>>,
+    /// What else is known of a value, by key, in words.
+    pub notes: BTreeMap<&'static str, String>,
     /// The activation of the generator's head; `None` if the training graph does not show it.
     pub generator_head: Option<HeadActivation>,
 }

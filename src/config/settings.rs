@@ -1,20 +1,43 @@
 //! The settings that leave no trace in shapes: head count, activation, LayerNorm epsilon.
 //!
-//! The options, a config.json and the training graph must agree; the original code's defaults apply only
-//! if none of them has a value. A graph that shows a value in a way that no rule recognises is an error,
+//! The options, a config.json, the training graph and the weights must agree; the original code's defaults
+//! apply only if none of them has a value. The weights are read only if the graph does not show the head
+//! count. A graph that shows a value in a way that no rule recognises is an error,
 //! unless the user gives the value.
 
 use candle_electra::{Activation, ElectraConfig};
 
 use crate::config::candidate::{Candidate, ValueSource, resolve};
 use crate::config::config_file::ConfigFile;
+use crate::config::encoder::Encoder;
 use crate::config::epsilon::Epsilon;
 use crate::config::graph::{Findings, GraphFacts, View};
+use crate::config::head_count::HeadCount;
 use crate::config::keys::{ACTIVATION, EPSILON, HEADS};
 use crate::config::options::ConfigOptions;
 use crate::config::resolved::HeadActivation;
-use crate::variables::names::Scopes;
 use crate::variables::{Error, Model, follows_head_rule};
+
+/// A setting, with everything that is known of it.
+pub(super) struct Setting<T> {
+    pub(super) value: T,
+    pub(super) source: ValueSource,
+    /// The other sources with the same value, one of each kind.
+    pub(super) agreed: Vec<ValueSource>,
+    /// What else is known, in words.
+    pub(super) note: Option<String>,
+}
+
+impl<T> Setting<T> {
+    fn new(chosen: Candidate<T>, agreed: Vec<ValueSource>) -> Self {
+        Self {
+            value: chosen.value,
+            source: chosen.source,
+            agreed,
+            note: None,
+        }
+    }
+}
 
 /// The sources of settings.
 pub(super) struct Settings<'a> {
@@ -24,13 +47,14 @@ pub(super) struct Settings<'a> {
 }
 
 impl Settings<'_> {
-    /// Returns the number of attention heads.
+    /// Returns the number of attention heads. `read_weights` is called only if the graph does not show it.
     pub(super) fn head_count(
         &self,
         model: Model,
-        scopes: Scopes,
-        hidden_size: usize,
-    ) -> Result<Candidate<usize>, Error> {
+        encoder: Encoder,
+        read_weights: impl FnOnce() -> Option<HeadCount>,
+    ) -> Result<Setting<usize>, Error> {
+        let hidden_size = encoder.hidden_size;
         const OPTION: &str = "--num-attention-heads";
         let file = self.options.file.as_ref();
         let in_file = file.map(|file| file.size(HEADS)).transpose()?.flatten();
@@ -48,12 +72,21 @@ impl Settings<'_> {
             let count = hidden_size / size.value;
             candidates.push(Candidate::new(count, size.source.clone()));
         }
+        let is_in_graph = !counts.candidates.is_empty() || !sizes.candidates.is_empty();
+        let in_weights = if is_in_graph { None } else { read_weights() };
+        if let Some(HeadCount::Decided { count, margin }) = in_weights {
+            candidates.push(Candidate::new(count, ValueSource::weights(margin)));
+        }
+        let agreed = others(&candidates);
+        let rule = default_head_count(model, encoder);
         let heads = match (resolve(HEADS, candidates)?, &self.options.fallback) {
             (Some(heads), _) => heads,
             (None, Some(config)) => {
                 Candidate::new(config.num_attention_heads, ValueSource::TransformersDefault)
             }
-            (None, None) => default_head_count(model, scopes, hidden_size)?,
+            (None, None) => rule
+                .clone()
+                .ok_or(Error::UnknownHeadCount { model, hidden_size })?,
         };
         if heads.value == 0 || !hidden_size.is_multiple_of(heads.value) {
             let why = format!(
@@ -62,11 +95,14 @@ impl Settings<'_> {
             );
             return Err(heads.invalid(HEADS, why));
         }
+        let note = note_on(&heads, rule.as_ref(), in_weights);
+        let mut heads = Setting::new(heads, agreed);
+        heads.note = note;
         Ok(heads)
     }
 
     /// Returns the activation of the feed-forward layers.
-    pub(super) fn activation(&self) -> Result<Candidate<Activation>, Error> {
+    pub(super) fn activation(&self) -> Result<Setting<Activation>, Error> {
         const OPTION: &str = "--hidden-act";
         let file = self.options.file.as_ref();
         let in_file = file.map(ConfigFile::activation).transpose()?.flatten();
@@ -74,12 +110,15 @@ impl Settings<'_> {
         let found = self.find(ACTIVATION, given, &self.facts.activation, OPTION)?;
         Ok(found.unwrap_or_else(|| {
             let rule = "gelu, unless the training run set another";
-            Candidate::new(Activation::Gelu, ValueSource::OriginalCode(rule))
+            Setting::new(
+                Candidate::new(Activation::Gelu, ValueSource::OriginalCode(rule)),
+                Vec::new(),
+            )
         }))
     }
 
     /// Returns the epsilon of every LayerNorm.
-    pub(super) fn epsilon(&self) -> Result<Candidate<Epsilon>, Error> {
+    pub(super) fn epsilon(&self) -> Result<Setting<Epsilon>, Error> {
         const OPTION: &str = "--layer-norm-eps";
         let file = self.options.file.as_ref();
         let in_file = file.map(ConfigFile::epsilon).transpose()?.flatten();
@@ -88,7 +127,8 @@ impl Settings<'_> {
         let default = ElectraConfig::default().layer_norm_eps;
         let default = Epsilon::new(default).expect("a small positive number");
         Ok(found.unwrap_or_else(|| {
-            Candidate::new(default, ValueSource::OriginalCode("LayerNorm adds 1e-12"))
+            let rule = ValueSource::OriginalCode("LayerNorm adds 1e-12");
+            Setting::new(Candidate::new(default, rule), Vec::new())
         }))
     }
 
@@ -112,10 +152,11 @@ impl Settings<'_> {
         mut candidates: Vec<Candidate<T>>,
         findings: &Findings<T>,
         option: &'static str,
-    ) -> Result<Option<Candidate<T>>, Error> {
+    ) -> Result<Option<Setting<T>>, Error> {
         self.check_recognised(findings, !candidates.is_empty(), option)?;
         candidates.extend(findings.candidates.iter().cloned());
-        resolve(key, candidates)
+        let agreed = others(&candidates);
+        Ok(resolve(key, candidates)?.map(|found| Setting::new(found, agreed)))
     }
 
     /// Fails if the graph shows something that no rule recognises, unless a given value replaces it.
@@ -145,21 +186,49 @@ fn given<T>(
     value.into_iter().chain(in_file).collect()
 }
 
-/// Returns the head count if no source has it. The original code computes the head count of a generator
-/// with its own encoder; for every other encoder it is a hyperparameter with a default.
-fn default_head_count(
-    model: Model,
-    scopes: Scopes,
-    hidden_size: usize,
-) -> Result<Candidate<usize>, Error> {
+/// Returns the sources after the first, one of each kind.
+fn others<T>(candidates: &[Candidate<T>]) -> Vec<ValueSource> {
+    let mut kinds: Vec<&str> = Vec::new();
+    let mut sources = Vec::new();
+    for Candidate { source, .. } in candidates {
+        if !kinds.contains(&source.key()) {
+            kinds.push(source.key());
+            sources.push(source.clone());
+        }
+    }
+    sources.into_iter().skip(1).collect()
+}
+
+/// Returns the head count by the original code's rule, for a model of which no source has it; `None` if the
+/// rule does not apply. The original code computes the head count of a generator with its own encoder; for
+/// every other encoder it is a hyperparameter with a default.
+fn default_head_count(model: Model, encoder: Encoder) -> Option<Candidate<usize>> {
     const SIZE: usize = 64;
-    let rule = if follows_head_rule(model, scopes) {
+    let rule = if follows_head_rule(model, encoder.scopes) {
         "a generator has max(1, hidden size / 64) heads"
-    } else if hidden_size.is_multiple_of(SIZE) {
+    } else if encoder.hidden_size.is_multiple_of(SIZE) {
         "hidden size / 64, unless the training run set another"
     } else {
-        return Err(Error::UnknownHeadCount { model, hidden_size });
+        return None;
     };
-    let heads = (hidden_size / SIZE).max(1);
-    Ok(Candidate::new(heads, ValueSource::OriginalCode(rule)))
+    let heads = (encoder.hidden_size / SIZE).max(1);
+    Some(Candidate::new(heads, ValueSource::OriginalCode(rule)))
+}
+
+/// Describes how the head count compares with the original code's rule, and what the weights show where the
+/// rule decides.
+fn note_on(
+    heads: &Candidate<usize>,
+    rule: Option<&Candidate<usize>>,
+    in_weights: Option<HeadCount>,
+) -> Option<String> {
+    if matches!(heads.source, ValueSource::OriginalCode(_)) {
+        let why = match in_weights {
+            Some(_) => "the weights do not decide",
+            None => "the weights were not read",
+        };
+        return Some(format!("{why}: compare it with your training configuration"));
+    }
+    let rule = rule.filter(|rule| rule.value != heads.value)?;
+    Some(format!("hidden size / 64 would be {}", rule.value))
 }

@@ -44,7 +44,11 @@ pub(crate) fn convert_tensor(
     })
 }
 
-fn read_bytes(variable: &Variable, checkpoint: &Checkpoint) -> Result<AlignedBytes, Error> {
+/// Reads the bytes of a variable, row-major.
+pub(crate) fn read_bytes(
+    variable: &Variable,
+    checkpoint: &Checkpoint,
+) -> Result<AlignedBytes, Error> {
     // Checked first: the allocation trusts the length that the checkpoint's index gives.
     checkpoint.check_present(variable)?;
     let len = usize::try_from(variable.bytes()).expect("the platform has 64 bits");

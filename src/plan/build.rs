@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tf_checkpoint::MetaGraph;
 
 use crate::config::candidate::{Candidate, ValueSource, resolve};
-use crate::config::{ResolvedConfig, resolve_config};
+use crate::config::{ReadHeadCount, ResolvedConfig, resolve_config};
 use crate::plan::checks::{
     check_averaged, check_head, check_left_out, prefer_unknown, without_incomplete_head,
 };
@@ -20,12 +20,14 @@ use crate::tokenizer::{PAD, TokenizerSetup};
 use crate::variables::{Inventory, InventoryEntry, Model, Role, TrainingSetup};
 
 impl Plan {
-    /// Plans the export of `model`.
+    /// Plans the export of `model`. `read_weights` reads what the weights show of the head count, if the
+    /// training graph does not show it.
     pub fn new(
         inventory: &Inventory,
         graph: Option<&MetaGraph>,
         model: Model,
         options: &PlanOptions,
+        read_weights: &ReadHeadCount<'_>,
     ) -> Result<Self, Error> {
         let inventory = &match options.weights {
             Weights::Raw => Cow::Borrowed(inventory),
@@ -39,7 +41,7 @@ impl Plan {
             .transpose()?;
         let class = task.as_ref().map_or(class, TaskHead::class);
         let mut resolved =
-            resolve_config(inventory, model, (class, scopes), graph, &options.config)
+            resolve_config(inventory, model, (class, scopes), graph, &options.config, read_weights)
                 .map_err(|error| prefer_unknown(inventory, options, error))?;
         let tokenizer = options.tokenizer.as_ref();
         let tokenizer = tokenizer
@@ -68,7 +70,7 @@ impl Plan {
         )?;
         let inexact = check_head(class, &resolved, inventory, options)?;
         warnings.extend(inexact.clone());
-        let tasks = || exportable_tasks(inventory, graph, options);
+        let tasks = || exportable_tasks(inventory, graph, options, read_weights);
         warnings.extend(about_heads(class, inventory, tasks));
         warnings.extend(about_averages(inventory, options));
         warnings.extend(about_electric(inventory, model));
@@ -123,6 +125,7 @@ fn exportable_tasks<'a>(
     inventory: &'a Inventory,
     graph: Option<&MetaGraph>,
     options: &PlanOptions,
+    read_weights: &ReadHeadCount<'_>,
 ) -> Vec<&'a str> {
     /// Each task takes a plan, and a longer list would not help.
     const MAX_TASKS: usize = 8;
@@ -131,7 +134,7 @@ fn exportable_tasks<'a>(
         options.config.task = Some((*task).to_owned());
         // The inventory already has the averages in place of the raw weights.
         options.weights = Weights::Raw;
-        Plan::new(inventory, graph, Model::FineTuned, &options).is_ok()
+        Plan::new(inventory, graph, Model::FineTuned, &options, read_weights).is_ok()
     };
     let tasks = inventory.tasks().into_iter();
     tasks.take(MAX_TASKS).filter(is_exportable).collect()

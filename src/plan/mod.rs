@@ -2,8 +2,8 @@
 //! variables left out with the reason, and the configuration.
 //!
 //! A plan is checked from both ends: a tensor of the architecture without a variable is an error, and so is
-//! a variable without a tensor or another known role. Planning reads only the index and the training graph,
-//! and writes nothing.
+//! a variable without a tensor or another known role. Planning reads the index and the training graph,
+//! and the attention weights if the graph does not show the head count. It writes nothing.
 //!
 //! | file | does |
 //! |---|---|

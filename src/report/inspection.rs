@@ -37,7 +37,8 @@ pub struct InspectionReport {
 
 impl InspectionReport {
     /// Inspects a checkpoint: plans each model with `options`, and lists the variables whose names
-    /// `is_listed` accepts. Values are not read.
+    /// `is_listed` accepts. Attention weights are read if the training graph does not show the head count,
+    /// except from an archive, whose data would have to be inflated.
     pub fn new(
         source: &ElectraCheckpoint,
         options: &PlanOptions,
@@ -140,7 +141,12 @@ fn models(source: &ElectraCheckpoint, options: &PlanOptions) -> Vec<ModelReport>
         }
         _ => choices.push((Model::FineTuned, options.clone())),
     }
-    let report = |(model, options): (Model, PlanOptions)| match source.plan(model, &options) {
+    let is_archive = source.checkpoint().location().storage().inflated_bytes();
+    let plan = |model: Model, options: &PlanOptions| match is_archive {
+        Some(_) => source.plan_by_index(model, options),
+        None => source.plan(model, options),
+    };
+    let report = |(model, options): (Model, PlanOptions)| match plan(model, &options) {
         Ok(plan) => ModelReport {
             model: model.key(),
             task: plan.task.as_ref().map(|task| task.name.clone()),

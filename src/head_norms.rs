@@ -1,0 +1,203 @@
+//! Reads the norms that show the number of attention heads ([`HeadCount`]), from a checkpoint or from an
+//! export.
+//!
+//! One matrix is in memory for each thread. Of each, only the norms of the units are kept: one number for a
+//! row or a column.
+
+use half::{bf16, f16};
+use safetensors::Dtype;
+use tf_checkpoint::{Checkpoint, DType, Variable};
+
+use crate::config::{Encoder, HeadCount};
+use crate::export::{self, AlignedBytes};
+use crate::progress::Watch;
+use crate::threads;
+use crate::variables::Inventory;
+use crate::variables::names::TABLE;
+
+/// The axis of a matrix along which the units of heads lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Axis {
+    Rows,
+    Columns,
+}
+
+/// The matrices that touch the units of heads, by the end of the tensor's name, and the axis of those units
+/// in the tensor. In a TensorFlow kernel, which is transposed, it is the other axis.
+const MATRICES: &[(&str, Axis)] = &[
+    (".attention.self.query.weight", Axis::Rows),
+    (".attention.self.key.weight", Axis::Rows),
+    (".attention.self.value.weight", Axis::Rows),
+    (".attention.output.dense.weight", Axis::Columns),
+];
+
+/// Determines the head count from the variables of an encoder; `None` if some of them are missing, or their
+/// data file is.
+///
+/// # Errors
+/// If a variable cannot be read, or `watch` cancels the work.
+pub(crate) fn of_checkpoint(
+    checkpoint: &Checkpoint,
+    inventory: &Inventory,
+    encoder: Encoder,
+    watch: &Watch<'_>,
+) -> Result<Option<HeadCount>, export::Error> {
+    let Some(matrices) = matrices_of(inventory, encoder) else {
+        return Ok(None);
+    };
+    let is_present = |(variable, _): &(&Variable, _)| checkpoint.check_present(variable).is_ok();
+    if !matrices.iter().all(is_present) {
+        return Ok(None);
+    }
+    let width = encoder.hidden_size;
+    let norms = threads::map(matrices.len(), |at| {
+        watch.check()?;
+        let (variable, axis) = matrices[at];
+        let bytes = export::read_bytes(variable, checkpoint)?;
+        let dtype = torch_dtype(variable.dtype).expect("only floating-point types are listed");
+        Ok::<_, export::Error>(log_norms(&bytes, dtype, width, axis).expect("the same"))
+    })?;
+    Ok(Some(HeadCount::new(width, &norms)))
+}
+
+/// Returns the name of a variable that identifies the encoder; `None` if it does not exist.
+pub(crate) fn key(inventory: &Inventory, encoder: Encoder) -> Option<&str> {
+    let (query, _) = MATRICES[0];
+    let rule = TABLE.iter().find(|rule| rule.tensor.name.ends_with(query))?;
+    let query = inventory.get(&rule.variable(encoder.scopes, 0))?;
+    Some(&query.variable.name)
+}
+
+/// Returns the variables of all layers; `None` if one is missing or not a square matrix of floats.
+fn matrices_of(inventory: &Inventory, encoder: Encoder) -> Option<Vec<(&Variable, Axis)>> {
+    let of_layer = |layer: usize| {
+        MATRICES.iter().map(move |&(tensor, axis)| {
+            let rule = TABLE.iter().find(|rule| rule.tensor.name.ends_with(tensor))?;
+            let variable = &inventory.get(&rule.variable(encoder.scopes, layer))?.variable;
+            torch_dtype(variable.dtype)?;
+            let kernel_axis = match axis {
+                Axis::Rows => Axis::Columns,
+                Axis::Columns => Axis::Rows,
+            };
+            let is_square = variable.shape == [encoder.hidden_size; 2];
+            is_square.then_some((variable, kernel_axis))
+        })
+    };
+    (0..encoder.layers).flat_map(of_layer).collect()
+}
+
+/// Returns the norms of a tensor of an export; `None` if they show nothing of heads.
+pub(crate) fn of_tensor(
+    name: &str,
+    dtype: Dtype,
+    shape: &[usize],
+    bytes: &AlignedBytes,
+) -> Option<Vec<f64>> {
+    let (_, axis) = MATRICES.iter().find(|(tensor, _)| name.ends_with(tensor))?;
+    let &[rows, columns] = shape else {
+        return None;
+    };
+    (rows == columns).then(|| log_norms(bytes, dtype, columns, *axis))?
+}
+
+fn torch_dtype(dtype: DType) -> Option<Dtype> {
+    match dtype {
+        DType::Float32 => Some(Dtype::F32),
+        DType::Float64 => Some(Dtype::F64),
+        DType::Float16 => Some(Dtype::F16),
+        DType::BFloat16 => Some(Dtype::BF16),
+        _ => None,
+    }
+}
+
+/// Returns the log of the squared norm of each row or column; `None` for integers.
+fn log_norms(bytes: &AlignedBytes, dtype: Dtype, columns: usize, axis: Axis) -> Option<Vec<f64>> {
+    let squares = match dtype {
+        Dtype::F32 => squares(bytes.elements(), f64::from::<f32>, columns, axis),
+        Dtype::F64 => squares(bytes.elements(), |x: f64| x, columns, axis),
+        Dtype::F16 => squares(bytes.elements(), f16::to_f64, columns, axis),
+        Dtype::BF16 => squares(bytes.elements(), bf16::to_f64, columns, axis),
+        _ => return None,
+    };
+    Some(squares.into_iter().map(f64::ln).collect())
+}
+
+fn squares<T: Copy>(
+    elements: &[T],
+    widen: impl Fn(T) -> f64,
+    columns: usize,
+    axis: Axis,
+) -> Vec<f64> {
+    let rows = elements.chunks_exact(columns.max(1));
+    match axis {
+        Axis::Rows => rows
+            .map(|row| row.iter().map(|&x| widen(x).powi(2)).sum())
+            .collect(),
+        Axis::Columns => {
+            let mut sums = vec![0.0; columns];
+            for row in rows {
+                for (sum, &x) in std::iter::zip(&mut sums, row) {
+                    *sum += widen(x).powi(2);
+                }
+            }
+            sums
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(found: &[f64], squares: &[f64]) {
+        assert_eq!(found.len(), squares.len());
+        for (found, square) in std::iter::zip(found, squares) {
+            assert!((found - square.ln()).abs() < 1e-12, "{found}, {square}");
+        }
+    }
+
+    fn bytes_of(words: &[u8]) -> AlignedBytes {
+        let mut bytes = AlignedBytes::zeroed(words.len());
+        bytes.as_bytes_mut().copy_from_slice(words);
+        bytes
+    }
+
+    #[test]
+    fn norms_are_those_of_the_units_of_heads() {
+        let values = [1.0, 2.0, -3.0, 4.0];
+        let narrow = |size: usize| -> Vec<u8> {
+            let element = |&x: &f64| match size {
+                8 => x.to_le_bytes().to_vec(),
+                #[allow(clippy::cast_possible_truncation)]
+                4 => (x as f32).to_le_bytes().to_vec(),
+                2 => f16::from_f64(x).to_le_bytes().to_vec(),
+                _ => bf16::from_f64(x).to_le_bytes().to_vec(),
+            };
+            values.iter().flat_map(element).collect()
+        };
+        for (dtype, size) in [(Dtype::F64, 8), (Dtype::F32, 4), (Dtype::F16, 2), (Dtype::BF16, 0)] {
+            let bytes = bytes_of(&narrow(size));
+            let norms = |name: &str| of_tensor(name, dtype, &[2, 2], &bytes).unwrap();
+            let layer = "electra.encoder.layer.0";
+            for matrix in ["query", "key", "value"] {
+                close(&norms(&format!("{layer}.attention.self.{matrix}.weight")), &[5.0, 25.0]);
+            }
+            close(&norms(&format!("{layer}.attention.output.dense.weight")), &[10.0, 20.0]);
+            let other = format!("{layer}.output.dense.weight");
+            assert_eq!(of_tensor(&other, dtype, &[2, 2], &bytes), None);
+        }
+        let bytes = bytes_of(&[0; 16]);
+        let query = "electra.encoder.layer.0.attention.self.query.weight";
+        assert_eq!(of_tensor(query, Dtype::I32, &[2, 2], &bytes), None);
+        assert_eq!(of_tensor(query, Dtype::F32, &[4, 1], &bytes), None);
+        assert_eq!(of_tensor(query, Dtype::F32, &[4], &bytes), None);
+    }
+
+    #[test]
+    fn every_matrix_is_in_the_table_of_names() {
+        for (tensor, _) in MATRICES {
+            let rules = TABLE.iter().filter(|rule| rule.tensor.name.ends_with(tensor));
+            assert_eq!(rules.count(), 1, "{tensor}");
+        }
+    }
+}
