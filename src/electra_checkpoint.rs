@@ -199,7 +199,7 @@ impl ElectraCheckpoint {
         let read = |inventory: &Inventory, encoder: Encoder| {
             let head_count = self.head_count(inventory, encoder, watch);
             head_count.unwrap_or_else(|error| {
-                failure.replace(Some(error));
+                *failure.borrow_mut() = Some(error);
                 None
             })
         };

@@ -63,7 +63,9 @@ pub(crate) fn of_checkpoint(
 /// Returns the name of a variable that identifies the encoder; `None` if it does not exist.
 pub(crate) fn key(inventory: &Inventory, encoder: Encoder) -> Option<&str> {
     let (query, _) = MATRICES[0];
-    let rule = TABLE.iter().find(|rule| rule.tensor.name.ends_with(query))?;
+    let rule = TABLE
+        .iter()
+        .find(|rule| rule.tensor.name.ends_with(query))?;
     let query = inventory.get(&rule.variable(encoder.scopes, 0))?;
     Some(&query.variable.name)
 }
@@ -72,8 +74,12 @@ pub(crate) fn key(inventory: &Inventory, encoder: Encoder) -> Option<&str> {
 fn matrices_of(inventory: &Inventory, encoder: Encoder) -> Option<Vec<(&Variable, Axis)>> {
     let of_layer = |layer: usize| {
         MATRICES.iter().map(move |&(tensor, axis)| {
-            let rule = TABLE.iter().find(|rule| rule.tensor.name.ends_with(tensor))?;
-            let variable = &inventory.get(&rule.variable(encoder.scopes, layer))?.variable;
+            let rule = TABLE
+                .iter()
+                .find(|rule| rule.tensor.name.ends_with(tensor))?;
+            let variable = &inventory
+                .get(&rule.variable(encoder.scopes, layer))?
+                .variable;
             torch_dtype(variable.dtype)?;
             let kernel_axis = match axis {
                 Axis::Rows => Axis::Columns,
@@ -175,14 +181,25 @@ mod tests {
             };
             values.iter().flat_map(element).collect()
         };
-        for (dtype, size) in [(Dtype::F64, 8), (Dtype::F32, 4), (Dtype::F16, 2), (Dtype::BF16, 0)] {
+        for (dtype, size) in [
+            (Dtype::F64, 8),
+            (Dtype::F32, 4),
+            (Dtype::F16, 2),
+            (Dtype::BF16, 0),
+        ] {
             let bytes = bytes_of(&narrow(size));
             let norms = |name: &str| of_tensor(name, dtype, &[2, 2], &bytes).unwrap();
             let layer = "electra.encoder.layer.0";
             for matrix in ["query", "key", "value"] {
-                close(&norms(&format!("{layer}.attention.self.{matrix}.weight")), &[5.0, 25.0]);
+                close(
+                    &norms(&format!("{layer}.attention.self.{matrix}.weight")),
+                    &[5.0, 25.0],
+                );
             }
-            close(&norms(&format!("{layer}.attention.output.dense.weight")), &[10.0, 20.0]);
+            close(
+                &norms(&format!("{layer}.attention.output.dense.weight")),
+                &[10.0, 20.0],
+            );
             let other = format!("{layer}.output.dense.weight");
             assert_eq!(of_tensor(&other, dtype, &[2, 2], &bytes), None);
         }
@@ -196,7 +213,9 @@ mod tests {
     #[test]
     fn every_matrix_is_in_the_table_of_names() {
         for (tensor, _) in MATRICES {
-            let rules = TABLE.iter().filter(|rule| rule.tensor.name.ends_with(tensor));
+            let rules = TABLE
+                .iter()
+                .filter(|rule| rule.tensor.name.ends_with(tensor));
             assert_eq!(rules.count(), 1, "{tensor}");
         }
     }

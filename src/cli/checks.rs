@@ -1,8 +1,8 @@
 //! The printed report of a verification.
 
 use electra_convert::report::{
-    ChecksumsReport, ClassReport, GoldenReport, TextCheckReport, TokenizerCheckReport,
-    VerificationReport,
+    ChecksumsReport, ClassReport, GoldenReport, HeadCountVerdict, TextCheckReport,
+    TokenizerCheckReport, VerificationReport,
 };
 
 use super::text::{FAINT, WARNING, columns, count, heading, printable};
@@ -53,6 +53,7 @@ pub(crate) fn text(report: &VerificationReport, verbose: bool) -> String {
             printable(&names)
         ));
     }
+    out.push_str(&heads(&report.head_count));
     out.push_str(&tokenizer(report.tokenizer.as_ref()));
     if let Some(report) = &report.golden {
         out.push_str(&golden(report));
@@ -150,6 +151,19 @@ fn checksums(checksums: &ChecksumsReport) -> String {
         text.push_str(&format!("  {}: {what}\n", count(n, "tensor")));
     }
     text
+}
+
+/// What the weights show of the head count, on one line.
+fn heads(heads: &HeadCountVerdict) -> String {
+    let configured = count(heads.configured, "attention head");
+    let verdict = match (heads.verdict, heads.count) {
+        ("confirmed", _) => format!("the weights show the same (margin {:.0})", heads.margin),
+        ("contradicted", Some(count)) => {
+            format!("the weights show {count} (margin {:.0})", heads.margin)
+        }
+        _ => "the weights do not decide".to_owned(),
+    };
+    format!("  {configured} in config.json; {verdict}\n")
 }
 
 /// The tokenizer on one line, and the consequences of missing files.

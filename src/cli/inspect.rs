@@ -123,7 +123,7 @@ fn about_model(model: &ModelReport) -> String {
 }
 
 fn details(export: &ExportableModel) -> Vec<String> {
-    let origin = |key| &export.config_sources[key].detail;
+    let origin = |key| report::source_line(&export.config_sources[key]);
     let task = export.task.as_ref();
     let mut rows: Vec<String> = task
         .map(|task| report::task_line(task, &export.config))

@@ -189,7 +189,7 @@ fn plan(
     rows.extend_from_slice(made);
     let mut out = columns(2, &rows);
 
-    out.push_str(&heading("Settings not determined by tensor shapes"));
+    out.push_str(&heading("How the settings were determined"));
     out.push_str(&settings(plan, verbose));
     if verbose {
         out.push_str(&heading("Tensors"));
@@ -276,6 +276,18 @@ fn tensor_row(tensor: &TensorReport) -> [String; 4] {
     ]
 }
 
+/// `the weights (margin 1015), also --config; hidden size / 64 would be 6`.
+pub(crate) fn source_line(source: &SourceReport) -> String {
+    let mut line = source.detail.clone();
+    for other in source.agreed.iter().flatten() {
+        line.push_str(&format!(", also {}", other.detail));
+    }
+    if let Some(note) = &source.note {
+        line.push_str(&format!("; {note}"));
+    }
+    line
+}
+
 /// Values with their sources; `verbose` adds those that are only defaults of transformers.
 fn settings(plan: &PlanReport, verbose: bool) -> String {
     let values = serde_json::to_value(&plan.config).expect("plain data");
@@ -289,7 +301,7 @@ fn settings(plan: &PlanReport, verbose: bool) -> String {
         .filter(|(_, source)| !source.is_shape);
     let (defaults, decided): (Vec<_>, Vec<_>) = sources.partition(|(_, source)| source.is_default);
     let row = |(key, source): &(&&str, &SourceReport)| {
-        [(**key).to_owned(), value(key), source.detail.clone()]
+        [(**key).to_owned(), value(key), source_line(source)]
     };
     let mut rows: Vec<[String; 3]> = decided.iter().map(row).collect();
     if let Some(tokenizer) = &plan.tokenizer {

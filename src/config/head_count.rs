@@ -65,13 +65,17 @@ impl HeadCount {
     /// Determines the head count from the log squared norms of a model of width `hidden_size`. Vectors
     /// with another length, or with a value that is not a number, are ignored.
     pub fn new(hidden_size: usize, log_norms: &[Vec<f64>]) -> Self {
-        let vectors = log_norms.iter().filter(|vector| vector.len() == hidden_size);
+        let vectors = log_norms
+            .iter()
+            .filter(|vector| vector.len() == hidden_size);
         let vectors = vectors.filter_map(|vector| standardised(vector));
         let vectors = without_common_part(vectors.collect());
         let largest = hidden_size / MIN_HEAD_SIZE;
         let counts = (2..=largest).filter(|&count| hidden_size.is_multiple_of(count));
         let score = |count: usize| {
-            let scores = vectors.iter().map(|vector| Blocks::new(vector, count).score());
+            let scores = vectors
+                .iter()
+                .map(|vector| Blocks::new(vector, count).score());
             (count, scores.sum::<f64>())
         };
         // One head is no structure.
@@ -117,7 +121,9 @@ fn standardised(vector: &[f64]) -> Option<Vec<f64>> {
     let deviations = vector.iter().map(|x| (x - median).abs()).collect();
     let scale = DEVIATIONS_PER_MAD * self::median(deviations)?;
     let is_usable = median.is_finite() && scale.is_finite() && scale > 0.0;
-    let standardised = vector.iter().map(|x| ((x - median) / scale).clamp(-OUTLIER, OUTLIER));
+    let standardised = vector
+        .iter()
+        .map(|x| ((x - median) / scale).clamp(-OUTLIER, OUTLIER));
     is_usable.then(|| standardised.collect())
 }
 

@@ -227,7 +227,9 @@ fn note_on(
             Some(_) => "the weights do not decide",
             None => "the weights were not read",
         };
-        return Some(format!("{why}: compare it with your training configuration"));
+        return Some(format!(
+            "{why}: compare it with your training configuration"
+        ));
     }
     let rule = rule.filter(|rule| rule.value != heads.value)?;
     Some(format!("hidden size / 64 would be {}", rule.value))

@@ -40,9 +40,15 @@ impl Plan {
             .then(|| TaskHead::find(inventory, graph, &options.config))
             .transpose()?;
         let class = task.as_ref().map_or(class, TaskHead::class);
-        let mut resolved =
-            resolve_config(inventory, model, (class, scopes), graph, &options.config, read_weights)
-                .map_err(|error| prefer_unknown(inventory, options, error))?;
+        let mut resolved = resolve_config(
+            inventory,
+            model,
+            (class, scopes),
+            graph,
+            &options.config,
+            read_weights,
+        )
+        .map_err(|error| prefer_unknown(inventory, options, error))?;
         let tokenizer = options.tokenizer.as_ref();
         let tokenizer = tokenizer
             .map(|tokenizer| tokenizer.fitted(resolved.config.vocab_size))

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::verification::VerificationReport;
 use crate::config::candidate::ValueSource;
+use crate::config::{HEADS, HeadCount, ResolvedConfig};
 use crate::conversion::Export;
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
@@ -126,6 +127,12 @@ impl ExportReport {
     pub fn new(export: &Export) -> Self {
         let mut plan = PlanReport::new(&export.plan);
         plan.warnings.extend_from_slice(&export.warnings);
+        let found = export.report.as_ref().map(|report| report.head_count.found);
+        if let (Some(HeadCount::Decided { margin, .. }), Some(source)) =
+            (found, plan.config_sources.get_mut(HEADS))
+        {
+            source.agree(&ValueSource::weights(margin));
+        }
         let file = |(path, len): &(std::path::PathBuf, u64)| FileReport {
             path: path.to_string_lossy().into_owned(),
             bytes: *len,
@@ -185,7 +192,6 @@ pub struct PlanReport {
 impl PlanReport {
     /// Describes a plan.
     pub fn new(plan: &Plan) -> Self {
-        let sources = plan.resolved.sources.iter();
         Self {
             model: plan.model.key(),
             architecture: plan.class.name(),
@@ -193,9 +199,7 @@ impl PlanReport {
             bytes: plan.bytes(),
             dtype: plan.dtype_name(),
             config: plan.config().clone(),
-            config_sources: sources
-                .map(|(key, source)| (*key, SourceReport::new(source)))
-                .collect(),
+            config_sources: config_sources(&plan.resolved),
             tensors: plan.tensors.iter().map(TensorReport::new).collect(),
             left_out: plan.left_out.iter().map(LeftOutReport::new).collect(),
             inexact: plan.inexact.clone(),
@@ -215,6 +219,12 @@ pub struct SourceReport {
     pub kind: &'static str,
     /// The source in words.
     pub detail: String,
+    /// The other sources that give the same value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agreed: Option<Vec<AgreedReport>>,
+    /// What else is known of the value, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// True if the value is transformers' default, about which a checkpoint says nothing.
     #[serde(skip)]
     pub is_default: bool,
@@ -224,14 +234,54 @@ pub struct SourceReport {
 }
 
 impl SourceReport {
-    pub(super) fn new(source: &ValueSource) -> Self {
+    fn new(source: &ValueSource, agreed: Option<&Vec<ValueSource>>, note: Option<&String>) -> Self {
+        let agreed = agreed.map(|sources| sources.iter().map(AgreedReport::new).collect());
         Self {
             kind: source.key(),
             detail: source.to_string(),
+            agreed,
+            note: note.cloned(),
             is_default: *source == ValueSource::TransformersDefault,
             is_shape: source.is_shape(),
         }
     }
+
+    /// Adds a source that gives the same value, if it is of another kind than those that are known.
+    fn agree(&mut self, source: &ValueSource) {
+        let agreed = self.agreed.get_or_insert_default();
+        let mut kinds = agreed.iter().map(|other| other.kind).chain([self.kind]);
+        if kinds.all(|kind| kind != source.key()) {
+            agreed.push(AgreedReport::new(source));
+        }
+    }
+}
+
+/// Another source of a value.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct AgreedReport {
+    /// The kind of source.
+    pub kind: &'static str,
+    /// The source in words.
+    pub detail: String,
+}
+
+impl AgreedReport {
+    fn new(source: &ValueSource) -> Self {
+        Self {
+            kind: source.key(),
+            detail: source.to_string(),
+        }
+    }
+}
+
+/// Describes the sources of a configuration.
+pub(super) fn config_sources(resolved: &ResolvedConfig) -> BTreeMap<&'static str, SourceReport> {
+    let source = |(&key, source): (&&'static str, &ValueSource)| {
+        let (agreed, note) = (resolved.agreed.get(key), resolved.notes.get(key));
+        (key, SourceReport::new(source, agreed, note))
+    };
+    resolved.sources.iter().map(source).collect()
 }
 
 /// One tensor.

@@ -6,7 +6,7 @@ use candle_electra::ElectraConfig;
 use serde::Serialize;
 use tf_checkpoint::{Checkpoint, Piece};
 
-use super::conversion::{CheckpointReport, SourceReport, TaskReport};
+use super::conversion::{CheckpointReport, SourceReport, TaskReport, config_sources};
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::plan::{Plan, PlanOptions};
@@ -109,16 +109,13 @@ pub struct ExportableModel {
 
 impl ExportableModel {
     fn new(plan: &Plan) -> Self {
-        let sources = plan.resolved.sources.iter();
         Self {
             architecture: plan.class.name(),
             tensors: plan.tensors.len(),
             parameters: plan.parameters(),
             bytes: plan.bytes(),
             config: plan.config().clone(),
-            config_sources: sources
-                .map(|(key, source)| (*key, SourceReport::new(source)))
-                .collect(),
+            config_sources: config_sources(&plan.resolved),
             command: None,
             task: plan.task.as_ref().map(TaskReport::new),
         }

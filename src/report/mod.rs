@@ -12,17 +12,18 @@ mod verification;
 use serde::Serialize;
 
 pub use conversion::{
-    CheckpointReport, ConversionReport, DryRunReport, ExportReport, FileReport, LeftOutReport,
-    PlanReport, SourceReport, TaskReport, TensorReport, TokenEvidence, TokenizerEvidence,
-    TokenizerReport,
+    AgreedReport, CheckpointReport, ConversionReport, DryRunReport, ExportReport, FileReport,
+    LeftOutReport, PlanReport, SourceReport, TaskReport, TensorReport, TokenEvidence,
+    TokenizerEvidence, TokenizerReport,
 };
 pub use inspection::{
     ExportableModel, InspectionReport, ModelReport, PieceReport, RoleReport, VariableReport,
 };
 pub use probe::{Answer, MaskReport, PieceProbability, ProbeReport, TextReport, TokenReport};
 pub use verification::{
-    ChecksumsReport, ClassReport, DeviationReport, GoldenReport, HeadCountReport, HeadLogitsReport,
-    MismatchReport, TextCheckReport, TokenizerCheckReport, VerificationReport, VerifyReport,
+    ChecksumsReport, ClassReport, DeviationReport, GoldenReport, HeadCountReport, HeadCountVerdict,
+    HeadLogitsReport, MismatchReport, TextCheckReport, TokenizerCheckReport, VerificationReport,
+    VerifyReport,
 };
 
 /// The version of all documents.

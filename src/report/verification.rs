@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::config::HeadCount;
 use crate::probe::text_check::{TextCheck, Verdict};
 use crate::verify::{self, Report};
 
@@ -52,6 +53,8 @@ pub struct VerificationReport {
     pub task: Option<HeadLogitsReport>,
     /// Names of tensors whose elements are all the same.
     pub constant: Vec<String>,
+    /// The head count in config.json, and what the weights show of it.
+    pub head_count: HeadCountVerdict,
     /// The tokenizer files; `None` if there are none.
     pub tokenizer: Option<TokenizerCheckReport>,
     /// The comparison with reference outputs.
@@ -100,6 +103,7 @@ impl VerificationReport {
                 sequences: task.sequences,
             }),
             constant: report.constant.clone(),
+            head_count: HeadCountVerdict::new(report.head_count),
             tokenizer: tokenizer.map(|tokenizer| TokenizerCheckReport {
                 tokens: tokenizer.tokens,
                 rows: tokenizer.rows,
@@ -112,6 +116,37 @@ impl VerificationReport {
             text: report.text.as_ref().map(TextCheckReport::new),
             failures: report.failures.iter().map(ToString::to_string).collect(),
             seconds: report.seconds,
+        }
+    }
+}
+
+/// The head count in config.json, and what the weights show of it.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct HeadCountVerdict {
+    /// The head count in config.json.
+    pub configured: usize,
+    /// `confirmed`, `undecided` or `contradicted`.
+    pub verdict: &'static str,
+    /// The count that explains the weights best; `None` if no structure is as good.
+    pub count: Option<usize>,
+    /// Its lead over the second best, in units of twice the log likelihood.
+    pub margin: f64,
+}
+
+impl HeadCountVerdict {
+    fn new(report: verify::HeadCountReport) -> Self {
+        let configured = report.configured;
+        let (verdict, count) = match report.found {
+            HeadCount::Decided { count, .. } if count == configured => ("confirmed", Some(count)),
+            HeadCount::Decided { count, .. } => ("contradicted", Some(count)),
+            HeadCount::Undecided { best, .. } => ("undecided", best),
+        };
+        Self {
+            configured,
+            verdict,
+            count,
+            margin: report.found.margin(),
         }
     }
 }

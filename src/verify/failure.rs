@@ -102,6 +102,15 @@ pub enum Failure {
         /// What happened.
         what: String,
     },
+    /// The weights show another head count.
+    Heads {
+        /// `num_attention_heads`
+        configured: usize,
+        /// The count that the weights show.
+        count: usize,
+        /// Its lead over every other count.
+        margin: f64,
+    },
     /// Another head count predicts the text clearly better.
     HeadCount {
         /// `num_attention_heads`
@@ -216,6 +225,15 @@ impl fmt::Display for Failure {
                 "tensor {DECODER_WEIGHT} differs from {WORD_EMBEDDINGS}, although the two are tied"
             ),
             Self::Forward { class, what } => write!(f, "{class} {what}"),
+            Self::Heads {
+                configured,
+                count,
+                margin,
+            } => write!(
+                f,
+                "the weights show {count} attention heads (margin {margin:.0}), {CONFIG_FILE} has \
+                 {configured}"
+            ),
             Self::HeadCount {
                 configured,
                 better,

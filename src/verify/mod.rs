@@ -5,13 +5,14 @@
 //! | structure | does each of the eight classes find the tensors that it expects? | `structure` |
 //! | checksums | is each tensor its variable, transformed back, by the CRC-32C in the checkpoint? | `checksums` |
 //! | values | are all numbers finite, and is no tensor constant? | `values` |
+//! | heads | do the weights show another head count than config.json? | `head_count` |
 //! | forward | does each class compute finite outputs that do not depend on padding and batch order? | `forward` |
 //! | task | does the head of a fine-tuned model compute the same as the checkpoint's own? | `task_head` |
 //! | tokenizer | do the tokenizer files agree with the weights and with each other? (if there are any) | `tokenizer` |
 //! | text | does another head count predict a text clearly better? (if a text is given) | [`text_check`](crate::probe::text_check) |
 //! | golden | are the outputs those of a reference? (if one is given) | `golden` |
 //!
-//! `run` runs all of them; `tensors` reads each tensor once for *checksums* and *values*.
+//! `run` runs all of them; `tensors` reads each tensor once for *checksums*, *values* and *heads*.
 //!
 //! # What the checks prove
 //!
@@ -24,8 +25,9 @@
 //! the conversion recorded in the metadata. That proves that no tensor was changed, moved or swapped since;
 //! it does not prove that the conversion was correct, nor that nobody changed tensor and checksum together.
 //!
-//! Neither detects a wrong head count or activation in config.json: the shapes match and the numbers stay
-//! finite. *golden* detects them, *text* often does, and so does a `.meta` file beside the checkpoint.
+//! Neither detects a wrong activation in config.json: the shapes match and the numbers stay finite. *golden*
+//! detects it, and so does a `.meta` file beside the checkpoint. They detect a wrong head count too, *heads*
+//! does in a model that was trained well, and *text* often does.
 
 mod checksums;
 mod config;
@@ -34,6 +36,7 @@ mod failure;
 mod files;
 mod forward;
 mod golden;
+mod head_count;
 mod inputs;
 mod report;
 mod run;
@@ -49,6 +52,7 @@ pub use failure::Failure;
 pub use files::check_files;
 pub use forward::ClassOutput;
 pub use golden::{Deviation, GoldenReport};
+pub use head_count::HeadCountReport;
 pub use inputs::{CompareWith, GOLDEN_TOLERANCE, Golden, References};
 pub use report::{ClassReport, Report};
 pub use run::verify;

@@ -6,6 +6,7 @@ use super::checksums::ChecksumReport;
 use super::failure::Failure;
 use super::forward::ClassOutput;
 use super::golden::GoldenReport;
+use super::head_count::HeadCountReport;
 use super::structure::Structure;
 use super::task_head::TaskReport;
 use super::tokenizer::TokenizerReport;
@@ -35,6 +36,8 @@ pub struct Report {
     pub checksums: ChecksumReport,
     /// Names of tensors whose elements are all the same.
     pub constant: Vec<String>,
+    /// The head count in config.json, and what the weights show.
+    pub head_count: HeadCountReport,
     /// The tokenizer files; `None` if there are none.
     pub tokenizer: Option<TokenizerReport>,
     /// The comparison of a fine-tuned head with the checkpoint's own.

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::files::check_files;
 use super::inputs::{CompareWith, References};
 use super::report::{ClassReport, Report};
-use super::{config, forward, golden, structure, task_head, tensors, tokenizer};
+use super::{config, forward, golden, head_count, structure, task_head, tensors, tokenizer};
 use crate::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use crate::probe::text_check::{self, Text, TextCheck, Verdict};
 use crate::progress::{Phase, Progress, Watch};
@@ -60,6 +60,7 @@ pub(crate) fn watched(
     }
     let structures = structure::check(&weights, &config, class, &mut failures);
     let tensors = tensors::check(&weights, compare_with, watch, &mut failures)?;
+    let head_count = head_count::check(&config, tensors.norms, &mut failures);
     let rows = weights
         .info(WORD_EMBEDDINGS)
         .and_then(|info| info.shape.first())
@@ -110,6 +111,7 @@ pub(crate) fn watched(
         classes,
         checksums: tensors.checksums,
         constant: tensors.constant,
+        head_count,
         tokenizer,
         task,
         golden,

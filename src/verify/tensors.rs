@@ -1,5 +1,7 @@
 //! Reads every tensor once, for the checks of its checksum and of its values, on all threads.
 
+use std::collections::BTreeMap;
+
 use candle_electra::{DECODER_WEIGHT, WORD_EMBEDDINGS};
 use safetensors::tensor::TensorInfo;
 
@@ -9,6 +11,7 @@ use super::failure::Failure;
 use super::inputs::CompareWith;
 use super::values::{self, Values};
 use crate::export::{AlignedBytes, LoadError, WeightsFile};
+use crate::head_norms;
 use crate::progress::Watch;
 use crate::threads;
 
@@ -18,6 +21,8 @@ pub(super) struct TensorReport {
     pub(super) checksums: ChecksumReport,
     /// Names of tensors whose elements are all the same.
     pub(super) constant: Vec<String>,
+    /// The norms of the units of attention heads, by the name of the tensor.
+    pub(super) norms: BTreeMap<String, Vec<f64>>,
 }
 
 /// The results of one tensor.
@@ -25,6 +30,7 @@ pub(super) struct TensorReport {
 struct TensorChecks {
     checksums: ChecksumReport,
     is_constant: bool,
+    norms: Option<Vec<f64>>,
     failures: Vec<Failure>,
 }
 
@@ -51,6 +57,7 @@ pub(super) fn check(
                 value,
             }),
         }
+        found.norms = head_norms::of_tensor(name, info.dtype, &info.shape, &bytes);
         checksums.check(name, info, bytes, &mut found.checksums, &mut found.failures)?;
         watch.advance(len as u64)?;
         Ok(found)
@@ -61,6 +68,8 @@ pub(super) fn check(
         report.checksums.add(&found.checksums);
         let constant = found.is_constant.then(|| name.clone());
         report.constant.extend(constant);
+        let norms = found.norms.map(|norms| (name.clone(), norms));
+        report.norms.extend(norms);
         failures.extend(found.failures);
     }
     check_tied_decoder(weights, failures)?;

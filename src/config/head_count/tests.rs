@@ -45,7 +45,13 @@ fn normals(rng: &mut Rng, count: usize) -> Vec<f64> {
 }
 
 /// Vectors whose heads have means of the given standard deviation, with noise of 1.
-fn planted(rng: &mut Rng, hidden: usize, heads: usize, vectors: usize, scale: f64) -> Vec<Vec<f64>> {
+fn planted(
+    rng: &mut Rng,
+    hidden: usize,
+    heads: usize,
+    vectors: usize,
+    scale: f64,
+) -> Vec<Vec<f64>> {
     let mut vector = || {
         let means = normals(rng, heads);
         let unit = |unit: usize| scale * means[unit / (hidden / heads)] + normal(rng);
@@ -104,9 +110,15 @@ fn parts_of_the_evidence_never_give_another_count() {
             heads,
             layers,
         } = encoder(name);
-        for vectors in layers.iter().flat_map(|layer| layer.chunks(1).chain([&layer[..]])) {
+        for vectors in layers
+            .iter()
+            .flat_map(|layer| layer.chunks(1).chain([&layer[..]]))
+        {
             let found = HeadCount::new(hidden_size, vectors).decided();
-            assert!(found.is_none_or(|count| count == heads), "{name}: {found:?}");
+            assert!(
+                found.is_none_or(|count| count == heads),
+                "{name}: {found:?}"
+            );
         }
     }
 }
@@ -180,7 +192,9 @@ const STRUCTURES: &[(&str, Draw)] = &[
         let mut vector = normals(rng, width);
         let start = shared.usize(..width - 20);
         let length = shared.usize(3..20);
-        vector[start..start + length].iter_mut().for_each(|x| *x += 10.0);
+        vector[start..start + length]
+            .iter_mut()
+            .for_each(|x| *x += 10.0);
         vector
     }),
     ("a drift", |rng, shared, width| {
@@ -197,16 +211,21 @@ const STRUCTURES: &[(&str, Draw)] = &[
         let keep = 0.3 + 0.699 * shared.f64();
         walk(rng, width, keep)
     }),
-    ("the same random walk in all vectors", |rng, shared, width| {
-        let keep = 0.8 + 0.199 * shared.f64();
-        let level = walk(shared, width, keep);
-        with_noise(rng, level, 0.3)
-    }),
+    (
+        "the same random walk in all vectors",
+        |rng, shared, width| {
+            let keep = 0.8 + 0.199 * shared.f64();
+            let level = walk(shared, width, keep);
+            with_noise(rng, level, 0.3)
+        },
+    ),
     ("low rank", |rng, shared, width| {
         let columns: [Vec<f64>; 3] = [0; 3].map(|_| normals(shared, width));
         let rows: [Vec<f64>; 3] = [0; 3].map(|_| normals(rng, 32));
         let weight = |row: usize, unit: usize| -> f64 {
-            std::iter::zip(&rows, &columns).map(|(r, c)| r[row] * c[unit]).sum()
+            std::iter::zip(&rows, &columns)
+                .map(|(r, c)| r[row] * c[unit])
+                .sum()
         };
         let norm = |unit| {
             let squares = (0..32).map(|row| weight(row, unit).powi(2) + 0.01);

@@ -1,0 +1,39 @@
+//! Compares the head count in config.json with what the weights show.
+
+use std::collections::BTreeMap;
+
+use candle_electra::ElectraConfig;
+
+use super::failure::Failure;
+use crate::config::HeadCount;
+
+/// The head count in config.json, and what the weights show of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct HeadCountReport {
+    /// `num_attention_heads`
+    pub configured: usize,
+    /// What the weights show.
+    pub found: HeadCount,
+}
+
+/// Another decided count is a failure. `norms` are those of the attention matrices, by name.
+pub(super) fn check(
+    config: &ElectraConfig,
+    norms: BTreeMap<String, Vec<f64>>,
+    failures: &mut Vec<Failure>,
+) -> HeadCountReport {
+    let norms: Vec<Vec<f64>> = norms.into_values().collect();
+    let found = HeadCount::new(config.hidden_size, &norms);
+    let configured = config.num_attention_heads;
+    if let HeadCount::Decided { count, margin } = found
+        && count != configured
+    {
+        failures.push(Failure::Heads {
+            configured,
+            count,
+            margin,
+        });
+    }
+    HeadCountReport { configured, found }
+}
