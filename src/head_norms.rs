@@ -119,7 +119,7 @@ fn torch_dtype(dtype: DType) -> Option<Dtype> {
 /// Returns the log of the squared norm of each row or column; `None` for integers.
 fn log_norms(bytes: &AlignedBytes, dtype: Dtype, columns: usize, axis: Axis) -> Option<Vec<f64>> {
     let squares = match dtype {
-        Dtype::F32 => squares(bytes.elements(), f64::from::<f32>, columns, axis),
+        Dtype::F32 => squares(bytes.elements(), |x: f32| f64::from(x), columns, axis),
         Dtype::F64 => squares(bytes.elements(), |x: f64| x, columns, axis),
         Dtype::F16 => squares(bytes.elements(), f16::to_f64, columns, axis),
         Dtype::BF16 => squares(bytes.elements(), bf16::to_f64, columns, axis),

@@ -320,3 +320,38 @@ pub fn discriminator(s: Sizes) -> Bundle {
     add("discriminator_predictions/dense_1/bias", &[1]);
     bundle
 }
+
+/// Replaces the attention kernels of an encoder (`electra`, `generator`) by random ones whose heads differ in
+/// scale, as training leaves them.
+pub fn plant_heads(bundle: &mut Bundle, encoder: &str, sizes: Sizes, heads: i64) {
+    let width = usize::try_from(sizes.hidden).unwrap();
+    let size = width / usize::try_from(heads).unwrap();
+    for layer in 0..sizes.layers {
+        for (dense, is_output) in [
+            ("self/query", false),
+            ("self/key", false),
+            ("self/value", false),
+            ("output/dense", true),
+        ] {
+            let name = format!("{encoder}/encoder/layer_{layer}/attention/{dense}/kernel");
+            let mut state = u64::from(crc32c::crc32c(name.as_bytes()));
+            // A linear congruential generator, by Knuth.
+            let mut random = || {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                f32::from(u16::try_from(state >> 48).unwrap()) / 65536.0 - 0.5
+            };
+            let scales: Vec<f32> = (0..width / size).map(|_| (3.0 * random()).exp()).collect();
+            let bytes: Vec<u8> = (0..width * width)
+                .flat_map(|at| {
+                    let [row, column] = [at / width, at % width];
+                    let unit = if is_output { row } else { column };
+                    (0.1 * random() * scales[unit / size]).to_le_bytes()
+                })
+                .collect();
+            bundle.remove(&name);
+            bundle.add(&name, FLOAT32, &[sizes.hidden; 2], &bytes);
+        }
+    }
+}
