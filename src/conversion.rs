@@ -161,8 +161,9 @@ impl<'a> Conversion<'a> {
                 self.checkpoint.plan_watched(model, &options, watch)
             }
         };
-        let plans = self.models.list().into_iter().map(plan);
-        let plans = plans.collect::<Result<_, _>>()?;
+        let plans = || self.models.list().into_iter().map(plan).collect();
+        let plans: Result<_, Error> = with_threads(self.threads, plans).map_err(Error::Threads)?;
+        let plans = plans?;
         Ok(PlannedConversion {
             conversion: self,
             plans,

@@ -257,12 +257,19 @@ fn weights_without_heads_are_undecided() {
 #[test]
 fn few_boundaries_do_not_decide() {
     let mut rng = Rng::with_seed(5);
-    let mut vectors = planted(&mut rng, 384, 12, 24, 0.0);
-    for vector in &mut vectors {
-        vector[128..192].iter_mut().for_each(|x| *x -= 30.0);
+    for shared in [true, false] {
+        let mut vectors = planted(&mut rng, 384, 12, 24, 0.0);
+        for vector in &mut vectors {
+            let shift = if shared {
+                -30.0
+            } else {
+                30.0 * normal(&mut rng)
+            };
+            vector[128..192].iter_mut().for_each(|x| *x += shift);
+        }
+        let found = HeadCount::new(384, &vectors);
+        assert_eq!(found.decided(), None, "{found:?}");
     }
-    let found = HeadCount::new(384, &vectors);
-    assert_eq!(found.decided(), None, "{found:?}");
     // Two and three heads have too few boundaries.
     for heads in [2, 3] {
         let found = HeadCount::new(96, &planted(&mut rng, 96, heads, 24, 20.0));
