@@ -62,6 +62,12 @@ pub enum HeadCount {
 }
 
 impl HeadCount {
+    /// There is nothing that could show a count.
+    const NOTHING: Self = Self::Undecided {
+        best: None,
+        margin: 0.0,
+    };
+
     /// Determines the head count from the log squared norms of a model of width `hidden_size`. Vectors
     /// with another length, or with a value that is not a number, are ignored.
     pub fn new(hidden_size: usize, log_norms: &[Vec<f64>]) -> Self {
@@ -70,6 +76,10 @@ impl HeadCount {
             .filter(|vector| vector.len() == hidden_size);
         let vectors = vectors.filter_map(|vector| standardised(vector));
         let vectors = without_common_part(vectors.collect());
+        // Without norms the width may be anything that a config.json claims.
+        if vectors.len() < MIN_VECTORS {
+            return Self::NOTHING;
+        }
         let largest = hidden_size / MIN_HEAD_SIZE;
         let counts = (2..=largest).filter(|&count| hidden_size.is_multiple_of(count));
         let score = |count: usize| {
@@ -86,7 +96,6 @@ impl HeadCount {
         let margin = best - second;
         let vector_count = f64::from(u32::try_from(vectors.len()).unwrap_or(u32::MAX));
         let is_decided = count >= MIN_COUNT
-            && vectors.len() >= MIN_VECTORS
             && margin >= MIN_MARGIN + MARGIN_PER_VECTOR * vector_count
             && has_jumps(&vectors, count);
         if is_decided {

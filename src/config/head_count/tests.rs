@@ -295,16 +295,16 @@ fn odd_vectors_are_ignored() {
     zero[3][17] = f64::NEG_INFINITY;
     assert_eq!(HeadCount::new(128, &zero).decided(), Some(8));
 
-    let nothing = HeadCount::Undecided {
-        best: None,
-        margin: 0.0,
-    };
     for hidden in [0, 1, 7, 8, 13, 64] {
-        assert_eq!(HeadCount::new(hidden, &[]), nothing);
-        assert_eq!(HeadCount::new(hidden, &[vec![0.5; hidden]]).decided(), None);
+        let equal = vec![vec![0.5; hidden]; 4];
+        assert_eq!(HeadCount::new(hidden, &equal), HeadCount::NOTHING);
     }
+    // A width without norms costs no time.
+    assert_eq!(HeadCount::new(usize::MAX, &[]), HeadCount::NOTHING);
     // Blocks of equal weights have no deviation within them.
     let steps = |unit: usize| f64::from(u32::try_from(unit / 16 * 7 % 5).unwrap());
-    let exact = vec![(0..128).map(steps).collect::<Vec<f64>>(); 4];
+    let exact: Vec<Vec<f64>> = (0..4)
+        .map(|shift| (0..128).map(|unit| steps(unit + 16 * shift)).collect())
+        .collect();
     assert!(HeadCount::new(128, &exact).margin().is_finite());
 }
