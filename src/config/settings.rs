@@ -54,8 +54,8 @@ impl Settings<'_> {
         encoder: Encoder,
         read_weights: impl FnOnce() -> Option<HeadCount>,
     ) -> Result<Setting<usize>, Error> {
-        let hidden_size = encoder.hidden_size;
         const OPTION: &str = "--num-attention-heads";
+        let hidden_size = encoder.hidden_size;
         let file = self.options.file.as_ref();
         let in_file = file.map(|file| file.size(HEADS)).transpose()?.flatten();
         let mut candidates = given(OPTION, self.options.num_attention_heads, in_file);

@@ -104,12 +104,8 @@ pub enum Failure {
     },
     /// The weights show another head count.
     Heads {
-        /// `num_attention_heads`
-        configured: usize,
-        /// The count that the weights show.
-        count: usize,
-        /// Its lead over every other count.
-        margin: f64,
+        /// Their head count, and that of config.json.
+        what: String,
     },
     /// Another head count predicts the text clearly better.
     HeadCount {
@@ -225,15 +221,7 @@ impl fmt::Display for Failure {
                 "tensor {DECODER_WEIGHT} differs from {WORD_EMBEDDINGS}, although the two are tied"
             ),
             Self::Forward { class, what } => write!(f, "{class} {what}"),
-            Self::Heads {
-                configured,
-                count,
-                margin,
-            } => write!(
-                f,
-                "the weights show {count} attention heads (margin {margin:.0}), {CONFIG_FILE} has \
-                 {configured}"
-            ),
+            Self::Heads { what } => write!(f, "the weights show {what}"),
             Self::HeadCount {
                 configured,
                 better,

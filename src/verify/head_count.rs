@@ -6,6 +6,7 @@ use candle_electra::ElectraConfig;
 
 use super::failure::Failure;
 use crate::config::HeadCount;
+use crate::export::CONFIG_FILE;
 
 /// The head count in config.json, and what the weights show of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,11 +30,9 @@ pub(super) fn check(
     if let HeadCount::Decided { count, margin } = found
         && count != configured
     {
-        failures.push(Failure::Heads {
-            configured,
-            count,
-            margin,
-        });
+        let what =
+            format!("{count} attention heads (margin {margin:.0}), {CONFIG_FILE} has {configured}");
+        failures.push(Failure::Heads { what });
     }
     HeadCountReport { configured, found }
 }

@@ -160,7 +160,9 @@ fn walk(rng: &mut Rng, width: usize, keep: f64) -> Vec<f64> {
 }
 
 fn with_noise(rng: &mut Rng, mut vector: Vec<f64>, scale: f64) -> Vec<f64> {
-    vector.iter_mut().for_each(|x| *x += scale * normal(rng));
+    for x in &mut vector {
+        *x += scale * normal(rng);
+    }
     vector
 }
 
