@@ -6,7 +6,8 @@ use candle_electra::ElectraConfig;
 use serde::Serialize;
 use tf_checkpoint::{Checkpoint, Piece};
 
-use super::conversion::{CheckpointReport, SourceReport, TaskReport, config_sources};
+use super::conversion::{CheckpointReport, TaskReport};
+use super::sources::{SourceReport, config_sources};
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::plan::{Plan, PlanOptions};

@@ -7,19 +7,20 @@
 mod conversion;
 mod inspection;
 mod probe;
+mod sources;
 mod verification;
 
 use serde::Serialize;
 
 pub use conversion::{
-    AgreedReport, CheckpointReport, ConversionReport, DryRunReport, ExportReport, FileReport,
-    LeftOutReport, PlanReport, SourceReport, TaskReport, TensorReport, TokenEvidence,
-    TokenizerEvidence, TokenizerReport,
+    CheckpointReport, ConversionReport, DryRunReport, ExportReport, FileReport, LeftOutReport,
+    PlanReport, TaskReport, TensorReport, TokenEvidence, TokenizerEvidence, TokenizerReport,
 };
 pub use inspection::{
     ExportableModel, InspectionReport, ModelReport, PieceReport, RoleReport, VariableReport,
 };
 pub use probe::{Answer, MaskReport, PieceProbability, ProbeReport, TextReport, TokenReport};
+pub use sources::{AgreedReport, SourceReport};
 pub use verification::{
     ChecksumsReport, ClassReport, DeviationReport, GoldenReport, HeadCountReport, HeadCountVerdict,
     HeadLogitsReport, MismatchReport, TextCheckReport, TokenizerCheckReport, VerificationReport,
