@@ -1,9 +1,8 @@
 //! The whole job: choose models and options, plan, run.
 //!
 //! A [`Conversion`] is a builder over an open checkpoint. [`plan`](Conversion::plan) turns it into a
-//! [`PlannedConversion`], which shows what will be done, and
-//! [`run`](PlannedConversion::run) does it: the tensors are streamed into a staging directory, verified
-//! there, and published together. On any error the output directory is as it was before.
+//! [`PlannedConversion`], which shows what will be done, and [`run`](PlannedConversion::run) does it: the
+//! tensors are streamed into a staging directory, verified there, and published together. On any error the output directory is as it was before.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;

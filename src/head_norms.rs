@@ -10,7 +10,7 @@ use tf_checkpoint::{Checkpoint, DType, Variable};
 
 use crate::config::{Encoder, HeadCount};
 use crate::export::{self, AlignedBytes};
-use crate::progress::Watch;
+use crate::progress::{Phase, Watch};
 use crate::threads;
 use crate::variables::Inventory;
 use crate::variables::names::TABLE;
@@ -50,10 +50,12 @@ pub(crate) fn of_checkpoint(
         return Ok(None);
     }
     let width = encoder.hidden_size;
+    watch.begin(Phase::Reading, matrices.len() as u64);
+    watch.check()?;
     let norms = threads::map(matrices.len(), |at| {
-        watch.check()?;
         let (variable, axis) = matrices[at];
         let bytes = export::read_bytes(variable, checkpoint)?;
+        watch.advance(1)?;
         let dtype = torch_dtype(variable.dtype).expect("only floating-point types are listed");
         Ok::<_, export::Error>(log_norms(&bytes, dtype, width, axis).expect("the same"))
     })?;

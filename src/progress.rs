@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Data files are opened, and those in an archive inflated; the unit is a file. Nothing has been written
-    /// to the output directory.
+    /// Attention weights are read, if they must show the head count. Then data files are opened, and those in
+    /// an archive inflated. The unit is a variable. Nothing has been written to the output directory.
     Reading,
     /// Tensors are converted and written; the unit is a byte. From here on a cancelled process must clean
     /// up.

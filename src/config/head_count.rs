@@ -20,8 +20,9 @@
 //!    are never decided.
 //!
 //! In 10,000 draws of each structure in the tests (random norms and weights, equal layers, outliers, drifts,
-//! waves, random walks, low rank) no count was decided; two trained encoders lead by 1,016 and 660. Neighbouring heads that are
-//! equal in all layers, as after doubling a model, cannot be distinguished from one head.
+//! waves, random walks, low rank) no count was decided; two trained encoders lead by 1,016 and 660.
+//! Neighbouring heads that are equal in all layers, as after doubling a model, cannot be distinguished from
+//! one head.
 
 /// The smallest head size of a candidate.
 const MIN_HEAD_SIZE: usize = 8;

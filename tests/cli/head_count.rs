@@ -1,14 +1,17 @@
 //! The head count that the weights show: in plans, in contradictions, in verification.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use electra_convert::{Conversion, ElectraCheckpoint, ErrorKind, Model, Progress};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use testkit::bundle_writer::{Bundle, FLOAT16, FLOAT64, SMALL, Sizes, discriminator, plant_heads};
 use testkit::v1_writer::Tables;
-use testkit::{export_again, export_bundle, read_json, run, temp};
+use testkit::{copy_of, export_again, export_bundle, fixtures, read_json, run, temp};
 
 /// 64 does not divide this width.
 const ODD: Sizes = Sizes {
@@ -220,4 +223,61 @@ fn inspect_reports_the_head_count_of_the_weights() {
     run!["inspect", prefix]
         .ok()
         .prints("the weights were not read: compare it with your training configuration");
+}
+
+/// The models in the fixtures were hardly trained.
+#[test]
+fn the_weights_of_the_fixtures_do_not_decide() {
+    let mut models = 0;
+    for entry in fs::read_dir(fixtures()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let path = entry.path();
+        if !path.is_dir() || tf_checkpoint::locate(&path, None).is_err() {
+            continue;
+        }
+        // Without the training graph.
+        let folder = copy_of(&name);
+        for file in fs::read_dir(folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|end| end == "meta") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+        let found = run!["inspect", "--json", folder.path()].ok().json();
+        for model in found["models"].as_array().unwrap() {
+            let source = &model["config_sources"]["num_attention_heads"];
+            assert_ne!(source["kind"], "weights", "{name}: {source}");
+            models += 1;
+        }
+    }
+    assert!(models > 40, "{models}");
+}
+
+/// Cancels the work at a call.
+struct StopAt(AtomicU64);
+
+impl Progress for StopAt {
+    fn advance(&self, _units: u64) -> ControlFlow<()> {
+        match self.0.fetch_sub(1, Ordering::Relaxed) {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+#[test]
+fn reading_the_weights_can_be_cancelled() {
+    let folder = temp();
+    let prefix = folder.path().join("m");
+    planted(ODD).write(&prefix);
+    let checkpoint = ElectraCheckpoint::open(&prefix).unwrap();
+    // Two layers have eight matrices.
+    for call in 0..9 {
+        let out = folder.path().join("out");
+        let stop = StopAt(AtomicU64::new(call));
+        let result = Conversion::new(&checkpoint, Model::Discriminator).run(&out, &stop);
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Interrupted, "{call}");
+        assert!(!out.exists());
+    }
 }
