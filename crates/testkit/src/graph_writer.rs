@@ -28,6 +28,10 @@ pub enum Attr {
     Strings(Vec<String>),
     /// A string.
     Text(&'static str),
+    /// A list of integers.
+    List(Vec<i64>),
+    /// A dtype, by its number in `types.proto`.
+    Type(i32),
     /// The name of a function.
     Function(&'static str),
     /// A float32 tensor; a scalar if it has one element.
@@ -75,6 +79,18 @@ impl Attr {
                 message(&[bytes(8, message(&fields))])
             }
             Self::Text(text) => message(&[bytes(2, *text)]),
+            Self::List(values) => {
+                let values = values
+                    .iter()
+                    .map(|value| Field::Varint(value.cast_unsigned()));
+                message(&[bytes(
+                    1,
+                    message(&values.map(|value| (3, value)).collect::<Vec<_>>()),
+                )])
+            }
+            Self::Type(number) => {
+                message(&[(6, Field::Varint(i64::from(*number).cast_unsigned()))])
+            }
             Self::Function(name) => message(&[bytes(10, message(&[bytes(1, *name)]))]),
             Self::Floats(values) => {
                 let content = values.iter().flat_map(|x| x.to_le_bytes()).collect();

@@ -81,7 +81,7 @@ pub use contiguous::Contiguous;
 pub use error::Error;
 pub use file_kind::FileKind;
 pub use foreign::{refuse_stand_in, start};
-pub use graph::{Constant, MetaGraph, NodeId, Tensor, Use};
+pub use graph::{Constant, Literal, MetaGraph, NodeId, Tensor, Use};
 pub use layout::cut;
 pub use limits::{Limits, TooDense};
 pub use locate::{Format, Location, locate, locate_within};

@@ -30,13 +30,25 @@ pub(super) fn attribute(bytes: &[u8], message: &Range<u32>, key: &str) -> Option
     AttrValue::decode(value).ok()
 }
 
+/// Field number of `attr` in `NodeDef`, a map.
+const ATTRIBUTE: u32 = 5;
+
+/// Returns the names and the values of all attributes of the node at `message`.
+pub(super) fn attributes<'a>(bytes: &'a [u8], message: &Range<u32>) -> Vec<(&'a str, &'a [u8])> {
+    let entries = wire::messages(bytes, wire::span(message), ATTRIBUTE);
+    let read = |entry: Range<usize>| {
+        let [key, value] = [1, 2].map(|tag| wire::last(bytes, entry.clone(), tag));
+        let key = std::str::from_utf8(&bytes[key.ok()??]).ok()?;
+        Some((key, value.ok()?.map_or(&[][..], |value| &bytes[value])))
+    };
+    entries.map_while(Result::ok).filter_map(read).collect()
+}
+
 pub(super) fn attribute_bytes<'a>(
     bytes: &'a [u8],
     message: &Range<u32>,
     key: &str,
 ) -> Option<&'a [u8]> {
-    /// Field number of `attr` in `NodeDef`, a map.
-    const ATTRIBUTE: u32 = 5;
     for entry in wire::messages(bytes, wire::span(message), ATTRIBUTE) {
         let entry = entry.ok()?;
         let [found, value] = [1, 2].map(|tag| wire::last(bytes, entry.clone(), tag));

@@ -6,6 +6,10 @@
 //! of the call. A call stays as it is if the library does not have the function, or if calls nest
 //! deeper or produce more nodes than any model needs; it is then an unknown operation.
 //!
+//! An `If` gets the nodes of both branches: its inputs become the condition, the tensors that the first
+//! branch returns, and those of the second. A `While` gets the nodes of its body, whose arguments are
+//! the values before the first iteration; the tensors after the loop stay unknown.
+//!
 //! Source: `function.proto` and `op_def.proto` in `tensorflow/core`.
 
 use std::collections::HashMap;
@@ -13,7 +17,7 @@ use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use super::attributes::attribute;
-use super::nodes::{NodeId, Nodes, RawNode, Tensor};
+use super::nodes::{Inlined, NodeId, Nodes, RawNode, Tensor};
 use crate::protobuf::wire::{self, Malformed, last, messages};
 
 /// The most nodes that inlining may add.
@@ -26,6 +30,10 @@ const CALLS: [&[u8]; 3] = [
     b"StatefulPartitionedCall",
     b"TPUPartitionedCall",
 ];
+/// Operations with a branch for each value of a condition.
+const BRANCHES: [&[u8]; 2] = [b"If", b"StatelessIf"];
+/// Operations that repeat a function.
+const LOOPS: [&[u8]; 2] = [b"While", b"StatelessWhile"];
 /// Named outputs that are not the first of their operation.
 const LATER_OUTPUTS: &[(&[u8], u32)] = &[
     (b"output_true", 1),
@@ -66,18 +74,46 @@ impl Library {
         Ok(Self(found))
     }
 
-    /// Returns the range of the function that a node calls, if it calls one.
-    fn called(&self, graph: &Nodes, bytes: &[u8], node: NodeId) -> Option<Range<usize>> {
+    /// Returns how a node calls functions; `None` if it does not, or if the library lacks one of them.
+    fn called(&self, graph: &Nodes, bytes: &[u8], node: NodeId) -> Option<Call> {
         if self.0.is_empty() {
             return None;
         }
         let node = graph.get(node);
         let op = &bytes[wire::span(&node.op)];
-        if !CALLS.contains(&op) {
-            return self.0.get(op).cloned();
+        let named = |key: &str| {
+            let function = attribute(bytes, &node.message, key)?.func?;
+            self.0.get(function.name.as_bytes()).cloned()
+        };
+        if CALLS.contains(&op) {
+            named("f").map(Call::Once)
+        } else if BRANCHES.contains(&op) {
+            let branches = named("then_branch").zip(named("else_branch"));
+            branches.map(|(then, or_else)| Call::Branches([then, or_else]))
+        } else if LOOPS.contains(&op) {
+            named("body").map(Call::Loop)
+        } else {
+            self.0.get(op).cloned().map(Call::Once)
         }
-        let function = attribute(bytes, &node.message, "f")?.func?;
-        self.0.get(function.name.as_bytes()).cloned()
+    }
+}
+
+/// The functions that a node calls, by their ranges.
+#[derive(Clone, Debug)]
+enum Call {
+    Once(Range<usize>),
+    /// One function if the first input is true, and one if it is false; both get the other inputs.
+    Branches([Range<usize>; 2]),
+    /// The body of a loop.
+    Loop(Range<usize>),
+}
+
+impl Call {
+    fn functions(&self) -> &[Range<usize>] {
+        match self {
+            Self::Once(function) | Self::Loop(function) => std::slice::from_ref(function),
+            Self::Branches(branches) => branches,
+        }
     }
 }
 
@@ -115,25 +151,28 @@ pub(super) fn inline(graph: &mut Nodes, bytes: &[u8], library: &Library) -> Resu
     let mut depths: HashMap<NodeId, usize> = HashMap::new();
     let mut at = 0;
     while at < graph.len() {
-        let call = Nodes::id(at);
+        let node = Nodes::id(at);
         at += 1;
-        let depth = depths.get(&call).copied().unwrap_or(0);
-        let Some(definition) = library.called(graph, bytes, call) else {
+        let depth = depths.get(&node).copied().unwrap_or(0);
+        let Some(call) = library.called(graph, bytes, node) else {
             continue;
         };
-        let function = match read.entry(definition.start) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(
-                Function::read(bytes, definition)
-                    .map_err(|error| format!("a function is malformed: {error}"))?,
-            ),
-        };
-        let count = graph.len() - own_nodes + function.nodes.len();
-        if depth >= MAX_DEPTH || count > MAX_INLINED || !graph.has_room_for(function.nodes.len()) {
+        for definition in call.functions() {
+            if let Entry::Vacant(entry) = read.entry(definition.start) {
+                let function = Function::read(bytes, definition.clone());
+                entry
+                    .insert(function.map_err(|error| format!("a function is malformed: {error}"))?);
+            }
+        }
+        let functions = call.functions().iter().map(|at| &read[&at.start]);
+        let functions: Vec<&Function> = functions.collect();
+        let added: usize = functions.iter().map(|function| function.nodes.len()).sum();
+        let count = graph.len() - own_nodes + added;
+        if depth >= MAX_DEPTH || count > MAX_INLINED || !graph.has_room_for(added) {
             continue;
         }
         let first = graph.len();
-        append(graph, bytes, library, call, function)?;
+        replace(graph, bytes, library, node, &call, &functions)?;
         for added in first..graph.len() {
             depths.insert(Nodes::id(added), depth + 1);
         }
@@ -141,18 +180,49 @@ pub(super) fn inline(graph: &mut Nodes, bytes: &[u8], library: &Library) -> Resu
     Ok(())
 }
 
-/// Appends the nodes of a function for one call.
+/// Appends the nodes of the functions that a node calls, and replaces the inputs of the node by the
+/// tensors that they return.
+fn replace(
+    graph: &mut Nodes,
+    bytes: &[u8],
+    library: &Library,
+    node: NodeId,
+    call: &Call,
+    functions: &[&Function],
+) -> Result<(), String> {
+    let given = graph.inputs(graph.get(node)).to_vec();
+    let mut append =
+        |given: &[Tensor], at: usize| append(graph, bytes, library, (node, given), functions[at]);
+    match call {
+        Call::Once(_) => {
+            let returned = append(&given, 0)?;
+            graph.replace(node, Inlined::Call, &returned)
+        }
+        Call::Branches(_) => {
+            let Some((condition, given)) = given.split_first() else {
+                return Ok(());
+            };
+            let mut inputs = vec![*condition];
+            inputs.extend(append(given, 0)?);
+            inputs.extend(append(given, 1)?);
+            graph.replace(node, Inlined::Branches, &inputs)
+        }
+        Call::Loop(_) => append(&given, 0).map(|_| ()),
+    }
+}
+
+/// Appends the nodes of a function that `call` calls with `given` tensors; returns the tensors that the
+/// function returns.
 fn append(
     graph: &mut Nodes,
     bytes: &[u8],
     library: &Library,
-    call: NodeId,
+    (call, given): (NodeId, &[Tensor]),
     function: &Function,
-) -> Result<(), String> {
+) -> Result<Vec<Tensor>, String> {
     let first = graph.len();
-    let given = graph.inputs(graph.get(call)).to_vec();
     let arguments: HashMap<&[u8], Tensor> = std::iter::zip(&function.arguments, given)
-        .map(|(name, tensor)| (&bytes[name.clone()], tensor))
+        .map(|(name, &tensor)| (&bytes[name.clone()], tensor))
         .collect();
     let nodes: HashMap<&[u8], usize> = std::iter::zip(&function.nodes, 0..)
         .map(|(node, at)| (&bytes[wire::span(&node.name)], at))
@@ -196,7 +266,7 @@ fn append(
             .map(|input| resolve(&bytes[wire::span(input)]));
         graph.push(node, inputs.collect(), Some(call))?;
     }
-    graph.replace_call(call, &returned)
+    Ok(returned)
 }
 
 impl Library {

@@ -8,7 +8,8 @@
 //!
 //! An input whose node is not in the file is [`Tensor::MISSING`]. Control inputs (`^name`) carry no value
 //! and are left out. A call of a function in the graph's library (`PartitionedCall`) is replaced by the
-//! function's nodes; the call itself becomes an `IdentityN` of the returned tensors.
+//! function's nodes; the call itself becomes an `IdentityN` of the returned tensors. The branches of an
+//! `If` and the body of a `While` are inlined too.
 //!
 //! Source: `meta_graph.proto`, `graph.proto`, `node_def.proto`, `attr_value.proto`,
 //! `function.proto` in `tensorflow/core`.
@@ -20,9 +21,10 @@ use std::path::{Path, PathBuf};
 
 use prost::Message as _;
 
-use super::attributes::{Constant, attribute, attribute_bytes, constant};
+use super::attributes::{Constant, attribute, attribute_bytes, attributes, constant};
 use super::functions::{self, Library};
-use super::nodes::{MAX_NODES, NodeId, Nodes, RawNode, Tensor, Use};
+use super::literal::{Literal, literal};
+use super::nodes::{Inlined, MAX_NODES, NodeId, Nodes, RawNode, Tensor, Use};
 use super::proto::{AttrValue, GRAPH_LIBRARY, GRAPH_NODE, META_GRAPH_GRAPH_DEF};
 use crate::error::Error;
 use crate::limits::{Budget, Limits};
@@ -216,7 +218,7 @@ impl MetaGraph {
     /// Returns the operation of a node, such as `MatMul`.
     pub fn op(&self, node: NodeId) -> &str {
         let record = self.nodes.get(node);
-        if record.is_inlined {
+        if record.inlined == Inlined::Call {
             return "IdentityN";
         }
         std::str::from_utf8(&self.bytes[wire::span(&record.op)]).unwrap_or("")
@@ -232,6 +234,18 @@ impl MetaGraph {
     pub fn input(&self, node: NodeId, operand: usize) -> Option<Tensor> {
         let input = self.inputs(node).get(operand).copied();
         input.filter(|input| !input.is_missing())
+    }
+
+    /// Returns the condition of an `If`, and the tensors that its branches return for this output, for a
+    /// true and for a false condition; `None` for any other node, and if the branches are not in the file.
+    pub fn branches(&self, tensor: Tensor) -> Option<(Tensor, [Tensor; 2])> {
+        if self.nodes.get(tensor.node).inlined != Inlined::Branches {
+            return None;
+        }
+        let (&condition, returned) = self.inputs(tensor.node).split_first()?;
+        let (then, or_else) = returned.split_at(returned.len() / 2);
+        let output = tensor.output as usize;
+        Some((condition, [*then.get(output)?, *or_else.get(output)?]))
     }
 
     /// Returns the inputs of other nodes that take an output of `node`.
@@ -252,6 +266,33 @@ impl MetaGraph {
         self.attribute(node, key).map_or(0, |value| value.i)
     }
 
+    /// Returns an integer attribute; `None` if the node has no such attribute.
+    pub fn find_integer(&self, node: NodeId, key: &str) -> Option<i64> {
+        Some(self.attribute(node, key)?.i)
+    }
+
+    /// Returns an attribute that is a list of integers; `None` if the node has no such attribute.
+    pub fn integers(&self, node: NodeId, key: &str) -> Option<Vec<i64>> {
+        // An empty list may be written without content.
+        Some(self.attribute(node, key)?.list.unwrap_or_default().i)
+    }
+
+    /// Returns a dtype attribute as its number in `types.proto`; `None` if the node has no such attribute.
+    pub fn data_type(&self, node: NodeId, key: &str) -> Option<i32> {
+        Some(self.attribute(node, key)?.data_type)
+    }
+
+    /// Returns an attribute that is a list of dtypes, as their numbers in `types.proto`; `None` if the node
+    /// has no such attribute.
+    pub fn data_types(&self, node: NodeId, key: &str) -> Option<Vec<i32>> {
+        Some(
+            self.attribute(node, key)?
+                .list
+                .unwrap_or_default()
+                .data_types,
+        )
+    }
+
     /// Returns a string attribute; `None` if the node has no such attribute, or it is not UTF-8.
     pub fn string(&self, node: NodeId, key: &str) -> Option<String> {
         String::from_utf8(self.attribute(node, key)?.s).ok()
@@ -267,12 +308,32 @@ impl MetaGraph {
         self.attribute(node, key).is_some_and(|value| value.b)
     }
 
+    /// Returns the name and the `AttrValue` message of every attribute of a node, to copy the node.
+    pub fn attributes(&self, node: NodeId) -> Vec<(&str, &[u8])> {
+        attributes(&self.bytes, &self.nodes.get(node).message)
+    }
+
     /// Returns the value of a `Const` of numbers; `None` for any other node.
     pub fn constant(&self, node: NodeId) -> Option<Constant> {
         if self.op(node) != "Const" {
             return None;
         }
         constant(&self.attribute(node, "value")?.tensor?)
+    }
+
+    /// Returns the value of a `Const` with its dtype and shape; `None` for any other node, for strings, and
+    /// for more than 16 MiB.
+    pub fn literal(&self, node: NodeId) -> Option<Literal> {
+        /// The largest tensor decoded, in bytes. Masks and position tables take some kilobytes.
+        const MAX_LEN: usize = 16 << 20;
+        if self.op(node) != "Const" {
+            return None;
+        }
+        let bytes = attribute_bytes(&self.bytes, &self.nodes.get(node).message, "value")?;
+        if bytes.len() > MAX_LEN {
+            return None;
+        }
+        literal(&AttrValue::decode(bytes).ok()?.tensor?)
     }
 
     /// Returns the strings of a `Const`, such as the names of variables for a saver; `None` for any other

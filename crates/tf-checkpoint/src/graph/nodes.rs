@@ -13,6 +13,13 @@ const MAX_INPUTS: usize = 1 << 22;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(super) u32);
 
+impl NodeId {
+    /// Returns the index of the node among [`nodes`](crate::MetaGraph::nodes).
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// An output of a node: a tensor of the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tensor {
@@ -62,8 +69,18 @@ pub(super) struct Node {
     inputs: Range<u32>,
     /// The call through which the node was inlined.
     pub(super) caller: Option<NodeId>,
-    /// True for a call that was replaced by the nodes of its function.
-    pub(super) is_inlined: bool,
+    /// How the nodes of called functions replaced the node.
+    pub(super) inlined: Inlined,
+}
+
+/// How the nodes of called functions replaced a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inlined {
+    No,
+    /// A call: its inputs are the returned tensors.
+    Call,
+    /// An `If`: its inputs are the condition and the returned tensors of both branches.
+    Branches,
 }
 
 /// All nodes, with their inputs.
@@ -104,7 +121,7 @@ impl Nodes {
             message: 0..0,
             inputs: 0..0,
             caller: None,
-            is_inlined: false,
+            inlined: Inlined::No,
         };
         self.nodes.get(node.0 as usize).unwrap_or(&MISSING)
     }
@@ -127,21 +144,26 @@ impl Nodes {
             message: raw.message.clone(),
             inputs: narrow(start)..narrow(self.inputs.len()),
             caller,
-            is_inlined: false,
+            inlined: Inlined::No,
         });
         Ok(())
     }
 
-    /// Turns a call into the identity of the tensors that its function returns.
-    pub(super) fn replace_call(&mut self, call: NodeId, returned: &[Tensor]) -> Result<(), String> {
+    /// Gives a node the inputs that replace it.
+    pub(super) fn replace(
+        &mut self,
+        node: NodeId,
+        inlined: Inlined,
+        inputs: &[Tensor],
+    ) -> Result<(), String> {
         let start = self.inputs.len();
-        if start + returned.len() > MAX_INPUTS {
+        if start + inputs.len() > MAX_INPUTS {
             return Err(format!("its nodes have more than {MAX_INPUTS} inputs"));
         }
-        self.inputs.extend_from_slice(returned);
-        let node = &mut self.nodes[call.0 as usize];
+        self.inputs.extend_from_slice(inputs);
+        let node = &mut self.nodes[node.0 as usize];
         node.inputs = narrow(start)..narrow(self.inputs.len());
-        node.is_inlined = true;
+        node.inlined = inlined;
         Ok(())
     }
 }

@@ -31,7 +31,7 @@ pub(crate) const GRAPH_LIBRARY: u32 = 2;
 /// The value of a node's attribute.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct AttrValue {
-    /// Lists of numbers and shapes.
+    /// Lists of numbers, dtypes and shapes.
     #[prost(message, optional, tag = "1")]
     pub(crate) list: Option<AttrList>,
     /// A string.
@@ -46,6 +46,9 @@ pub(crate) struct AttrValue {
     /// A boolean.
     #[prost(bool, tag = "5")]
     pub(crate) b: bool,
+    /// A dtype, by its number in `types.proto`.
+    #[prost(int32, tag = "6")]
+    pub(crate) data_type: i32,
     /// The value of a constant.
     #[prost(message, optional, tag = "8")]
     pub(crate) tensor: Option<TensorValue>,
@@ -58,6 +61,8 @@ pub(crate) struct AttrValue {
 pub(crate) struct AttrList {
     #[prost(int64, repeated, tag = "3")]
     pub(crate) i: Vec<i64>,
+    #[prost(int32, repeated, tag = "6")]
+    pub(crate) data_types: Vec<i32>,
     #[prost(message, repeated, tag = "7")]
     pub(crate) shape: Vec<TensorShape>,
 }
@@ -87,7 +92,11 @@ pub(crate) struct TensorValue {
     pub(crate) string_val: Vec<Vec<u8>>,
     #[prost(int64, repeated, tag = "10")]
     pub(crate) int64_val: Vec<i64>,
+    #[prost(bool, repeated, tag = "11")]
+    pub(crate) bool_val: Vec<bool>,
     /// The bits of float16 and bfloat16.
     #[prost(int32, repeated, tag = "13")]
     pub(crate) half_val: Vec<i32>,
+    #[prost(uint32, repeated, tag = "16")]
+    pub(crate) uint32_val: Vec<u32>,
 }
