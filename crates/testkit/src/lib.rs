@@ -2,7 +2,8 @@
 //!
 //! - [`bundle_writer`], [`v1_writer`] and [`graph_writer`] write checkpoints and training graphs,
 //!   valid and invalid. They use no code of the program, so that a bug cannot hide in both.
-//! - [`fixture`], [`copy_of`] and [`temp`] give a test its input files.
+//! - [`fixture`], [`copy_of`] and [`temp`] give a test its input files; [`graph_checkpoint`] makes a checkpoint for a
+//!   training graph.
 //! - [`run!`], [`command`] and [`export()`] run the program; [`Run`] checks the result.
 //! - [`read_weights`], [`read_json`] and [`raw_variable`] read files without the program.
 //!
@@ -12,6 +13,7 @@ pub mod bundle_writer;
 mod export;
 mod exported;
 mod fixtures;
+mod graph_checkpoint;
 pub mod graph_writer;
 mod program;
 pub mod v1_writer;
@@ -21,4 +23,5 @@ pub use exported::{
     EXPORTED, Tensor, assert_close, listing, raw_variable, read_json, read_weights, transposed,
 };
 pub use fixtures::{copy_of, fixture, fixtures, temp};
+pub use graph_checkpoint::graph_checkpoint;
 pub use program::{Run, command, program};

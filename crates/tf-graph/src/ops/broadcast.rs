@@ -1,0 +1,231 @@
+//! Operations on arrays whose axes of length 1 are repeated to a common shape.
+
+use rayon::prelude::*;
+
+use super::kernel::Call;
+use crate::array::{Element, Values};
+use crate::failure::{Failure, invalid};
+use crate::strided::{self, PARALLEL};
+
+/// Returns the common shape of two arrays.
+pub(super) fn common_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Failure> {
+    let rank = a.len().max(b.len());
+    let padded = |shape: &[usize], axis: usize| match axis.checked_sub(rank - shape.len()) {
+        Some(axis) => shape[axis],
+        None => 1,
+    };
+    let axes = (0..rank).map(|axis| match (padded(a, axis), padded(b, axis)) {
+        (a, b) if a == b => Some(a),
+        (1, n) | (n, 1) => Some(n),
+        _ => None,
+    });
+    match axes.collect() {
+        Some(shape) => Ok(shape),
+        None => invalid(format!("the shapes {a:?} and {b:?} do not fit")),
+    }
+}
+
+/// How `N` arrays are walked beside a result in row-major order.
+struct Plan<const N: usize> {
+    /// Lengths of the outer axes, and the step of each array along them.
+    outer: Vec<(usize, [usize; N])>,
+    /// The length of a row.
+    row: usize,
+    /// For each array: whether it advances along a row, or its element is repeated.
+    advances: [bool; N],
+}
+
+impl<const N: usize> Plan<N> {
+    /// Returns how arrays of these shapes are walked; each shape fits the result's.
+    fn new(result: &[usize], shapes: [&[usize]; N]) -> Self {
+        let mut next = [1_usize; N];
+        let mut axes: Vec<(usize, [usize; N])> = Vec::new();
+        // Innermost axis first.
+        for (axis, &len) in result.iter().enumerate().rev() {
+            let mut steps = [0; N];
+            for ((step, next), shape) in std::iter::zip(&mut steps, &mut next).zip(shapes) {
+                let own = axis.checked_sub(result.len() - shape.len());
+                if own.is_some_and(|own| shape[own] != 1) {
+                    *step = *next;
+                    *next *= len;
+                }
+            }
+            if len == 1 {
+                continue;
+            }
+            match axes.last_mut() {
+                Some((inner, inner_steps))
+                    if *inner_steps.map(|step| step * *inner).as_slice() == steps =>
+                {
+                    *inner *= len;
+                }
+                _ => axes.push((len, steps)),
+            }
+        }
+        let mut axes = axes.into_iter();
+        let (row, steps) = axes.next().unwrap_or((1, [0; N]));
+        let mut outer: Vec<_> = axes.collect();
+        outer.reverse();
+        Self {
+            outer,
+            row,
+            advances: steps.map(|step| step == 1),
+        }
+    }
+
+    /// Returns the position of each array at the start of a row.
+    fn start(&self, mut row: usize) -> [usize; N] {
+        let mut start = [0; N];
+        for (len, steps) in self.outer.iter().rev() {
+            let index = row % len;
+            row /= len;
+            for (start, step) in std::iter::zip(&mut start, steps) {
+                *start += index * step;
+            }
+        }
+        start
+    }
+
+    /// Calls a function for pieces of the result that lie within a row, with the position of each array.
+    fn for_each<T: Send>(&self, result: &mut [T], function: impl Fn(&mut [T], [usize; N]) + Sync) {
+        if result.is_empty() {
+            return;
+        }
+        if result.len() < PARALLEL {
+            for (number, row) in result.chunks_mut(self.row).enumerate() {
+                function(row, self.start(number));
+            }
+        } else if self.row > PARALLEL {
+            // Few long rows: each is cut.
+            let piece = PARALLEL / 2;
+            for (number, row) in result.chunks_mut(self.row).enumerate() {
+                let start = self.start(number);
+                row.par_chunks_mut(piece).enumerate().for_each(|(at, row)| {
+                    let mut start = start;
+                    for (start, advances) in std::iter::zip(&mut start, self.advances) {
+                        *start += if advances { at * piece } else { 0 };
+                    }
+                    function(row, start);
+                });
+            }
+        } else {
+            let rows = result.par_chunks_mut(self.row).enumerate();
+            rows.with_min_len((PARALLEL / 4 / self.row).max(1))
+                .for_each(|(number, row)| function(row, self.start(number)));
+        }
+    }
+}
+
+/// Combines two arrays; in place if nobody else holds one that has the common shape.
+pub(super) fn combine<T: Element>(
+    call: &Call<'_>,
+    a: Values<T>,
+    b: Values<T>,
+    function: impl Fn(T, T) -> T + Sync,
+) -> Result<Values<T>, Failure> {
+    let shape = common_shape(a.shape(), b.shape())?;
+    let mut a = a;
+    if a.shape() == shape {
+        match strided::take_buffer(a) {
+            Ok(buffer) => return update(&shape, buffer, &b, function),
+            Err(shared) => a = shared,
+        }
+    }
+    let mut b = b;
+    if b.shape() == shape {
+        match strided::take_buffer(b) {
+            Ok(buffer) => return update(&shape, buffer, &a, |x, y| function(y, x)),
+            Err(shared) => b = shared,
+        }
+    }
+    zip(call, &a, &b, function)
+}
+
+/// Updates the elements of a buffer with those of a smaller array.
+fn update<T: Element>(
+    shape: &[usize],
+    mut buffer: Vec<T>,
+    other: &Values<T>,
+    function: impl Fn(T, T) -> T + Sync,
+) -> Result<Values<T>, Failure> {
+    let plan = Plan::new(shape, [other.shape()]);
+    let other = strided::slice(other)?;
+    plan.for_each(&mut buffer, |row, [at]| {
+        if plan.advances[0] {
+            let others = &other[at..at + row.len()];
+            for (x, &y) in std::iter::zip(row, others) {
+                *x = function(*x, y);
+            }
+        } else {
+            let y = other[at];
+            for x in row {
+                *x = function(*x, y);
+            }
+        }
+    });
+    strided::values(shape, buffer)
+}
+
+/// Combines two arrays to an array of another type.
+pub(super) fn zip<T: Element, U: Element>(
+    call: &Call<'_>,
+    a: &Values<T>,
+    b: &Values<T>,
+    function: impl Fn(T, T) -> U + Sync,
+) -> Result<Values<U>, Failure> {
+    let shape = common_shape(a.shape(), b.shape())?;
+    let mut result = vec![U::default(); call.meter.room::<U>(&shape)?];
+    let plan = Plan::new(&shape, [a.shape(), b.shape()]);
+    let [a, b] = [strided::slice(a)?, strided::slice(b)?];
+    plan.for_each(&mut result, |row, [at, bt]| match plan.advances {
+        [true, true] => {
+            let [a, b] = [&a[at..at + row.len()], &b[bt..bt + row.len()]];
+            for ((z, &x), &y) in std::iter::zip(row, a).zip(b) {
+                *z = function(x, y);
+            }
+        }
+        [true, false] => {
+            let y = b[bt];
+            for (z, &x) in std::iter::zip(row, &a[at..]) {
+                *z = function(x, y);
+            }
+        }
+        [false, true] => {
+            let x = a[at];
+            for (z, &y) in std::iter::zip(row, &b[bt..]) {
+                *z = function(x, y);
+            }
+        }
+        [false, false] => row.fill(function(a[at], b[bt])),
+    });
+    strided::values(&shape, result)
+}
+
+/// Takes elements of one of two arrays, as a third one says.
+pub(super) fn select<T: Element>(
+    call: &Call<'_>,
+    condition: &Values<bool>,
+    first: &Values<T>,
+    second: &Values<T>,
+) -> Result<Values<T>, Failure> {
+    let shape = common_shape(
+        &common_shape(condition.shape(), first.shape())?,
+        second.shape(),
+    )?;
+    let mut result = vec![T::default(); call.meter.room::<T>(&shape)?];
+    let plan = Plan::new(&shape, [condition.shape(), first.shape(), second.shape()]);
+    let condition = strided::slice(condition)?;
+    let [first, second] = [strided::slice(first)?, strided::slice(second)?];
+    let steps = plan.advances.map(usize::from);
+    plan.for_each(&mut result, |row, starts| {
+        let at = |operand: usize, n: usize| starts[operand] + n * steps[operand];
+        for (n, z) in row.iter_mut().enumerate() {
+            *z = if condition[at(0, n)] {
+                first[at(1, n)]
+            } else {
+                second[at(2, n)]
+            };
+        }
+    });
+    strided::values(&shape, result)
+}
