@@ -84,6 +84,7 @@ pub struct Conversion<'a> {
     options: PlanOptions,
     replace: bool,
     verify: bool,
+    compare_with_graph: bool,
     threads: Option<NonZeroUsize>,
     text: Option<TextRequest>,
 }
@@ -98,6 +99,7 @@ impl<'a> Conversion<'a> {
             options: PlanOptions::default(),
             replace: false,
             verify: true,
+            compare_with_graph: true,
             threads: None,
             text: None,
         }
@@ -121,6 +123,13 @@ impl<'a> Conversion<'a> {
     #[must_use]
     pub fn verify(mut self, verify: bool) -> Self {
         self.verify = verify;
+        self
+    }
+
+    /// Compares the models with the training graph as a part of verification, if there is one; the default.
+    #[must_use]
+    pub fn compare_with_graph(mut self, compare: bool) -> Self {
+        self.compare_with_graph = compare;
         self
     }
 
@@ -340,7 +349,12 @@ impl Run<'_> {
             generator: generator.as_deref(),
             seed: text.seed,
         });
-        let references = References { golden: None, text };
+        let graph = self.conversion.checkpoint.training_graph();
+        let references = References {
+            golden: None,
+            graph: graph.filter(|_| self.conversion.compare_with_graph),
+            text,
+        };
         let checkpoint = self.conversion.checkpoint.checkpoint();
         let original = CompareWith::Checkpoint(checkpoint, plan);
         let report = verify::watched(folder, original, references, self.watch);

@@ -14,10 +14,11 @@ use crate::config::{ConfigOptions, Encoder, HeadCount, TaskKind};
 use crate::error::Error;
 use crate::export::{TASK_KEY, WEIGHTS_KEY};
 use crate::head_norms;
-use crate::plan::{Plan, PlanOptions, TargetDtype, Weights};
+use crate::plan::{self, Plan, PlanOptions, TargetDtype, Weights};
 use crate::progress::Watch;
 use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
 use crate::variables::{self, Inventory, Model, Rename, Role, TrainingSetup};
+use crate::verify::{Doubts, EvaluatedBy, TrainingGraph, decide};
 
 /// How many directories above the checkpoint may hold its vocabulary.
 const VOCABULARY_LEVELS: usize = 2;
@@ -115,6 +116,15 @@ impl ElectraCheckpoint {
         &self.inventory
     }
 
+    /// Returns the training graph, to compare a converted model with it; `None` if the checkpoint has none.
+    pub fn training_graph(&self) -> Option<TrainingGraph<'_>> {
+        self.graph.as_ref().map(|graph| TrainingGraph {
+            graph,
+            inventory: &self.inventory,
+            evaluated_by: EvaluatedBy::default(),
+        })
+    }
+
     /// Returns which models it holds.
     ///
     /// # Errors
@@ -175,21 +185,47 @@ impl ElectraCheckpoint {
         Ok(None)
     }
 
-    /// Plans the export of one model. Reads the attention weights if the training graph does not show the
-    /// head count.
+    /// Plans the export of one model.
+    ///
+    /// Reads the attention weights if the training graph does not show the head count. If the graph shows a
+    /// setting in a way that no rule recognises, the graph is evaluated with each possible value.
     pub fn plan(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
         self.plan_watched(model, options, &Watch::new(&()))
     }
 
     /// As [`plan`](Self::plan), without reading any weights.
     pub fn plan_by_index(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
-        let graph = self.graph.as_ref();
-        let plan = Plan::new(&self.inventory, graph, model, options, &|_, _| None);
-        Ok(plan?)
+        Ok(self.plan_without_values(model, options)?)
     }
 
     /// As [`plan`](Self::plan), with cancellation.
     pub(crate) fn plan_watched(
+        &self,
+        model: Model,
+        options: &PlanOptions,
+        watch: &Watch<'_>,
+    ) -> Result<Plan, Error> {
+        match self.plan_with_weights(model, options, watch) {
+            Err(Error::Model(error @ variables::Error::Unrecognised { .. })) => {
+                match self.evaluated(model, options, watch) {
+                    Some(options) => self.plan_with_weights(model, &options, watch),
+                    None => Err(error.into()),
+                }
+            }
+            plan => plan,
+        }
+    }
+
+    fn plan_without_values(
+        &self,
+        model: Model,
+        options: &PlanOptions,
+    ) -> Result<Plan, plan::Error> {
+        let graph = self.graph.as_ref();
+        Plan::new(&self.inventory, graph, model, options, &|_, _| None)
+    }
+
+    fn plan_with_weights(
         &self,
         model: Model,
         options: &PlanOptions,
@@ -208,6 +244,34 @@ impl ElectraCheckpoint {
             Some(error) => Err(error),
             None => Ok(plan?),
         }
+    }
+
+    /// Returns the options with the settings that an evaluation of the training graph determines; `None` if
+    /// it determines none.
+    fn evaluated(
+        &self,
+        model: Model,
+        options: &PlanOptions,
+        watch: &Watch<'_>,
+    ) -> Option<PlanOptions> {
+        let mut options = options.clone();
+        let mut doubts = Doubts::default();
+        // Any values will do until those are known with which the graph agrees.
+        let plan = loop {
+            let unknown = match self.plan_without_values(model, &options) {
+                Ok(plan) => break plan,
+                Err(plan::Error::Model(variables::Error::Unrecognised { option, .. })) => option?,
+                Err(_) => return None,
+            };
+            let settings = options.config.evaluated.get_or_insert_default();
+            if !doubts.add(unknown, settings) {
+                return None;
+            }
+        };
+        let training = self.training_graph()?;
+        let decided = decide(training, &self.checkpoint, &plan, doubts, watch)?;
+        options.config.evaluated = Some(decided);
+        Some(options)
     }
 
     /// Returns what the weights of an encoder show of its head count. Each encoder is read once.

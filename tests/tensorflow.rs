@@ -78,9 +78,11 @@ fn both_readers_read_the_same_bytes_of_every_fixture() {
             "facts",
             "fmt_zip.zip",
             "graphs",
+            "head_norms",
             "text",
             "tiny_small_like",
-            "tokenizer"
+            "tokenizer",
+            "unusual"
         ]
     );
     assert_eq!(compared.len(), 26, "{compared:?}");
@@ -164,6 +166,65 @@ fn what_the_library_says_of_damage_is_passed_on() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(stderr.contains("in an archive"), "{stderr}");
+}
+
+/// Exports a model and returns what `verify` says of its training graph, evaluated by the library.
+fn graph_by_tensorflow(checkpoint: &Path, model: &str) -> serde_json::Value {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let options = ["-q", "--no-graph"];
+    testkit::export(checkpoint)
+        .model(model)
+        .args(options)
+        .to(&out)
+        .run()
+        .ok();
+    let options = ["verify", "--json", "--graph-by", "tensorflow", "--source"];
+    let output = run(&options, checkpoint).arg(&out).output().unwrap();
+    let run = testkit::Run::from(output).ok();
+    run.json()["graph"].clone()
+}
+
+#[test]
+#[ignore = "needs libtensorflow.so: scripts/libtensorflow.sh"]
+fn models_compute_what_the_library_computes_from_their_graphs() {
+    let mut compared = 0;
+    let mut check = |name: &str, checkpoint: &Path, model: &str| {
+        let graph = graph_by_tensorflow(checkpoint, model);
+        println!("{name} {model}: {graph}");
+        assert_eq!(
+            graph["not_evaluated"],
+            serde_json::json!([]),
+            "{name} {model}"
+        );
+        for output in graph["outputs"].as_array().unwrap() {
+            let [deviation, tolerance] = ["deviation", "tolerance"].map(|key| output[key].as_f64());
+            assert!(deviation.unwrap() <= tolerance.unwrap(), "{name} {output}");
+            compared += 1;
+        }
+    };
+    let trained = fixtures().join("trained");
+    check("trained", &trained, "discriminator");
+    check("trained", &trained, "generator");
+    for (name, model) in [
+        ("conditional_dropout", "discriminator"),
+        ("einsum_attention", "discriminator"),
+        ("first_token", "finetuned"),
+        ("flat_tagging", "finetuned"),
+        ("fused_layer_norm", "discriminator"),
+        ("gelu_in_function", "discriminator"),
+        ("layer_norm_1e-3", "discriminator"),
+        ("linear", "discriminator"),
+        ("mirrored", "discriminator"),
+        ("plain_span", "finetuned"),
+        ("swish", "discriminator"),
+        ("tpu_loop", "discriminator"),
+        ("two_towers", "discriminator"),
+    ] {
+        let checkpoint = testkit::graph_checkpoint(name);
+        check(name, checkpoint.path(), model);
+    }
+    assert!(compared >= 28, "{compared}");
 }
 
 #[test]

@@ -197,6 +197,9 @@ pub(crate) struct ConvertArgs {
         help_heading = VERIFICATION
     )]
     pub(crate) seed: u64,
+    /// Do not compare with the training graph (.meta)
+    #[arg(long, hide_short_help = true, help_heading = VERIFICATION)]
+    pub(crate) no_graph: bool,
     /// Publish without verification
     #[arg(long, help_heading = VERIFICATION)]
     pub(crate) no_verify: bool,
@@ -214,6 +217,9 @@ pub(crate) struct InspectArgs {
     /// List only the variables whose name matches
     #[arg(long, value_name = "REGEX")]
     pub(crate) grep: Option<Regex>,
+    /// Also show what a comparison with the training graph (.meta) evaluates
+    #[arg(long)]
+    pub(crate) graph: bool,
     #[command(flatten)]
     pub(crate) stated: StatedArgs,
     /// Print one JSON document
@@ -235,6 +241,20 @@ pub(crate) struct VerifyArgs {
     /// Rename variables first, as in the conversion; repeatable
     #[arg(long, value_name = "REGEX=REPLACEMENT", value_parser = Rename::parse, requires = "source")]
     pub(crate) rename: Vec<Rename>,
+    /// Do not compare with the training graph (.meta) of the checkpoint
+    #[arg(long, requires = "source")]
+    pub(crate) no_graph: bool,
+    /// What evaluates the training graph: `tensorflow` is the official library, if this program was
+    /// built with it
+    #[arg(
+        long,
+        value_enum,
+        value_name = "EVALUATOR",
+        default_value = "native",
+        requires = "source",
+        conflicts_with = "no_graph"
+    )]
+    pub(crate) graph_by: ReaderArg,
     /// Compare with the reference outputs in this file, computed from the batch in it
     #[arg(long, value_name = "FILE.safetensors")]
     pub(crate) golden: Option<PathBuf>,

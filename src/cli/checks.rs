@@ -1,8 +1,8 @@
 //! The printed report of a verification.
 
 use electra_convert::report::{
-    ChecksumsReport, ClassReport, GoldenReport, HeadCountVerdict, TextCheckReport,
-    TokenizerCheckReport, VerificationReport,
+    ChecksumsReport, ClassReport, ComparedOutputReport, GoldenReport, GraphCheckReport,
+    HeadCountVerdict, TextCheckReport, TokenizerCheckReport, VerificationReport,
 };
 
 use super::text::{FAINT, WARNING, columns, count, heading, printable};
@@ -44,6 +44,7 @@ pub(crate) fn text(report: &VerificationReport, verbose: bool) -> String {
             count(task.sequences, "random sequence")
         ));
     }
+    out.push_str(&graph(report.graph.as_ref()));
     if report.constant.is_empty() {
         out.push_str("  no tensor is constant\n");
     } else {
@@ -188,6 +189,37 @@ fn tokenizer(tokenizer: Option<&TokenizerCheckReport>) -> String {
     );
     for note in &tokenizer.notes {
         text.push_str(&format!("    {note}\n"));
+    }
+    text
+}
+
+/// The comparison with the training graph.
+fn graph(report: Option<&GraphCheckReport>) -> String {
+    let Some(report) = report else {
+        return "  not compared with the training graph: none was given\n".to_owned();
+    };
+    let mut text = String::new();
+    let agrees = |output: &&ComparedOutputReport| output.first_difference.is_none();
+    let agreeing: Vec<&ComparedOutputReport> = report.outputs.iter().filter(agrees).collect();
+    if !agreeing.is_empty() {
+        let deviations = agreeing.iter().map(|output| output.deviation);
+        let names: Vec<&str> = agreeing.iter().map(|output| output.name.as_str()).collect();
+        text.push_str(&format!(
+            "  {}: within {:.1e} of the training graph ({}, {:.2} s)\n",
+            printable(&names.join(", ")),
+            deviations.fold(0.0, f64::max),
+            count(report.nodes, "node"),
+            report.seconds
+        ));
+    }
+    for refused in &report.not_evaluated {
+        let node = refused.node.as_ref().map(|node| format!("{node}: "));
+        let reason = format!("{}{}", node.unwrap_or_default(), refused.reason);
+        text.push_str(&format!(
+            "  {} not compared with the training graph: {}\n",
+            printable(&refused.output),
+            printable(&reason)
+        ));
     }
     text
 }

@@ -68,6 +68,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         .options(options)
         .replace(args.force)
         .verify(!args.no_verify)
+        .compare_with_graph(!args.no_graph)
         .threads(args.threads)
         .text(text)
         .plan()?;
@@ -111,6 +112,15 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Returns the error for an option that needs TensorFlow's library.
+#[cfg(not(feature = "tensorflow"))]
+pub(super) fn built_without(option: &str) -> String {
+    format!(
+        "{option} tensorflow: this program was built without it; build it with cargo install \
+         --features tensorflow"
+    )
+}
+
 /// Opens the checkpoint named by the arguments.
 pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<ElectraCheckpoint> {
     let path = args.checkpoint.as_deref().expect("clap requires it");
@@ -120,9 +130,7 @@ pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<ElectraCheckpoint> {
         ReaderArg::Tensorflow => ReadBy::TensorFlow,
         #[cfg(not(feature = "tensorflow"))]
         ReaderArg::Tensorflow => {
-            let what = "--reader tensorflow: this program was built without it; \
-                        build it with cargo install --features tensorflow";
-            return Err(Usage(what.into()).into());
+            return Err(Usage(built_without("--reader")).into());
         }
     };
     let options = OpenOptions::default()

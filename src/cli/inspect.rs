@@ -3,7 +3,7 @@
 use electra_convert::PlanOptions;
 use electra_convert::plan::Weights;
 use electra_convert::report::{
-    Command, Document, ExportableModel, InspectionReport, ModelReport, Status,
+    Command, Document, ExportableModel, GraphOutputReport, InspectionReport, ModelReport, Status,
 };
 
 use super::args::{InspectArgs, SourceArgs};
@@ -19,7 +19,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     options.allow_unknown = args.stated.allow_unknown;
     options.weights = args.stated.weights.into();
     let is_listed = |name: &str| args.grep.as_ref().is_none_or(|regex| regex.is_match(name));
-    let mut report = InspectionReport::new(&source, &options, is_listed)?;
+    let mut report = InspectionReport::new(&source, &options, is_listed, args.graph)?;
     for model in &mut report.models {
         if let Some(export) = &mut model.export {
             let task = model.task.as_deref().filter(|_| export.task.is_some());
@@ -140,7 +140,43 @@ fn details(export: &ExportableModel) -> Vec<String> {
         origin("hidden_act")
     ));
     rows.extend(export.command.clone());
+    rows.extend(export.graph.iter().flatten().flat_map(about_graph));
     rows
+}
+
+/// What the comparison with the training graph evaluates of one output.
+fn about_graph(output: &GraphOutputReport) -> Vec<String> {
+    let name = &output.name;
+    let Some(part) = &output.part else {
+        let node = output.node.as_ref().map(|node| format!("{node}: "));
+        let reason = output.reason.as_deref().unwrap_or_default();
+        let node = node.unwrap_or_default();
+        return vec![printable(&format!("{name} cannot be evaluated: {node}{reason}")).to_string()];
+    };
+    let any = |size: Option<usize>| size.map_or("any".to_owned(), |size| size.to_string());
+    let mut rows = vec![
+        format!(
+            "{name}: {} of the training graph",
+            count(part.nodes, "node")
+        ),
+        format!(
+            "  batch {}, sequence length {}",
+            any(part.batch),
+            any(part.length)
+        ),
+        format!("  read at {}", part.output),
+    ];
+    let fed = [
+        ("token ids", &part.ids),
+        ("token types", &part.types),
+        ("position ids", &part.position_ids),
+        ("attention mask", &part.masks),
+        ("chosen positions", &part.positions),
+    ];
+    for (what, tensors) in fed.into_iter().filter(|(_, tensors)| !tensors.is_empty()) {
+        rows.push(format!("  {what} fed at {}", tensors.join(", ")));
+    }
+    rows.iter().map(|row| printable(row).to_string()).collect()
 }
 
 /// The command that exports a model of this checkpoint.

@@ -4,11 +4,11 @@ use anyhow::Context as _;
 use electra_convert::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use electra_convert::probe::text_check::Text;
 use electra_convert::report::{Command, Document, Status, VerifyReport};
-use electra_convert::verify::{CompareWith, Golden, References, check_files, verify};
+use electra_convert::verify::{CompareWith, EvaluatedBy, Golden, References, check_files, verify};
 use electra_convert::{Error, OpenOptions, with_threads};
 use tf_checkpoint::address::{self, Use};
 
-use super::args::VerifyArgs;
+use super::args::{ReaderArg, VerifyArgs};
 use super::convert::read_text;
 use super::exit::{Exit, Failed, Usage};
 use super::progress::Bar;
@@ -67,7 +67,17 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         generator: args.generator.as_deref(),
         seed: args.seed,
     });
-    let references = References { golden, text };
+    let evaluated_by = evaluated_by(args.graph_by)?;
+    let graph = compared
+        .as_ref()
+        .and_then(|(source, _)| source.training_graph())
+        .filter(|_| !args.no_graph)
+        .map(|graph| graph.evaluated_by(evaluated_by));
+    let references = References {
+        golden,
+        graph,
+        text,
+    };
     let bar = Bar::new(args.output.quiet || args.output.json, None);
     let report = with_threads(args.threads, || {
         verify(&args.folder, original, references, &bar)
@@ -95,5 +105,20 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
     match error {
         Some(error) => Err(Failed(error).into()),
         None => Ok(()),
+    }
+}
+
+/// Returns what evaluates the training graph.
+fn evaluated_by(by: ReaderArg) -> anyhow::Result<EvaluatedBy> {
+    match by {
+        ReaderArg::Native => Ok(EvaluatedBy::Native),
+        #[cfg(feature = "tensorflow")]
+        ReaderArg::Tensorflow => {
+            let missing = |what| Error::from(tf_checkpoint::Error::Library { what });
+            tf_graph::load_tensorflow().map_err(missing)?;
+            Ok(EvaluatedBy::TensorFlow)
+        }
+        #[cfg(not(feature = "tensorflow"))]
+        ReaderArg::Tensorflow => Err(Usage(super::convert::built_without("--graph-by")).into()),
     }
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::variables::Error;
 
 /// The source of a config value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ValueSource {
     /// The shape of this variable.
@@ -29,6 +29,13 @@ pub enum ValueSource {
         path: PathBuf,
         /// The name of the node.
         node: String,
+    },
+    /// An evaluation of the training graph, which agrees with the model if it has this value.
+    EvaluatedGraph {
+        /// The `.meta` file.
+        path: PathBuf,
+        /// The largest deviation, relative to the largest value, or to 1.
+        deviation: f64,
     },
     /// The weights, by their statistics.
     Weights {
@@ -52,6 +59,7 @@ impl ValueSource {
             Self::Option(_) => "option",
             Self::ConfigFile(_) => "config_file",
             Self::Graph { .. } => "meta_graph",
+            Self::EvaluatedGraph { .. } => "training_graph",
             Self::Weights { .. } => "weights",
             Self::Vocabulary(_) => "vocabulary",
             Self::OriginalCode(_) => "original_code",
@@ -69,7 +77,11 @@ impl ValueSource {
 
     /// Returns true if the checkpoint itself shows the value: its shapes, its training graph, or its weights.
     pub fn is_evidence(&self) -> bool {
-        self.is_shape() || matches!(self, Self::Graph { .. } | Self::Weights { .. })
+        self.is_shape()
+            || matches!(
+                self,
+                Self::Graph { .. } | Self::EvaluatedGraph { .. } | Self::Weights { .. }
+            )
     }
 
     /// Returns true if the variables show the value.
@@ -93,6 +105,11 @@ impl fmt::Display for ValueSource {
             Self::Graph { path, node } => write!(
                 f,
                 "{node} in {}",
+                path.file_name().unwrap_or(path.as_os_str()).display()
+            ),
+            Self::EvaluatedGraph { path, deviation } => write!(
+                f,
+                "the evaluated training graph {} (agrees within {deviation:.1e})",
                 path.file_name().unwrap_or(path.as_os_str()).display()
             ),
             Self::Weights { margin } => write!(f, "the weights (margin {margin})"),

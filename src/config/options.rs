@@ -4,6 +4,7 @@ use candle_electra::{Activation, ElectraConfig};
 
 use crate::config::config_file::ConfigFile;
 use crate::config::epsilon::Epsilon;
+use crate::config::evaluated::Evaluated;
 use crate::config::task_kind::TaskKind;
 
 /// The user's choices about the configuration; each is an option of the command line.
@@ -27,6 +28,8 @@ pub struct ConfigOptions {
     /// The configuration of an earlier export, which is compared with the checkpoint: the source of
     /// values that nothing else shows.
     pub fallback: Option<Box<ElectraConfig>>,
+    /// What an evaluation of the training graph determined, where no rule recognises the graph.
+    pub(crate) evaluated: Option<Evaluated>,
 }
 
 impl ConfigOptions {

@@ -11,6 +11,7 @@ use crate::config::candidate::{Candidate, ValueSource, resolve};
 use crate::config::config_file::ConfigFile;
 use crate::config::encoder::Encoder;
 use crate::config::epsilon::Epsilon;
+use crate::config::evaluated::Evaluated;
 use crate::config::graph::{Findings, GraphFacts, View};
 use crate::config::head_count::HeadCount;
 use crate::config::keys::{ACTIVATION, EPSILON, HEADS};
@@ -59,6 +60,7 @@ impl Settings<'_> {
         let file = self.options.file.as_ref();
         let in_file = file.map(|file| file.size(HEADS)).transpose()?.flatten();
         let mut candidates = given(OPTION, self.options.num_attention_heads, in_file);
+        candidates.extend(self.evaluated(|evaluated| evaluated.heads));
         let is_given = !candidates.is_empty();
         let [counts, sizes] = [&self.facts.heads.counts, &self.facts.heads.sizes];
         self.check_recognised(counts, is_given, OPTION)?;
@@ -106,7 +108,8 @@ impl Settings<'_> {
         const OPTION: &str = "--hidden-act";
         let file = self.options.file.as_ref();
         let in_file = file.map(ConfigFile::activation).transpose()?.flatten();
-        let given = given(OPTION, self.options.hidden_act, in_file);
+        let mut given = given(OPTION, self.options.hidden_act, in_file);
+        given.extend(self.evaluated(|evaluated| evaluated.activation));
         let found = self.find(ACTIVATION, given, &self.facts.activation, OPTION)?;
         Ok(found.unwrap_or_else(|| {
             let rule = "gelu, unless the training run set another";
@@ -122,7 +125,8 @@ impl Settings<'_> {
         const OPTION: &str = "--layer-norm-eps";
         let file = self.options.file.as_ref();
         let in_file = file.map(ConfigFile::epsilon).transpose()?.flatten();
-        let given = given(OPTION, self.options.layer_norm_eps, in_file);
+        let mut given = given(OPTION, self.options.layer_norm_eps, in_file);
+        given.extend(self.evaluated(|evaluated| evaluated.epsilon));
         let found = self.find(EPSILON, given, &self.facts.epsilon, OPTION)?;
         let default = ElectraConfig::default().layer_norm_eps;
         let default = Epsilon::new(default).expect("a small positive number");
@@ -143,6 +147,12 @@ impl Settings<'_> {
             findings.candidates.iter().cloned(),
         )?;
         Ok(found.map(|found| HeadActivation::Known(found.value)))
+    }
+
+    /// Returns the value that an evaluation of the graph determined.
+    fn evaluated<T>(&self, value: impl Fn(&Evaluated) -> Option<T>) -> Option<Candidate<T>> {
+        let evaluated = self.options.evaluated.as_ref()?;
+        evaluated.candidate(value(evaluated))
     }
 
     /// Resolves the given values and those in the graph; `None` if there is none.

@@ -68,6 +68,26 @@ pub(crate) fn read_floats(variable: &Variable, checkpoint: &Checkpoint) -> Resul
     ))
 }
 
+/// Reads all elements of a variable in float32, row-major. A float32 variable is in memory once.
+pub(crate) fn read_singles(
+    variable: &Variable,
+    checkpoint: &Checkpoint,
+) -> Result<Vec<f32>, Error> {
+    if variable.dtype != DType::Float32 {
+        #[allow(clippy::cast_possible_truncation, reason = "rounded to float32")]
+        let single = |value: f64| value as f32;
+        return Ok(read_floats(variable, checkpoint)?
+            .into_iter()
+            .map(single)
+            .collect());
+    }
+    // Checked first: the allocation trusts the length that the checkpoint's index gives.
+    checkpoint.check_present(variable)?;
+    let mut values = vec![0.0; variable.elements()];
+    checkpoint.read(variable, bytemuck::cast_slice_mut(&mut values))?;
+    Ok(values)
+}
+
 fn element_size(dtype: DType) -> usize {
     dtype.size().expect("only floating-point types are planned")
 }

@@ -30,7 +30,7 @@ pub use config::{MAX_CONFIG_LEN, read_config};
 pub use error::{Error, LoadError};
 pub(crate) use files::write_text;
 pub use files::{CONFIG_FILE, WEIGHTS_FILE};
-pub(crate) use materialise::{convert_tensor, read_bytes, read_floats};
+pub(crate) use materialise::{convert_tensor, read_bytes, read_floats, read_singles};
 pub(crate) use publish::{ExportFiles, STAGING, Stage};
 pub use transform::transpose;
 pub(crate) use transform::uncast;

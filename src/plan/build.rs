@@ -87,6 +87,7 @@ impl Plan {
         let mut plan = Self {
             model,
             class,
+            scopes,
             resolved,
             tensors,
             left_out,

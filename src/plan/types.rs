@@ -9,7 +9,7 @@ use crate::plan::cast::{Cast, torch_name};
 use crate::plan::options::Weights;
 use crate::tasks::TaskHead;
 use crate::tokenizer::TokenizerSetup;
-use crate::variables::{Model, Recipe, Role};
+use crate::variables::{Model, Recipe, Role, Scopes};
 
 /// One tensor of the export.
 #[derive(Clone, Debug)]
@@ -88,6 +88,8 @@ pub struct Plan {
     pub model: Model,
     /// The Hugging Face class that it is exported as.
     pub class: ModelClass,
+    /// The scopes of its variables.
+    pub(crate) scopes: Scopes,
     /// The configuration and the source of each value.
     pub resolved: ResolvedConfig,
     /// The tensors, sorted by name.

@@ -12,6 +12,7 @@ use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::plan::{Plan, PlanOptions};
 use crate::variables::{InventoryEntry, Model, Role};
+use crate::verify::{DescribedOutput, TrainingGraph, describe};
 
 /// What a checkpoint holds: the body of a document.
 #[derive(Clone, Debug, Serialize)]
@@ -39,11 +40,13 @@ pub struct InspectionReport {
 impl InspectionReport {
     /// Inspects a checkpoint: plans each model with `options`, and lists the variables whose names
     /// `is_listed` accepts. Attention weights are read if the training graph does not show the head count,
-    /// except from an archive, whose data would have to be inflated.
+    /// except from an archive, whose data would have to be inflated. `describes_graph` adds what a comparison
+    /// with the training graph would evaluate.
     pub fn new(
         source: &ElectraCheckpoint,
         options: &PlanOptions,
         is_listed: impl Fn(&str) -> bool,
+        describes_graph: bool,
     ) -> Result<Self, Error> {
         let checkpoint = source.checkpoint();
         let entries = source.inventory().entries();
@@ -56,7 +59,11 @@ impl InspectionReport {
             .collect();
         Ok(Self {
             checkpoint: CheckpointReport::new(source)?,
-            models: models(source, options),
+            models: models(
+                source,
+                options,
+                source.training_graph().filter(|_| describes_graph),
+            ),
             roles: roles(entries),
             variables: listed
                 .map(|entry| VariableReport::new(checkpoint, entry))
@@ -103,13 +110,16 @@ pub struct ExportableModel {
     /// The command that exports the model, if the caller fills it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// What a comparison with the training graph would evaluate; `None` unless it was requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub graph: Option<Vec<GraphOutputReport>>,
     /// The task of a fine-tuned model.
     #[serde(skip)]
     pub task: Option<TaskReport>,
 }
 
 impl ExportableModel {
-    fn new(plan: &Plan) -> Self {
+    fn new(plan: &Plan, graph: Option<TrainingGraph<'_>>) -> Self {
         Self {
             architecture: plan.class.name(),
             tensors: plan.tensors.len(),
@@ -118,6 +128,7 @@ impl ExportableModel {
             config: plan.config().clone(),
             config_sources: config_sources(&plan.resolved),
             command: None,
+            graph: graph.map(|graph| GraphOutputReport::all(graph, plan)),
             task: plan.task.as_ref().map(TaskReport::new),
         }
     }
@@ -125,7 +136,11 @@ impl ExportableModel {
 
 /// Plans what can be asked for: both models of pre-training, and each task of a fine-tuned
 /// checkpoint.
-fn models(source: &ElectraCheckpoint, options: &PlanOptions) -> Vec<ModelReport> {
+fn models(
+    source: &ElectraCheckpoint,
+    options: &PlanOptions,
+    graph: Option<TrainingGraph<'_>>,
+) -> Vec<ModelReport> {
     let mut choices: Vec<_> = Model::BOTH.map(|model| (model, options.clone())).into();
     let tasks = source.inventory().tasks();
     match tasks[..] {
@@ -148,7 +163,7 @@ fn models(source: &ElectraCheckpoint, options: &PlanOptions) -> Vec<ModelReport>
         Ok(plan) => ModelReport {
             model: model.key(),
             task: plan.task.as_ref().map(|task| task.name.clone()),
-            export: Some(ExportableModel::new(&plan)),
+            export: Some(ExportableModel::new(&plan, graph)),
             error: None,
         },
         Err(error) => ModelReport {
@@ -159,6 +174,77 @@ fn models(source: &ElectraCheckpoint, options: &PlanOptions) -> Vec<ModelReport>
         },
     };
     choices.into_iter().map(report).collect()
+}
+
+/// What a comparison with the training graph would evaluate of one output. Tensors are `node:output`.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct GraphOutputReport {
+    /// The name of the output.
+    pub name: String,
+    /// Where the graph is fed and read.
+    #[serde(flatten)]
+    pub part: Option<GraphPartReport>,
+    /// The node where the graph is not understood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Why the output cannot be evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The part of a training graph that is evaluated for one output.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct GraphPartReport {
+    /// The tensor that is compared.
+    pub output: String,
+    /// The tensors that are fed with token ids.
+    pub ids: Vec<String>,
+    /// The tensors that are fed with token types.
+    pub types: Vec<String>,
+    /// The tensors that are fed with the positions of tokens.
+    pub position_ids: Vec<String>,
+    /// The tensors that are fed with the attention mask.
+    pub masks: Vec<String>,
+    /// The tensors that are fed with the positions of chosen tokens.
+    pub positions: Vec<String>,
+    /// The batch size of the graph; `None` if it takes any.
+    pub batch: Option<usize>,
+    /// The sequence length of the graph; `None` if it takes any.
+    pub length: Option<usize>,
+    /// Number of nodes to compute.
+    pub nodes: usize,
+}
+
+impl GraphOutputReport {
+    fn all(graph: TrainingGraph<'_>, plan: &Plan) -> Vec<Self> {
+        let outputs = describe(graph, plan).into_iter();
+        let report = |DescribedOutput { name, part, .. }| {
+            let (part, refused) = match part {
+                Ok(part) => (Some(part), None),
+                Err(refused) => (None, Some(refused)),
+            };
+            let (node, reason) = refused.unzip();
+            Self {
+                name,
+                part: part.map(|part| GraphPartReport {
+                    output: part.output,
+                    ids: part.ids,
+                    types: part.types,
+                    position_ids: part.position_ids,
+                    masks: part.masks,
+                    positions: part.positions,
+                    batch: part.batch,
+                    length: part.length,
+                    nodes: part.nodes,
+                }),
+                node: node.flatten(),
+                reason,
+            }
+        };
+        outputs.map(report).collect()
+    }
 }
 
 /// The variables of one role.

@@ -17,14 +17,15 @@ pub use conversion::{
     PlanReport, TaskReport, TensorReport, TokenEvidence, TokenizerEvidence, TokenizerReport,
 };
 pub use inspection::{
-    ExportableModel, InspectionReport, ModelReport, PieceReport, RoleReport, VariableReport,
+    ExportableModel, GraphOutputReport, GraphPartReport, InspectionReport, ModelReport,
+    PieceReport, RoleReport, VariableReport,
 };
 pub use probe::{Answer, MaskReport, PieceProbability, ProbeReport, TextReport, TokenReport};
 pub use sources::{AgreedReport, SourceReport};
 pub use verification::{
-    ChecksumsReport, ClassReport, DeviationReport, GoldenReport, HeadCountReport, HeadCountVerdict,
-    HeadLogitsReport, MismatchReport, TextCheckReport, TokenizerCheckReport, VerificationReport,
-    VerifyReport,
+    ChecksumsReport, ClassReport, ComparedOutputReport, DeviationReport, GoldenReport,
+    GraphCheckReport, HeadCountReport, HeadCountVerdict, HeadLogitsReport, MismatchReport,
+    NotEvaluatedReport, TextCheckReport, TokenizerCheckReport, VerificationReport, VerifyReport,
 };
 
 /// The version of all documents.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::config::HeadCount;
 use crate::probe::text_check::{TextCheck, Verdict};
-use crate::verify::{self, Report};
+use crate::verify::{self, GraphReport, Report};
 
 /// A verified directory: the body of a document.
 #[derive(Clone, Debug, Serialize)]
@@ -57,6 +57,8 @@ pub struct VerificationReport {
     pub head_count: HeadCountVerdict,
     /// The tokenizer files; `None` if there are none.
     pub tokenizer: Option<TokenizerCheckReport>,
+    /// The comparison with the training graph; `None` without one, and if it was switched off.
+    pub graph: Option<GraphCheckReport>,
     /// The comparison with reference outputs.
     pub golden: Option<GoldenReport>,
     /// The measurement on text.
@@ -112,6 +114,7 @@ impl VerificationReport {
                 missing: tokenizer.missing.iter().map(ToString::to_string).collect(),
                 notes: tokenizer.notes.iter().map(ToString::to_string).collect(),
             }),
+            graph: report.graph.as_ref().map(GraphCheckReport::new),
             golden,
             text: report.text.as_ref().map(TextCheckReport::new),
             failures: report.failures.iter().map(ToString::to_string).collect(),
@@ -259,6 +262,73 @@ pub struct TokenizerCheckReport {
     pub missing: Vec<String>,
     /// What does not work without them, in words.
     pub notes: Vec<String>,
+}
+
+/// The comparison with the training graph.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct GraphCheckReport {
+    /// The outputs that the model and the graph both computed.
+    pub outputs: Vec<ComparedOutputReport>,
+    /// The largest deviation allowed of any of them.
+    pub tolerance: Option<f64>,
+    /// Number of nodes of the graph that were computed.
+    pub nodes: usize,
+    /// The outputs that were not evaluated.
+    pub not_evaluated: Vec<NotEvaluatedReport>,
+    /// Time taken, in seconds.
+    pub seconds: f64,
+}
+
+/// An output that the model and the training graph both computed.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct ComparedOutputReport {
+    /// The name of the output.
+    pub name: String,
+    /// The largest deviation, relative to the largest value of the output, or to 1.
+    pub deviation: f64,
+    /// The largest deviation allowed.
+    pub tolerance: f64,
+    /// The first part of the model that deviates; `None` if the output agrees.
+    pub first_difference: Option<String>,
+}
+
+/// An output of the training graph that was not evaluated.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct NotEvaluatedReport {
+    /// The name of the output.
+    pub output: String,
+    /// The node where the evaluation stopped.
+    pub node: Option<String>,
+    /// The reason.
+    pub reason: String,
+}
+
+impl GraphCheckReport {
+    fn new(report: &GraphReport) -> Self {
+        let outputs = report.outputs.iter().map(|output| ComparedOutputReport {
+            name: output.name.clone(),
+            deviation: output.deviation,
+            tolerance: output.tolerance,
+            first_difference: output.first_difference.as_ref().map(ToString::to_string),
+        });
+        let not_evaluated = report.not_evaluated.iter();
+        let not_evaluated = not_evaluated.map(|refused| NotEvaluatedReport {
+            output: refused.output.clone(),
+            node: refused.node.clone(),
+            reason: refused.reason.clone(),
+        });
+        let tolerances = report.outputs.iter().map(|output| output.tolerance);
+        Self {
+            outputs: outputs.collect(),
+            tolerance: tolerances.reduce(f64::max),
+            nodes: report.nodes,
+            not_evaluated: not_evaluated.collect(),
+            seconds: report.seconds,
+        }
+    }
 }
 
 /// The comparison with reference outputs.

@@ -1,6 +1,6 @@
 //! The head of a fine-tuned model: its labels, and its tensors.
 
-use candle_electra::{ElectraConfig, ModelClass};
+use candle_electra::{Dim, ElectraConfig, ModelClass};
 use tf_checkpoint::Variable;
 
 use crate::config::{ConfigOptions, ResolvedConfig, TaskKind};
@@ -53,6 +53,22 @@ impl TaskHead {
         match (&self.form, tensors_of(self.kind)) {
             (Form::Dense(_), [.., (weight, ..), (bias, ..)]) => Some([weight, bias]),
             _ => None,
+        }
+    }
+
+    /// Returns the names of the biases that the head adds last, in the original code's names: one for each
+    /// layer that computes logits.
+    pub(crate) fn output_biases(&self) -> Vec<String> {
+        match &self.form {
+            Form::Dense(dense) if self.kind == TaskKind::Span => {
+                vec![format!("{dense}/bias"), format!("{dense}_1/bias")]
+            }
+            Form::Dense(dense) => vec![format!("{dense}/bias")],
+            Form::Transformers => {
+                let rules = rules_of(self.class(), &ElectraConfig::default());
+                let last = rules.filter(|rule| rule.dims() == [Dim::Labels]);
+                last.map(Rule::head_variable).collect()
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use candle_electra::{DECODER_WEIGHT, ModelClass, WORD_EMBEDDINGS};
 
+use super::graph::Difference;
 use crate::export::{CONFIG_FILE, WEIGHTS_FILE};
 
 /// The largest deviation allowed between the logits of a fine-tuned head and those of the checkpoint's own.
@@ -123,6 +124,17 @@ pub enum Failure {
         /// The largest absolute deviation.
         deviation: f64,
     },
+    /// An output deviates from what the training graph computes.
+    Graph {
+        /// Name of the output.
+        output: String,
+        /// The largest deviation, relative to the largest value of the output, or to 1.
+        deviation: f64,
+        /// The largest allowed.
+        tolerance: f64,
+        /// The first part of the model that deviates.
+        first: Option<Difference>,
+    },
     /// An output deviates from its reference by more than allowed.
     Golden {
         /// Name of the output.
@@ -148,6 +160,7 @@ impl Failure {
 }
 
 impl fmt::Display for Failure {
+    #[allow(clippy::too_many_lines, reason = "one message for each failure")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { tensor, class } => write!(
@@ -237,6 +250,18 @@ impl fmt::Display for Failure {
                 "the logits of task {task} deviate by {deviation:.1e} from those of the checkpoint's own \
                  head (allowed {TASK_TOLERANCE:.1e})"
             ),
+            Self::Graph {
+                output,
+                deviation,
+                tolerance,
+                first,
+            } => write!(
+                f,
+                "{output}: deviates by {deviation:.1e} from what the training graph computes (allowed \
+                 {tolerance:.1e}){}: head count, activation, epsilon or wiring differ from the graph; \
+                 compare {CONFIG_FILE} with what was trained",
+                FirstIn(first.as_ref())
+            ),
             Self::Golden {
                 output,
                 deviation,
@@ -246,6 +271,18 @@ impl fmt::Display for Failure {
                 "output {output} deviates by {deviation:.1e} from its reference (allowed \
                  {tolerance:.1e}): head count, activation or weights differ from the reference"
             ),
+        }
+    }
+}
+
+/// The part of the model in which a difference begins, if it is known.
+struct FirstIn<'a>(Option<&'a Difference>);
+
+impl fmt::Display for FirstIn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(first) => write!(f, ", first in {first}"),
+            None => Ok(()),
         }
     }
 }

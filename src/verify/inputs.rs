@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tf_checkpoint::Checkpoint;
 
+use super::graph::TrainingGraph;
 use crate::plan::Plan;
 use crate::probe::text_check::Text;
 
@@ -31,6 +32,8 @@ pub struct Golden<'a> {
 pub struct References<'a> {
     /// Outputs of the original graph.
     pub golden: Option<Golden<'a>>,
+    /// The training graph of the checkpoint that the tensors are compared with.
+    pub graph: Option<TrainingGraph<'a>>,
     /// A text in the model's language.
     pub text: Option<Text<'a>>,
 }

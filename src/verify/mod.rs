@@ -8,6 +8,7 @@
 //! | heads | do the weights show another head count than config.json? | `head_count` |
 //! | forward | does each class compute finite outputs that do not depend on padding and batch order? | `forward` |
 //! | task | does the head of a fine-tuned model compute the same as the checkpoint's own? | `task_head` |
+//! | graph | does the model compute what the training graph computes? (if there is one) | `graph` |
 //! | tokenizer | do the tokenizer files agree with the weights and with each other? (if there are any) | `tokenizer` |
 //! | text | does another head count predict a text clearly better? (if a text is given) | [`text_check`](crate::probe::text_check) |
 //! | golden | are the outputs those of a reference? (if one is given) | `golden` |
@@ -36,6 +37,7 @@ mod failure;
 mod files;
 mod forward;
 mod golden;
+mod graph;
 mod head_count;
 mod inputs;
 mod report;
@@ -52,6 +54,11 @@ pub use failure::Failure;
 pub use files::check_files;
 pub use forward::ClassOutput;
 pub use golden::{Deviation, GoldenReport};
+pub use graph::{
+    ComparedOutput, DescribedOutput, DescribedPart, Difference, EvaluatedBy, GraphReport,
+    NotEvaluated, TrainingGraph, describe,
+};
+pub(crate) use graph::{Doubts, decide};
 pub use head_count::HeadCountReport;
 pub use inputs::{CompareWith, GOLDEN_TOLERANCE, Golden, References};
 pub use report::{ClassReport, Report};

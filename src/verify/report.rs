@@ -6,6 +6,7 @@ use super::checksums::ChecksumReport;
 use super::failure::Failure;
 use super::forward::ClassOutput;
 use super::golden::GoldenReport;
+use super::graph::GraphReport;
 use super::head_count::HeadCountReport;
 use super::structure::Structure;
 use super::task_head::TaskReport;
@@ -42,6 +43,8 @@ pub struct Report {
     pub tokenizer: Option<TokenizerReport>,
     /// The comparison of a fine-tuned head with the checkpoint's own.
     pub task: Option<TaskReport>,
+    /// The comparison with the training graph; `None` without one.
+    pub graph: Option<GraphReport>,
     /// The comparison with reference outputs, if they were given.
     pub golden: Option<GoldenReport>,
     /// The measurement on text, if one was given.

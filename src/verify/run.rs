@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::files::check_files;
 use super::inputs::{CompareWith, References};
 use super::report::{ClassReport, Report};
-use super::{config, forward, golden, head_count, structure, task_head, tensors, tokenizer};
+use super::{config, forward, golden, graph, head_count, structure, task_head, tensors, tokenizer};
 use crate::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use crate::probe::text_check::{self, Text, TextCheck, Verdict};
 use crate::progress::{Phase, Progress, Watch};
@@ -71,6 +71,7 @@ pub(crate) fn watched(
 
     let mut outputs = Vec::new();
     let mut task = None;
+    let mut graph = None;
     let mut golden = None;
     let mut text = None;
     if failures.iter().all(|failure| !failure.prevents_forward()) {
@@ -83,6 +84,13 @@ pub(crate) fn watched(
         outputs = forward::check(&weights, &config, classes, watch, &mut failures)?;
         if let CompareWith::Checkpoint(checkpoint, plan) = compare_with {
             task = task_head::check(&weights, &config, plan, checkpoint, watch, &mut failures)?;
+            let source = (plan, checkpoint);
+            graph = references
+                .graph
+                .map(|training| {
+                    graph::check(&weights, &config, source, training, watch, &mut failures)
+                })
+                .transpose()?;
         }
         golden = references
             .golden
@@ -114,6 +122,7 @@ pub(crate) fn watched(
         head_count,
         tokenizer,
         task,
+        graph,
         golden,
         text,
         failures,

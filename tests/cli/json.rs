@@ -66,6 +66,7 @@ fn the_documented_fields_are_those_that_are_printed() {
         run!["--json", "--model", "both", fixture("tiny_default"), both],
         run!["inspect", "--json", fixture("tiny_default")],
         run!["inspect", "--json", fixture("fmt_partitioned")],
+        run!["inspect", "--json", "--graph", fixture("trained")],
         run!["verify", "--json", out],
         run!["verify", "--json", both.join("generator")],
         run!["verify", "--json", folder.path()],

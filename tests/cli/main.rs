@@ -29,6 +29,7 @@ mod tf2;
 mod tokenizer;
 mod tokenizer_files;
 mod tokenizer_settings;
+mod training_graph;
 mod v1;
 mod verify;
 mod vocabulary;

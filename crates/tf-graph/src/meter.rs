@@ -10,8 +10,7 @@ pub(crate) const MAX_RANK: usize = 16;
 
 /// Limits on the memory and the work of an evaluation, and a way to cancel it.
 ///
-/// The evaluator records the memory of live values with [`Meter::hold`] and [`Meter::release`].
-/// Operations call [`Meter::room`] before they allocate.
+/// The memory is that of the values that are alive, and of the one that is about to be computed.
 pub struct Meter<'a> {
     memory: u64,
     live: AtomicU64,
@@ -50,13 +49,11 @@ impl<'a> Meter<'a> {
     }
 
     /// Records that a value of this many bytes is live.
-    #[allow(dead_code, reason = "the evaluator's part of the interface")]
     pub(crate) fn hold(&self, bytes: usize) {
         self.live.fetch_add(bytes as u64, Relaxed);
     }
 
     /// Records that a value of this many bytes was freed.
-    #[allow(dead_code, reason = "the evaluator's part of the interface")]
     pub(crate) fn release(&self, bytes: usize) {
         let freed = |live: u64| Some(live.saturating_sub(bytes as u64));
         // The closure always returns a value, so the update cannot fail.

@@ -60,7 +60,7 @@ pub(super) fn mean_over_draws(
 }
 
 /// Returns the number that a tensor has for every input, averaged over the draws of a dropout mask.
-pub(super) fn constant(view: &View<'_>, tensor: Tensor) -> Option<f64> {
+pub(crate) fn constant(view: &View<'_>, tensor: Tensor) -> Option<f64> {
     match mean_over_draws(view, tensor, &[]).ok()?.0[..] {
         [value] => Some(value),
         _ => None,

@@ -104,6 +104,22 @@ fn selu(x: f64) -> f64 {
     SCALE * if x > 0.0 { x } else { ALPHA * x.exp_m1() }
 }
 
+/// Returns the values of `tensor` for samples of its inputs. The error is the node where the evaluation
+/// ended.
+pub(crate) fn apply(
+    view: &View<'_>,
+    tensor: Tensor,
+    inputs: &[(Tensor, [f64; 2])],
+) -> Result<Vec<f64>, NodeId> {
+    /// The result of random operations, which an evaluation must not depend on.
+    const DRAW: f64 = 0.5;
+    let mut evaluation = Elementwise::new(view, DRAW);
+    for (input, samples) in inputs {
+        evaluation.set(*input, samples);
+    }
+    evaluation.value(tensor)
+}
+
 /// An evaluation on a column of samples.
 #[derive(Debug)]
 pub(super) struct Elementwise<'a> {

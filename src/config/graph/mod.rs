@@ -32,6 +32,8 @@ mod unrecognised;
 mod view;
 mod wiring;
 
+pub(crate) use dropout::constant;
+pub(crate) use elementwise::apply;
 pub(crate) use facts::{GraphFacts, ModelScopes};
 pub(crate) use findings::Findings;
 pub(crate) use view::View;

@@ -105,6 +105,13 @@ impl<'a> View<'a> {
         view
     }
 
+    /// Returns the name of each node that is a variable, in the original code's names.
+    pub(crate) fn names(&self) -> HashMap<NodeId, String> {
+        let variables = self.variables.iter();
+        let nodes = variables.flat_map(|(name, nodes)| nodes.iter().map(move |node| (*node, name)));
+        nodes.map(|(node, name)| (node, name.clone())).collect()
+    }
+
     /// Returns the graph itself.
     pub(crate) fn graph(&self) -> &'a MetaGraph {
         self.graph
@@ -160,7 +167,7 @@ impl<'a> View<'a> {
 
     /// Returns the tensor that `tensor` is an unchanged copy of. `passes` accepts further nodes as copies of
     /// their first input.
-    pub(super) fn origin(&self, mut tensor: Tensor, passes: impl Fn(NodeId) -> bool) -> Tensor {
+    pub(crate) fn origin(&self, mut tensor: Tensor, passes: impl Fn(NodeId) -> bool) -> Tensor {
         for _ in 0..MAX_WALK {
             let op = self.graph.op(tensor.node);
             let operand = match op {
@@ -177,7 +184,7 @@ impl<'a> View<'a> {
     }
 
     /// Returns the tensor that `tensor` is a copy of, apart from its shape.
-    pub(super) fn flat_origin(&self, tensor: Tensor) -> Tensor {
+    pub(crate) fn flat_origin(&self, tensor: Tensor) -> Tensor {
         self.origin(tensor, |node| self.keeps_order(node))
     }
 
@@ -209,7 +216,7 @@ impl<'a> View<'a> {
     }
 
     /// Returns the tensors that hold the value of a variable, apart from its shape.
-    pub(super) fn reads(&self, name: &str) -> HashSet<Tensor> {
+    pub(crate) fn reads(&self, name: &str) -> HashSet<Tensor> {
         let roots = self.variables.get(name).into_iter().flatten();
         let roots: Vec<Tensor> = roots.map(|&node| node.into()).collect();
         self.copies(&roots, |consumer, _| {
@@ -319,13 +326,13 @@ impl<'a> View<'a> {
     }
 
     /// Returns true for a matrix product of any kind.
-    pub(super) fn is_product(&self, node: NodeId) -> bool {
+    pub(crate) fn is_product(&self, node: NodeId) -> bool {
         let op = self.graph.op(node);
         op == "Einsum" || PRODUCTS.iter().any(|(product, _)| *product == op)
     }
 
     /// Returns the outputs of a dense layer: the nodes that add its bias to the product with its kernel.
-    pub(super) fn dense_outputs(&self, layer: &str) -> Vec<NodeId> {
+    pub(crate) fn dense_outputs(&self, layer: &str) -> Vec<NodeId> {
         let biases = self.reads(&format!("{layer}/bias"));
         let products = self.products(&format!("{layer}/kernel"));
         let roots: Vec<Tensor> = products.iter().map(|product| product.node.into()).collect();
@@ -347,8 +354,34 @@ impl<'a> View<'a> {
         found
     }
 
+    /// Returns the nodes that add a variable to another tensor.
+    pub(crate) fn additions(&self, name: &str) -> Vec<NodeId> {
+        let reads = self.reads(name);
+        let uses = reads.iter().flat_map(|read| {
+            let uses = self.graph.consumers(read.node).iter();
+            uses.filter(|next| next.output == read.output)
+        });
+        let mut found: Vec<NodeId> = uses
+            .map(|next| next.node)
+            .filter(|&node| ADDITIONS.contains(&self.graph.op(node)))
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Returns true for a node that is a variable.
+    pub(crate) fn is_variable(&self, node: NodeId) -> bool {
+        VARIABLES.contains(&self.graph.op(node))
+    }
+
+    /// Returns true for an operation that returns its first input, apart from its shape and element type.
+    pub(crate) fn passes_on(&self, node: NodeId) -> bool {
+        FORWARDING.contains(&self.graph.op(node)) || self.keeps_order(node)
+    }
+
     /// Returns the outputs of a LayerNorm: the nodes that add beta, or `beta - mean * factor`.
-    pub(super) fn norm_outputs(&self, scope: &str) -> Vec<NodeId> {
+    pub(crate) fn norm_outputs(&self, scope: &str) -> Vec<NodeId> {
         let graph = self.graph;
         let is_addition = |node: &NodeId| ADDITIONS.contains(&graph.op(*node));
         let mut found = Vec::new();

@@ -54,7 +54,6 @@ const TABLES: &[Table] = &[
 ];
 
 /// Returns true if [`compute`] implements an operation.
-
 pub(crate) fn is_known(op: &str) -> bool {
     find(op).is_some()
 }
@@ -74,7 +73,6 @@ fn find(op: &str) -> Option<Kernel> {
 }
 
 /// Computes the outputs of one operation.
-
 pub(crate) fn compute(
     operation: Operation<'_>,
     inputs: Vec<Array>,
