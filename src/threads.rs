@@ -16,7 +16,8 @@ pub(crate) fn available() -> usize {
     }
 }
 
-/// Runs `work` in a pool of `threads` threads; by default one for each core.
+/// Runs `work` in a pool of `threads` threads; by default one for each core. All threads of the pool have
+/// ended when this function returns.
 ///
 /// candle has another pool for some matrix products; its size is the environment variable
 /// `CANDLE_NUM_THREADS` at its first use.
@@ -27,11 +28,10 @@ pub fn with_threads<T: Send>(
     threads: Option<NonZeroUsize>,
     work: impl FnOnce() -> T + Send,
 ) -> io::Result<T> {
-    let pool = rayon::ThreadPoolBuilder::new()
+    rayon::ThreadPoolBuilder::new()
         .num_threads(threads.map_or_else(available, NonZeroUsize::get))
-        .build()
-        .map_err(io::Error::other)?;
-    Ok(pool.install(work))
+        .build_scoped(rayon::ThreadBuilder::run, |pool| pool.install(work))
+        .map_err(io::Error::other)
 }
 
 /// Runs the jobs with the numbers below `count` on up to `threads` threads of the pool, started in the

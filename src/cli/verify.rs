@@ -44,7 +44,8 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
             let weights = WeightsFile::open(&args.folder.join(WEIGHTS_FILE))
                 .map_err(electra_convert::verify::Error::from)?;
             let note = |key: &str| Some(weights.metadata()?.get(key)?.as_str());
-            let mut plan = source.plan_of(&config, note)?;
+            let plan = || source.plan_of(&config, note);
+            let mut plan = with_threads(args.threads, plan).map_err(Error::Threads)??;
             plan.adopt_dtypes(|name| Some(weights.info(name)?.dtype));
             Ok::<_, Error>((source, plan))
         })

@@ -294,17 +294,14 @@ fn one_thread_is_one_thread_in_verification_too() {
         &out,
     ]);
     let path = format!("/proc/{}/task", child.id());
-    let mut counts = Vec::new();
+    let mut most = 0;
     while child.try_wait().unwrap().is_none() {
-        counts.push(fs::read_dir(&path).map_or(0, Iterator::count));
+        most = most.max(fs::read_dir(&path).map_or(0, Iterator::count));
         thread::sleep(Duration::from_millis(1));
     }
     assert!(child.wait().unwrap().success());
-    // The first thread waits while the one of the pool works. That of the pool for planning may still be
-    // ending when the pool for the conversion starts.
-    let more = counts.iter().filter(|&&count| count > 2).count();
-    assert!(more * 5 <= counts.len(), "{counts:?}");
-    assert!(counts.iter().all(|&count| count <= 3), "{counts:?}");
+    // The first thread waits while the one of the pool works.
+    assert!(most <= 2, "{most} threads");
 }
 
 #[test]
