@@ -22,6 +22,8 @@ use crate::protobuf::wire::{self, Malformed, last, messages};
 
 /// The most nodes that inlining may add.
 const MAX_INLINED: usize = 1 << 17;
+/// The most nodes, inputs, arguments and outputs of all called functions together.
+const MAX_DECODED: usize = 1 << 20;
 /// The deepest nesting of calls.
 const MAX_DEPTH: usize = 16;
 /// Operations that call the function named by their attribute `f`.
@@ -43,9 +45,17 @@ const LATER_OUTPUTS: &[(&[u8], u32)] = &[
     (b"batch_variance", 2),
 ];
 
-/// The range of each function in the file, by name.
+/// The functions in the file, by name.
 #[derive(Debug, Default)]
-pub(super) struct Library(HashMap<Vec<u8>, Range<usize>>);
+pub(super) struct Library(HashMap<Vec<u8>, Definition>);
+
+/// Where a function is in the file.
+#[derive(Debug)]
+struct Definition {
+    range: Range<usize>,
+    /// The positions of its outputs, by name.
+    outputs: HashMap<Vec<u8>, u32>,
+}
 
 /// The parts of a function.
 #[derive(Debug, Default)]
@@ -61,13 +71,27 @@ impl Library {
     /// Finds the functions in the given `FunctionDefLibrary` messages.
     pub(super) fn index(bytes: &[u8], libraries: Vec<Range<usize>>) -> Result<Self, Malformed> {
         let mut found = HashMap::new();
+        let mut count = 0;
         for library in libraries {
             for function in messages(bytes, library, 1) {
                 let function = function?;
                 for signature in messages(bytes, function.clone(), 1) {
-                    if let Some(name) = last(bytes, signature?, 1)? {
-                        found.insert(bytes[name].to_vec(), function.clone());
+                    let signature = signature?;
+                    let Some(name) = last(bytes, signature.clone(), 1)? else {
+                        continue;
+                    };
+                    let mut outputs = HashMap::new();
+                    for (output, at) in messages(bytes, signature, 3).zip(0..) {
+                        if let Some(name) = last(bytes, output?, 1)? {
+                            outputs.insert(bytes[name].to_vec(), at);
+                        }
                     }
+                    count += 1 + outputs.len();
+                    if count > MAX_DECODED {
+                        return Err(too_many("the function library has more than", "outputs"));
+                    }
+                    let range = function.clone();
+                    found.insert(bytes[name].to_vec(), Definition { range, outputs });
                 }
             }
         }
@@ -83,7 +107,8 @@ impl Library {
         let op = &bytes[wire::span(&node.op)];
         let named = |key: &str| {
             let function = attribute(bytes, &node.message, key)?.func?;
-            self.0.get(function.name.as_bytes()).cloned()
+            let definition = self.0.get(function.name.as_bytes())?;
+            Some(definition.range.clone())
         };
         if CALLS.contains(&op) {
             named("f").map(Call::Once)
@@ -93,7 +118,8 @@ impl Library {
         } else if LOOPS.contains(&op) {
             named("body").map(Call::Loop)
         } else {
-            self.0.get(op).cloned().map(Call::Once)
+            let own = self.0.get(op);
+            own.map(|definition| Call::Once(definition.range.clone()))
         }
     }
 }
@@ -117,23 +143,40 @@ impl Call {
     }
 }
 
+fn too_many(what: &str, parts: &str) -> Malformed {
+    Malformed::Encoding(format!("{what} {MAX_DECODED} {parts}"))
+}
+
 impl Function {
-    fn read(bytes: &[u8], definition: Range<usize>) -> Result<Self, Malformed> {
+    /// Decodes a function; `count` is the number of parts of all functions so far.
+    fn read(bytes: &[u8], definition: Range<usize>, count: &mut usize) -> Result<Self, Malformed> {
         let mut function = Self::default();
+        let mut add = |parts: usize| {
+            *count += parts;
+            if *count > MAX_DECODED {
+                return Err(too_many("the called functions have more than", "parts"));
+            }
+            Ok(())
+        };
         for signature in messages(bytes, definition.clone(), 1) {
             let signature = signature?;
             for argument in messages(bytes, signature.clone(), 2) {
+                add(1)?;
                 function.arguments.extend(last(bytes, argument?, 1)?);
             }
             for output in messages(bytes, signature, 3) {
+                add(1)?;
                 function.outputs.extend(last(bytes, output?, 1)?);
             }
         }
         for node in messages(bytes, definition.clone(), 3) {
-            function.nodes.push(RawNode::read(bytes, node?)?);
+            let node = RawNode::read(bytes, node?)?;
+            add(1 + node.inputs.len())?;
+            function.nodes.push(node);
         }
         for entry in messages(bytes, definition, 4) {
             let entry = entry?;
+            add(1)?;
             let [key, value] = [1, 2].map(|tag| last(bytes, entry.clone(), tag));
             function
                 .returns
@@ -148,6 +191,7 @@ pub(super) fn inline(graph: &mut Nodes, bytes: &[u8], library: &Library) -> Resu
     let own_nodes = graph.len();
     // Each function is decoded once, however often it is called.
     let mut read: HashMap<usize, Function> = HashMap::new();
+    let mut decoded = 0;
     let mut depths: HashMap<NodeId, usize> = HashMap::new();
     let mut at = 0;
     while at < graph.len() {
@@ -159,7 +203,7 @@ pub(super) fn inline(graph: &mut Nodes, bytes: &[u8], library: &Library) -> Resu
         };
         for definition in call.functions() {
             if let Entry::Vacant(entry) = read.entry(definition.start) {
-                let function = Function::read(bytes, definition.clone());
+                let function = Function::read(bytes, definition.clone(), &mut decoded);
                 entry
                     .insert(function.map_err(|error| format!("a function is malformed: {error}"))?);
             }
@@ -239,7 +283,7 @@ fn append(
         let op = &bytes[wire::span(&function.nodes[at].op)];
         let named = parts
             .next()
-            .map_or(0, |output| library.position(bytes, op, output));
+            .map_or(0, |output| library.position(op, output));
         let index = parts
             .next()
             .and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
@@ -248,15 +292,17 @@ fn append(
             output: index.unwrap_or(0_u32).saturating_add(named),
         }
     };
+    let returns: HashMap<&[u8], &Range<usize>> = function
+        .returns
+        .iter()
+        .map(|[name, reference]| (&bytes[name.clone()], reference))
+        .collect();
     let returned: Vec<Tensor> = function
         .outputs
         .iter()
-        .map(|output| {
-            let mut returns = function.returns.iter();
-            let entry = returns.find(|[name, _]| bytes[name.clone()] == bytes[output.clone()]);
-            entry.map_or(Tensor::MISSING, |[_, reference]| {
-                resolve(&bytes[reference.clone()])
-            })
+        .map(|output| match returns.get(&bytes[output.clone()]) {
+            Some(&reference) => resolve(&bytes[reference.clone()]),
+            None => Tensor::MISSING,
         })
         .collect();
     for node in &function.nodes {
@@ -271,12 +317,9 @@ fn append(
 
 impl Library {
     /// Returns the position of a named output of an operation.
-    fn position(&self, bytes: &[u8], op: &[u8], output: &[u8]) -> u32 {
-        let own = self.0.get(op).and_then(|definition| {
-            let function = Function::read(bytes, definition.clone()).ok()?;
-            let mut outputs = function.outputs.into_iter();
-            u32::try_from(outputs.position(|name| &bytes[name] == output)?).ok()
-        });
+    fn position(&self, op: &[u8], output: &[u8]) -> u32 {
+        let own = self.0.get(op);
+        let own = own.and_then(|definition| definition.outputs.get(output).copied());
         let mut later = LATER_OUTPUTS.iter();
         own.or_else(|| later.find(|(name, _)| *name == output).map(|(_, at)| *at))
             .unwrap_or(0)
