@@ -7,10 +7,10 @@
 //!
 //! - the target of a reshape, in the axis into which the step from one sequence to the next falls;
 //! - the size of a slice and the shape of a broadcast along the batch;
-//! - a value that does not depend on the batch and has B equal rows: one row says the same.
+//! - a value that does not depend on the batch and has B equal rows: one row replaces them.
 //!
-//! After an operation, every axis must have its recorded length, except for one that has b instead of B:
-//! there lies the batch. Anything else is refused.
+//! After an operation, every axis must have its recorded length, except for the
+//! axis of the batch, which has b instead of B. Anything else is refused.
 
 use tf_checkpoint::Tensor;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tf_checkpoint::{MetaGraph, NodeId, Tensor};
 
-use crate::array::{Array, ArrayType};
+use crate::array::Array;
 use crate::failure::Failure;
 use crate::flow::Flow;
 use crate::meter::Meter;
@@ -12,10 +12,6 @@ use crate::operations::unsupported;
 use crate::refusal::Refusal;
 use crate::run::{Leaf, Run};
 use crate::slice::Slice;
-use crate::types::data_type;
-
-/// The deepest nesting of conditions.
-const MAX_DEPTH: usize = 16;
 
 /// Returns the value of a `Const`; an error for any other node that the evaluator does not compute.
 pub(crate) fn literal(
@@ -37,11 +33,12 @@ pub(crate) fn literal(
 
 /// Returns the value of a tensor that depends on constants alone; `None` for any other tensor.
 pub(crate) fn constant(flow: &Flow<'_>, tensor: Tensor) -> Option<Array> {
-    let leaf = |node| literal(flow.graph, node, &Meter::small());
+    let leaf = |node| literal(flow.graph, node, flow.conditions.meter);
     evaluate(flow, tensor, &leaf).ok()
 }
 
-fn evaluate(flow: &Flow<'_>, tensor: Tensor, leaf: Leaf<'_>) -> Result<Array, Refusal> {
+/// Returns the value of a tensor that depends on constants, and on what `leaf` gives.
+pub(crate) fn evaluate(flow: &Flow<'_>, tensor: Tensor, leaf: Leaf<'_>) -> Result<Array, Refusal> {
     let slice = Slice::new(flow, &[tensor])?;
     let run = Run {
         flow,
@@ -49,31 +46,10 @@ fn evaluate(flow: &Flow<'_>, tensor: Tensor, leaf: Leaf<'_>) -> Result<Array, Re
         feeds: &HashMap::new(),
         rebatch: None,
         widens: false,
-        meter: &Meter::small(),
+        meter: flow.conditions.meter,
     };
     let mut values = run.outputs(&slice)?;
     values
         .pop()
         .ok_or_else(|| Refusal::unsupported(tensor.node, "this tensor has no value"))
-}
-
-/// Evaluates the condition of a branch. A boolean placeholder is false: it says that the graph trains.
-pub(crate) fn decide(graph: &MetaGraph, condition: Tensor, depth: usize) -> Result<bool, Refusal> {
-    if depth >= MAX_DEPTH {
-        let why = "conditions are nested too deeply";
-        return Err(Refusal::unsupported(condition.node, why));
-    }
-    let inner = |condition| decide(graph, condition, depth + 1);
-    let flow = Flow::new(graph, [], &inner);
-    let leaf = |node: NodeId| {
-        let is_placeholder = matches!(graph.op(node), "Placeholder" | "PlaceholderV2");
-        if is_placeholder && data_type(graph, node.into()) == Some(ArrayType::Bool) {
-            return Ok(Array::scalar_of(ArrayType::Bool, 0.0));
-        }
-        literal(graph, node, &Meter::small())
-    };
-    let array = evaluate(&flow, condition, &leaf)?;
-    array.scalar().map(|value| value != 0.0).ok_or_else(|| {
-        Refusal::unsupported(condition.node, "the condition of a branch is no scalar")
-    })
 }

@@ -1,8 +1,8 @@
 //! Dropout, found by structure and replaced by what it is on average: the identity.
 //!
 //! A dropout multiplies features by a mask that is drawn at random, or selects features or zero by such a
-//! mask, and scales what it keeps. Two sets tell the parts apart: values that depend on a random
-//! operation, and values that depend on a tensor that is fed. A node that joins an operand of the first
+//! mask, and scales what it keeps. Values that depend on a random operation and values that depend on a
+//! tensor that is fed form two sets. A node that joins an operand of the first
 //! set alone with one of the second set must be a dropout. The mask's own operations are evaluated with
 //! the same number in place of every random one, which shows the value that a kept element is multiplied
 //! by and, by bisection, the probability that an element is kept. If the probability, the kept value and a
@@ -19,7 +19,6 @@ use crate::array::{Array, ArrayType};
 use crate::constants::{constant, literal};
 use crate::failure::Failure;
 use crate::flow::Flow;
-use crate::meter::Meter;
 use crate::operations::{UNIFORM, is_random};
 use crate::refusal::Refusal;
 use crate::run::Run;
@@ -137,7 +136,11 @@ impl Search<'_> {
         let &[left, right] = self.slice.inputs(tensor.node) else {
             return one;
         };
-        let scalar = |tensor| constant(self.flow, tensor).and_then(|array| array.scalar());
+        let scalar = |tensor| {
+            let is_constant = !self.is_feature(tensor) && !self.random.contains(&tensor.node);
+            let value = is_constant.then(|| constant(self.flow, tensor));
+            value.flatten().and_then(|array| array.scalar())
+        };
         match self.flow.graph.op(tensor.node) {
             "Mul" => {
                 let scaled = scalar(right).map(|factor| (left, factor));
@@ -202,7 +205,7 @@ impl Search<'_> {
                 let why = format!("the mask of a dropout comes from {op}");
                 return Err(Failure::Unsupported(why));
             }
-            literal(graph, node, &Meter::small())
+            literal(graph, node, self.flow.conditions.meter)
         };
         let run = Run {
             flow: self.flow,
@@ -210,7 +213,7 @@ impl Search<'_> {
             feeds: &HashMap::new(),
             rebatch: None,
             widens: false,
-            meter: &Meter::small(),
+            meter: self.flow.conditions.meter,
         };
         let values = run.outputs(slice)?;
         let value = values.first().and_then(Array::scalar);

@@ -6,7 +6,8 @@ use tf_checkpoint::{MetaGraph, NodeId, Tensor};
 
 use crate::array::Array;
 use crate::batch::{Carry, Rebatch};
-use crate::constants::{decide, literal};
+use crate::conditions::Conditions;
+use crate::constants::literal;
 use crate::dropout::neutralised;
 use crate::failure::Failure;
 use crate::flow::Flow;
@@ -108,8 +109,8 @@ impl<'a> Evaluation<'a> {
     /// [`Refusal`] if a node has an operation that is not supported, draws random numbers other than for a
     /// dropout, needs an input that is not fed, or if a limit is reached.
     pub fn run(&self, outputs: &[Tensor]) -> Result<Evaluated, Refusal> {
-        let decide = |condition| decide(self.graph, condition, 0);
-        let mut flow = Flow::new(self.graph, self.feeds.keys().copied(), &decide);
+        let conditions = Conditions::new(self.graph, &self.meter);
+        let mut flow = Flow::new(self.graph, self.feeds.keys().copied(), &conditions);
         let (slice, dropouts) = neutral_slice(&mut flow, outputs)?;
         let leaf = |node| self.leaf(node);
         let widens = self.precision == Precision::Double;
@@ -145,8 +146,8 @@ impl<'a> Evaluation<'a> {
     /// As [`run`](Self::run), and if the library cannot be loaded or does not accept the nodes.
     #[cfg(feature = "tensorflow")]
     pub fn run_in_tensorflow(&self, outputs: &[Tensor]) -> Result<Evaluated, Refusal> {
-        let decide = |condition| decide(self.graph, condition, 0);
-        let mut flow = Flow::new(self.graph, self.feeds.keys().copied(), &decide);
+        let conditions = Conditions::new(self.graph, &self.meter);
+        let mut flow = Flow::new(self.graph, self.feeds.keys().copied(), &conditions);
         let (slice, dropouts) = neutral_slice(&mut flow, outputs)?;
         let feeds = self
             .feeds
@@ -165,8 +166,8 @@ impl<'a> Evaluation<'a> {
     /// # Errors
     /// As [`run`](Self::run), as far as they show without values.
     pub fn nodes(&self, outputs: &[Tensor]) -> Result<Vec<NodeId>, Refusal> {
-        let decide = |condition| decide(self.graph, condition, 0);
-        let mut flow = Flow::new(self.graph, self.feeds.keys().copied(), &decide);
+        let conditions = Conditions::new(self.graph, &self.meter);
+        let mut flow = Flow::new(self.graph, self.feeds.keys().copied(), &conditions);
         Ok(neutral_slice(&mut flow, outputs)?.0.order)
     }
 

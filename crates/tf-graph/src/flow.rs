@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 use tf_checkpoint::{MetaGraph, NodeId, Tensor};
 
+use crate::conditions::Conditions;
 use crate::operations::FORWARDING;
 use crate::refusal::Refusal;
 
@@ -21,16 +22,13 @@ const MAX_CHAIN: usize = 4096;
 /// The most nodes visited to find the condition of a `Merge`.
 const MAX_VISITED: usize = 1 << 16;
 
-/// Evaluates the condition of a branch.
-pub(crate) type Decide<'a> = &'a dyn Fn(Tensor) -> Result<bool, Refusal>;
-
 /// Follows tensors back to their origins.
 pub(crate) struct Flow<'a> {
     pub(crate) graph: &'a MetaGraph,
     /// Tensors with a given value.
     fed: HashSet<Tensor>,
     aliases: HashMap<Tensor, Tensor>,
-    decide: Decide<'a>,
+    pub(crate) conditions: &'a Conditions<'a>,
     /// The live input of each `Merge`.
     merged: RefCell<HashMap<NodeId, Tensor>>,
     origins: RefCell<HashMap<Tensor, Tensor>>,
@@ -40,13 +38,13 @@ impl<'a> Flow<'a> {
     pub(crate) fn new(
         graph: &'a MetaGraph,
         fed: impl IntoIterator<Item = Tensor>,
-        decide: Decide<'a>,
+        conditions: &'a Conditions<'a>,
     ) -> Self {
         Self {
             graph,
             fed: fed.into_iter().collect(),
             aliases: HashMap::new(),
-            decide,
+            conditions,
             merged: RefCell::default(),
             origins: RefCell::default(),
         }
@@ -73,6 +71,7 @@ impl<'a> Flow<'a> {
             let Some(next) = self.forwarded(at)? else {
                 break at;
             };
+            self.conditions.step(at.node)?;
             passed.push(at);
             if next.is_missing() {
                 return Err(Refusal::unsupported(
@@ -110,7 +109,7 @@ impl<'a> Flow<'a> {
             "Merge" | "RefMerge" if tensor.output == 0 => Some(self.live_input(tensor.node)?),
             "If" | "StatelessIf" => match graph.branches(tensor) {
                 Some((condition, [then, or_else])) => {
-                    let holds = (self.decide)(condition)?;
+                    let holds = self.conditions.holds(condition)?;
                     Some(if holds { then } else { or_else })
                 }
                 None => None,
@@ -146,7 +145,7 @@ impl<'a> Flow<'a> {
                 "more than two branches meet in this node",
             ));
         };
-        let sides = [first, second].map(|input| self.side(input));
+        let sides = [self.side(first)?, self.side(second)?];
         let (condition, first_side) = match sides {
             [Some((condition, side)), _] => (condition, side),
             [None, Some((condition, side))] => (condition, !side),
@@ -157,21 +156,22 @@ impl<'a> Flow<'a> {
                 ));
             }
         };
-        let holds = (self.decide)(condition)?;
+        let holds = self.conditions.holds(condition)?;
         Ok(if holds == first_side { first } else { second })
     }
 
     /// Returns the condition that a tensor depends on, and its value where the tensor is live. The
     /// conditions inside of the branch are passed.
-    fn side(&self, tensor: Tensor) -> Option<(Tensor, bool)> {
+    fn side(&self, tensor: Tensor) -> Result<Option<(Tensor, bool)>, Refusal> {
         let graph = self.graph;
         let mut seen = HashSet::from([(tensor, 0_usize)]);
         let mut open = vec![(tensor, 0)];
         while let Some((tensor, depth)) = open.pop() {
+            self.conditions.step(tensor.node)?;
             let depth = match graph.op(tensor.node) {
                 "Switch" | "RefSwitch" if depth == 0 => {
-                    let condition = graph.input(tensor.node, 1)?;
-                    return Some((condition, tensor.output == 1));
+                    let condition = graph.input(tensor.node, 1);
+                    return Ok(condition.map(|condition| (condition, tensor.output == 1)));
                 }
                 "Switch" | "RefSwitch" => depth - 1,
                 "Merge" | "RefMerge" => depth + 1,
@@ -183,6 +183,6 @@ impl<'a> Flow<'a> {
                 }
             }
         }
-        None
+        Ok(None)
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `evaluation` | the public interface |
 //! | `flow` | follows copies of tensors, and branches, to their origins |
+//! | `conditions` | evaluates the conditions of branches |
 //! | `slice` | collects the nodes that an output depends on |
 //! | `dropout` | finds dropout and the tensor that it stands for |
 //! | `batch` | changes the batch size of the graph |
@@ -21,6 +22,7 @@
 
 mod array;
 mod batch;
+mod conditions;
 mod constants;
 mod dropout;
 mod evaluation;

@@ -113,6 +113,62 @@ fn conditions_within_conditions_end() {
     refused(&graph, &condition, "nested too deeply");
 }
 
+/// Each condition depends eight times on the one before: 8^12 evaluations, unless each is evaluated once.
+#[test]
+fn each_condition_is_evaluated_once() {
+    let mut graph = Graph::default();
+    let [one, two] = [graph.ints(&[1]), graph.ints(&[2])];
+    let mut condition = graph.op("Less", &[&one, &two]);
+    for _ in 0..12 {
+        let mut all = graph.op("Less", &[&one, &two]);
+        for _ in 0..8 {
+            let branches = graph.op("Switch", &[&all, &condition]);
+            let other = graph.op("LogicalNot", &[&branches]);
+            let merged = graph.op("Merge", &[&other, &format!("{branches}:1")]);
+            all = graph.op("LogicalAnd", &[&all, &merged]);
+        }
+        condition = all;
+    }
+    assert_eq!(evaluate(&graph, &condition).unwrap()[0].scalar(), Some(1.0));
+}
+
+#[test]
+fn a_mask_of_dropout_is_computed_within_the_limits() {
+    let mut graph = Graph::default();
+    graph.named("x", "Placeholder", &[], &[]);
+    let size = graph.ints(&[1 << 12, 1 << 12]);
+    let draw = graph.op("RandomUniform", &[&size]);
+    let filled = graph.op("Fill", &[&size, &draw]);
+    let mask = graph.op("MatMul", &[&filled, &filled]);
+    graph.named("y", "Mul", &["x", &mask], &[]);
+    let parsed = MetaGraph::parse(Path::new("graph"), graph.meta(), &Limits::default()).unwrap();
+    let find = |name: &str| {
+        parsed
+            .nodes()
+            .find(|&node| parsed.name(node) == name)
+            .unwrap()
+    };
+    let fed = Array::from_floats(&[2], vec![1.0; 2]).unwrap();
+    let meter = Meter::new(1 << 24, 1 << 24, &|| false);
+    let evaluation = Evaluation::new(&parsed, &NoVariables).meter(meter);
+    let evaluation = evaluation.feed(find("x").into(), fed.clone(), 1);
+    let refusal = evaluation.run(&[find("y").into()]).unwrap_err();
+    assert!(
+        matches!(refusal.reason, Failure::TooLarge { .. }),
+        "{refusal}"
+    );
+    // Cancelled before the first value.
+    let meter = Meter::new(1 << 24, 1 << 24, &|| true);
+    let evaluation = Evaluation::new(&parsed, &NoVariables).meter(meter);
+    let evaluation = evaluation.feed(find("x").into(), fed, 1);
+    assert!(
+        evaluation
+            .run(&[find("y").into()])
+            .unwrap_err()
+            .is_cancelled()
+    );
+}
+
 #[test]
 fn wrong_types_are_refused() {
     let mut graph = Graph::default();
