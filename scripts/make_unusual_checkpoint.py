@@ -3,8 +3,9 @@
 
 Attention heads are cut out by slices of columns and joined again, and LayerNorm computes the variance as
 E[x^2] - E[x]^2: no rule of electra-convert reads head count or epsilon from such a graph, so that it
-has to evaluate the graph. `split_heads` does nothing else; the others compute what no Hugging Face class
-does. TensorFlow 2.15 (scripts/requirements-tensorflow.txt).
+has to evaluate the graph. `split_heads` does nothing else. `padding_id_1` computes the mask from the ids, where
+1 is padding, and `one_type` gives all tokens the same type: both are ELECTRAs. The others compute what no
+Hugging Face class does. TensorFlow 2.15 (scripts/requirements-tensorflow.txt).
 
 usage: make_unusual_checkpoint.py FOLDER
 """
@@ -19,7 +20,14 @@ import tensorflow.compat.v1 as tf
 
 VOCABULARY, HIDDEN, INNER, LAYERS, HEADS = 40, 32, 48, 2, 4
 BATCH, LENGTH, EPSILON = 3, 10, 1e-5
-VARIANTS = ["split_heads", "causal", "halved_residual", "scaled_embeddings"]
+VARIANTS = [
+    "split_heads",
+    "padding_id_1",
+    "one_type",
+    "causal",
+    "halved_residual",
+    "scaled_embeddings",
+]
 variant = ""
 
 
@@ -90,6 +98,10 @@ def build():
             kinds = variable("token_type_embeddings", [2, HIDDEN])
             positions = variable("position_embeddings", [16, HIDDEN])
             scale = np.float32(np.sqrt(HIDDEN)) if variant == "scaled_embeddings" else 1
+            if variant == "one_type":
+                types = tf.constant([0])
+            if variant == "padding_id_1":
+                mask = tf.not_equal(ids, 1)
             x = tf.gather(words, ids) * scale + tf.gather(kinds, types)
             x = dropout(layer_norm(x + positions[:LENGTH]))
         added = -10000.0 * (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, :]

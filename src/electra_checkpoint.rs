@@ -207,10 +207,12 @@ impl ElectraCheckpoint {
     ) -> Result<Plan, Error> {
         match self.plan_with_weights(model, options, watch) {
             Err(Error::Model(error @ variables::Error::Unrecognised { .. })) => {
-                match self.evaluated(model, options, watch) {
-                    Some(options) => self.plan_with_weights(model, &options, watch),
-                    None => Err(error.into()),
+                if let Some(options) = self.evaluated(model, options, watch) {
+                    return self.plan_with_weights(model, &options, watch);
                 }
+                // A cancellation ends the evaluation, too.
+                watch.check()?;
+                Err(error.into())
             }
             plan => plan,
         }
@@ -255,6 +257,7 @@ impl ElectraCheckpoint {
         watch: &Watch<'_>,
     ) -> Option<PlanOptions> {
         let mut options = options.clone();
+        let dtype = std::mem::replace(&mut options.dtype, TargetDtype::F32);
         let mut doubts = Doubts::default();
         // Any values will do until those are known with which the graph agrees.
         let plan = loop {
@@ -271,6 +274,7 @@ impl ElectraCheckpoint {
         let training = self.training_graph()?;
         let decided = decide(training, &self.checkpoint, &plan, doubts, watch)?;
         options.config.evaluated = Some(decided);
+        options.dtype = dtype;
         Some(options)
     }
 

@@ -196,10 +196,11 @@ fn tokenizer(tokenizer: Option<&TokenizerCheckReport>) -> String {
 /// The comparison with the training graph.
 fn graph(report: Option<&GraphCheckReport>) -> String {
     let Some(report) = report else {
-        return "  not compared with the training graph: none was given\n".to_owned();
+        return "  not compared with a training graph: there is no .meta file, or --no-graph was given\n"
+            .to_owned();
     };
     let mut text = String::new();
-    let agrees = |output: &&ComparedOutputReport| output.first_difference.is_none();
+    let agrees = |output: &&ComparedOutputReport| output.deviation <= output.tolerance;
     let agreeing: Vec<&ComparedOutputReport> = report.outputs.iter().filter(agrees).collect();
     if !agreeing.is_empty() {
         let deviations = agreeing.iter().map(|output| output.deviation);

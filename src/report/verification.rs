@@ -290,7 +290,7 @@ pub struct ComparedOutputReport {
     pub deviation: f64,
     /// The largest deviation allowed.
     pub tolerance: f64,
-    /// The first part of the model that deviates; `None` if the output agrees.
+    /// The first part of the model that deviates; `None` if the output agrees, or if the part is not known.
     pub first_difference: Option<String>,
 }
 

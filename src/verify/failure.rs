@@ -257,9 +257,8 @@ impl fmt::Display for Failure {
                 first,
             } => write!(
                 f,
-                "{output}: deviates by {deviation:.1e} from what the training graph computes (allowed \
-                 {tolerance:.1e}){}: head count, activation, epsilon or wiring differ from the graph; \
-                 compare {CONFIG_FILE} with what was trained",
+                "output {output} deviates by {deviation:.1e} from the training graph (allowed \
+                 {tolerance:.1e}){}; compare {CONFIG_FILE} with the configuration of the training",
                 FirstIn(first.as_ref())
             ),
             Self::Golden {

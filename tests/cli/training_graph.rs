@@ -234,6 +234,62 @@ fn the_evaluated_graph_decides_where_no_rule_recognises_it() {
 }
 
 #[test]
+fn settings_are_decided_whatever_is_written() {
+    for dtype in ["f16", "bf16"] {
+        let run = export(fixture("unusual/split_heads.zip"))
+            .model("discriminator")
+            .args(["--json", "--dtype", dtype])
+            .run()
+            .ok();
+        let exported = &run.json()["exports"][0];
+        assert_eq!(exported["config"]["num_attention_heads"], 4);
+        agrees(
+            &exported["verification"]["graph"],
+            &["encoder", "discriminator logits"],
+        );
+    }
+}
+
+#[test]
+fn masks_and_types_that_are_not_fed_are_those_of_the_graph() {
+    let options = ["--num-attention-heads", "4", "--layer-norm-eps", "1e-5"];
+    for variant in ["padding_id_1", "one_type"] {
+        let checkpoint = fixture("unusual").join(format!("{variant}.zip"));
+        let options = [&["--model", "discriminator"], &options[..]].concat();
+        agrees(
+            &graph_of(&checkpoint, &options),
+            &["encoder", "discriminator logits"],
+        );
+    }
+}
+
+/// The encoder is compared even if an operation of the head is unknown.
+#[test]
+fn each_output_is_compared_on_its_own() {
+    let folder = copy_of("trained");
+    let meta = folder.path().join("model.ckpt-6000.meta");
+    let mut bytes = fs::read(&meta).unwrap();
+    let node = b"discriminator_predictions/dense/Erf\x12\x03Erf";
+    let mut found = 0;
+    for at in 0..bytes.len() - node.len() {
+        if bytes[at..].starts_with(node) {
+            bytes[at + node.len() - 1] = b'g';
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+    fs::write(&meta, bytes).unwrap();
+    let report = graph_of(
+        folder.path(),
+        &["--model", "discriminator", "--hidden-act", "gelu"],
+    );
+    assert_eq!(report["outputs"][0]["name"], "encoder", "{report}");
+    assert_eq!(report["not_evaluated"][0]["output"], "discriminator logits");
+    let reason = report["not_evaluated"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("Erg"), "{reason}");
+}
+
+#[test]
 fn what_no_class_computes_is_not_published() {
     let options = ["--num-attention-heads", "4", "--layer-norm-eps", "1e-5"];
     for (variant, part) in [

@@ -117,6 +117,9 @@ impl Tables {
         };
         let masks = masks::find(view, &slice, &on, shape)?;
         fed.extend(masks.found.iter().map(|mask| mask.tensor));
+        // Positions may be computed from the mask.
+        slice = Slice::new(view, output, &fed)?;
+        on.data = slice.data(shape);
 
         let is_fed = |lookup: &&Lookup| {
             used.contains(&lookup.rows)

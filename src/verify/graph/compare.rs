@@ -14,7 +14,7 @@ use tf_graph::Precision;
 
 use super::boundary::{self, Boundary};
 use super::deviation::{deviation, exceeds};
-use super::evaluate::{EvaluatedBy, Evaluator};
+use super::evaluate::{EvaluatedBy, Evaluator, memory_of};
 use super::model::{Layers, ModelOutputs};
 use super::outputs::{Output, outputs};
 use super::refusal::Refusal;
@@ -36,6 +36,10 @@ pub(super) const TOLERANCE: f64 = 2e-5;
 pub(super) const DOUBLE_TOLERANCE: f64 = 1e-6;
 /// The number of parameters times tokens up to which a model is compared in float64 at once.
 const SMALL: usize = 1 << 30;
+/// The part of the tolerance above which a comparison in float32 is in doubt.
+const IN_DOUBT: f64 = 0.5;
+/// The largest batch that TensorFlow's library evaluates.
+const MAX_OWN_BATCH: usize = 1 << 10;
 /// The most positions of a row at which a generator is compared.
 const POSITIONS: usize = 8;
 
@@ -71,7 +75,8 @@ pub(in crate::verify) fn check(
         Weights::Average => training.inventory.averaged().ok(),
     };
     let inventory = averaged.as_ref().unwrap_or(training.inventory);
-    let view = View::new(training.graph, inventory);
+    // The graph reads the raw weights; the values are those that are exported.
+    let view = View::new(training.graph, training.inventory);
     let values = Values::new(&view, checkpoint, inventory, plan);
     let comparison = Comparison {
         weights,
@@ -82,6 +87,7 @@ pub(in crate::verify) fn check(
             graph: training.graph,
             values: &values,
             evaluated_by: training.evaluated_by,
+            memory: memory_of(plan),
             is_cancelled: &|| watch.check().is_err(),
         },
         watch,
@@ -114,7 +120,31 @@ pub(super) struct Comparison<'a> {
 /// Outputs that the graph computes from the same feeds.
 pub(super) struct Group {
     pub(super) boundary: Boundary,
-    pub(super) outputs: Vec<(Output, Tensor)>,
+    pub(super) outputs: Vec<GroupOutput>,
+}
+
+/// An output of a group.
+#[derive(Clone)]
+pub(super) struct GroupOutput {
+    pub(super) output: Output,
+    pub(super) tensor: Tensor,
+    /// True if it is computed for chosen tokens, and not for all.
+    has_positions: bool,
+}
+
+impl GroupOutput {
+    fn new(output: Output, boundary: &Boundary) -> Self {
+        Self {
+            output,
+            tensor: boundary.output,
+            has_positions: !boundary.positions.is_empty(),
+        }
+    }
+
+    /// Returns the positions at which the output is computed; none if it is computed for all tokens.
+    pub(super) fn chosen<'p>(&self, positions: &'p [usize]) -> &'p [usize] {
+        if self.has_positions { positions } else { &[] }
+    }
 }
 
 impl Group {
@@ -130,7 +160,8 @@ impl Group {
             && (own.positions.is_empty() || boundary.positions.is_empty());
         if is_same {
             own.positions.extend_from_slice(&boundary.positions);
-            self.outputs.push((output.clone(), boundary.output));
+            self.outputs
+                .push(GroupOutput::new(output.clone(), boundary));
         }
         is_same
     }
@@ -165,7 +196,7 @@ impl Comparison<'_> {
                         .iter_mut()
                         .any(|group| group.joined(&output, &boundary))
                     {
-                        let outputs = vec![(output, boundary.output)];
+                        let outputs = vec![GroupOutput::new(output, &boundary)];
                         groups.push(Group { boundary, outputs });
                     }
                 }
@@ -174,22 +205,59 @@ impl Comparison<'_> {
                     .push(self.not_evaluated(&output, refusal)),
             }
         }
-        for group in &groups {
-            match self.compare(group)? {
-                Ok((outputs, nodes)) => {
-                    report.outputs.extend(outputs);
-                    report.nodes += nodes;
+        for mut group in groups {
+            let compared = self.compare(&group)?;
+            if let (Err(_), [_, _, ..]) = (&compared, &group.outputs[..]) {
+                self.watch.check()?;
+                // One output may be evaluated where another is not.
+                for output in std::mem::take(&mut group.outputs) {
+                    group.outputs = vec![output];
+                    let compared = self.compare(&group)?;
+                    self.add(&group, compared, &mut report)?;
                 }
-                Err(refusal) => {
-                    self.watch.check()?;
-                    let outputs = group.outputs.iter();
-                    let refused =
-                        outputs.map(|(output, _)| self.not_evaluated(output, refusal.clone()));
-                    report.not_evaluated.extend(refused);
-                }
+            } else {
+                self.add(&group, compared, &mut report)?;
             }
         }
         Ok(report)
+    }
+
+    /// Adds the result of a group to the report.
+    fn add(
+        &self,
+        group: &Group,
+        compared: Result<(Vec<ComparedOutput>, usize), Refusal>,
+        report: &mut GraphReport,
+    ) -> Result<(), Error> {
+        match compared {
+            Ok((outputs, nodes)) => {
+                report.outputs.extend(outputs);
+                report.nodes += nodes;
+            }
+            Err(refusal) => {
+                // A cancellation refuses, too.
+                self.watch.check()?;
+                let outputs = group.outputs.iter();
+                let refused =
+                    outputs.map(|output| self.not_evaluated(&output.output, refusal.clone()));
+                report.not_evaluated.extend(refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws the rows for a group; with as many rows as the graph has where it is not rewritten.
+    fn rows(&self, boundary: &Boundary, is_padded: bool) -> Result<Rows, Refusal> {
+        let rows = Rows::new(self.config, boundary, is_padded)?;
+        match boundary.batch {
+            Some(batch) if self.evaluator.evaluated_by != EvaluatedBy::Native => {
+                if batch > MAX_OWN_BATCH {
+                    return Err(Refusal::lacking(format!("its batch has {batch} sequences")));
+                }
+                Ok(rows.repeated(batch))
+            }
+            _ => Ok(rows),
+        }
     }
 
     fn not_evaluated(&self, output: &Output, refusal: Refusal) -> NotEvaluated {
@@ -207,16 +275,11 @@ impl Comparison<'_> {
         group: &Group,
     ) -> Result<Result<(Vec<ComparedOutput>, usize), Refusal>, Error> {
         let boundary = &group.boundary;
-        let has_mask = !boundary.has_unmasked_attention;
-        let mut rows = Rows::new(self.config, boundary.batch, boundary.length, has_mask);
+        let mut rows = match self.rows(boundary, !boundary.has_unmasked_attention) {
+            Ok(rows) => rows,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let is_native = self.evaluator.evaluated_by == EvaluatedBy::Native;
-        if let (false, Some(batch)) = (is_native, boundary.batch) {
-            rows = rows.repeated(batch);
-        }
-        if rows.length == 0 || rows.length > self.config.max_position_embeddings {
-            let why = format!("its sequences have {} tokens", rows.length);
-            return Ok(Err(Refusal::lacking(why)));
-        }
         let work = self.plan.parameters().saturating_mul(rows.ids.len());
         let mut precision = if is_native && work <= SMALL {
             Precision::Double
@@ -227,31 +290,42 @@ impl Comparison<'_> {
             Ok(found) => found,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let is_different = |found: &Deviations, precision| {
+        let is_different = |found: &Deviations, precision, part: f64| {
             let outputs = std::iter::zip(&group.outputs, &found.of_outputs);
-            outputs.into_iter().any(|((output, _), &deviation)| {
-                exceeds(deviation, self.tolerance(output, precision))
+            outputs.into_iter().any(|(output, &deviation)| {
+                exceeds(deviation, part * self.tolerance(&output.output, precision))
             })
         };
-        if is_native && precision == Precision::OfGraph && is_different(&found, precision) {
+        if is_native && precision == Precision::OfGraph && is_different(&found, precision, IN_DOUBT)
+        {
             precision = Precision::Double;
             found = match self.deviations(group, &rows, precision)? {
                 Ok(found) => found,
                 Err(refusal) => return Ok(Err(refusal)),
             };
         }
+        // A mask that is computed from the ids may take another id than 0 for padding.
+        if is_different(&found, precision, 1.0)
+            && boundary.masks.is_empty()
+            && !boundary.has_unmasked_attention
+            && let Ok(unpadded) = self.rows(boundary, false)
+            && let Ok(other) = self.deviations(group, &unpadded, precision)?
+            && !is_different(&other, precision, 1.0)
+        {
+            (rows, found) = (unpadded, other);
+        }
         let mut differences = Vec::new();
-        if is_different(&found, precision) {
+        if is_different(&found, precision, 1.0) {
             if let Err(refusal) = self.check_consistent(group, &rows) {
                 return Ok(Err(refusal));
             }
             differences = self.first_difference(group, &rows)?.into_iter().collect();
         }
         let outputs = std::iter::zip(&group.outputs, found.of_outputs);
-        let outputs = outputs.map(|((output, _), deviation)| {
-            let tolerance = self.tolerance(output, precision);
+        let outputs = outputs.map(|(output, deviation)| {
+            let tolerance = self.tolerance(&output.output, precision);
             ComparedOutput {
-                name: output.to_string(),
+                name: output.output.to_string(),
                 deviation,
                 tolerance,
                 first_difference: exceeds(deviation, tolerance)
@@ -302,7 +376,7 @@ impl Comparison<'_> {
         precision: Precision,
     ) -> Result<Result<Deviations, Refusal>, Error> {
         let positions = Self::positions(group, rows);
-        let tensors: Vec<Tensor> = group.outputs.iter().map(|(_, tensor)| *tensor).collect();
+        let tensors: Vec<Tensor> = group.outputs.iter().map(|output| output.tensor).collect();
         let evaluated =
             match self
                 .evaluator
@@ -319,8 +393,9 @@ impl Comparison<'_> {
         let model =
             ModelOutputs::compute(self.weights, class, rows, (dtype, Layers::Last), self.watch)?;
         let mut of_outputs = Vec::new();
-        for ((output, tensor), graph) in std::iter::zip(&group.outputs, evaluated.values) {
-            let chosen = Self::chosen(group, output, &positions);
+        for (of_group, graph) in std::iter::zip(&group.outputs, evaluated.values) {
+            let chosen = of_group.chosen(&positions);
+            let output = &of_group.output;
             let expected = model.values(output, chosen)?;
             let found = graph.to_f64();
             if expected.len() != found.len() {
@@ -329,7 +404,7 @@ impl Comparison<'_> {
                     graph.shape(),
                     expected.len()
                 );
-                return Ok(Err(Refusal::at(tensor.node, why)));
+                return Ok(Err(Refusal::at(of_group.tensor.node, why)));
             }
             of_outputs.push(deviation(
                 &found,
@@ -341,19 +416,6 @@ impl Comparison<'_> {
             of_outputs,
             nodes: evaluated.nodes,
         }))
-    }
-
-    /// Returns the positions at which an output is computed; none if it is computed for all tokens.
-    pub(super) fn chosen<'p>(
-        group: &Group,
-        output: &Output,
-        positions: &'p [usize],
-    ) -> &'p [usize] {
-        match output {
-            Output::Encoder => &[],
-            _ if group.boundary.positions.is_empty() => &[],
-            _ => positions,
-        }
     }
 
     /// Returns for each token of an output whether it is compared; `None` for an output of whole rows.

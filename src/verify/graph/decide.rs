@@ -15,18 +15,18 @@ use tf_graph::Precision;
 use super::boundary;
 use super::compare::{DOUBLE_TOLERANCE, TrainingGraph};
 use super::deviation::deviation;
-use super::evaluate::{EvaluatedBy, Evaluator};
+use super::evaluate::{EvaluatedBy, Evaluator, memory_of};
 use super::rows::Rows;
 use super::values::Values;
 use crate::config::graph::View;
 use crate::config::{Epsilon, Evaluated};
 use crate::export::convert_tensor;
-use crate::plan::{Cast, Plan, TargetDtype};
+use crate::plan::{Cast, Plan, TargetDtype, Weights};
 use crate::progress::Watch;
 use crate::variables::names::layer_scope;
 
 /// Values of `layer_norm_eps` that occur.
-const EPSILONS: [f64; 8] = [1e-12, 1e-10, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3];
+const EPSILONS: [f64; 6] = [1e-12, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3];
 /// The smallest size of a head that is tried.
 const MIN_HEAD_SIZE: usize = 2;
 /// The most combinations of values that are tried.
@@ -81,16 +81,18 @@ pub(crate) fn decide(
     let view = View::new(training.graph, training.inventory);
     let variable = format!("{}/output/LayerNorm/beta", layer_scope(plan.scopes, 0));
     let boundary = boundary::find(&view, plan.scopes, &variable).ok()?;
-    let has_mask = !boundary.has_unmasked_attention;
-    let rows = Rows::new(config, boundary.batch, boundary.length, has_mask);
-    if rows.length == 0 || rows.length > config.max_position_embeddings {
-        return None;
-    }
-    let values = Values::new(&view, checkpoint, training.inventory, plan);
+    let rows = Rows::new(config, &boundary, !boundary.has_unmasked_attention).ok()?;
+    let averaged = match plan.weights {
+        Weights::Raw => None,
+        Weights::Average => Some(training.inventory.averaged().ok()?),
+    };
+    let inventory = averaged.as_ref().unwrap_or(training.inventory);
+    let values = Values::new(&view, checkpoint, inventory, plan);
     let evaluator = Evaluator {
         graph: training.graph,
         values: &values,
         evaluated_by: EvaluatedBy::Native,
+        memory: memory_of(plan),
         is_cancelled: &|| watch.check().is_err(),
     };
     let outputs = [boundary.output];
@@ -105,7 +107,7 @@ pub(crate) fn decide(
             num_hidden_layers: 1,
             ..candidate.applied_to(config)
         };
-        let found = run(&tensors, &config, &rows).ok()?;
+        let found = run(&tensors, &config, &rows, watch).ok()?;
         if found.len() != expected.len() {
             return None;
         }
@@ -197,10 +199,12 @@ fn run(
     tensors: &HashMap<String, Tensor>,
     config: &ElectraConfig,
     rows: &Rows,
+    watch: &Watch<'_>,
 ) -> candle_core::Result<Vec<f64>> {
     let vb = VarBuilder::from_tensors(tensors.clone(), DType::F64, &Device::Cpu);
     let model = ElectraModel::load(vb, config)?;
     let inputs = rows.tensors()?;
-    let hidden = model.forward_with(&inputs.batch(), Attend::Everywhere, false)?;
+    let check = || watch.check_candle();
+    let hidden = model.forward_checked(&inputs.batch(), Attend::Everywhere, false, &check)?;
     hidden.last.flatten_all()?.to_vec1()
 }

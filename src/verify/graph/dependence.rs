@@ -38,6 +38,9 @@ const CONSTANTS: &[&str] = &["Const", "HostConst"];
 /// The most tensors in a slice. A model of 24 layers has 6,000.
 const MAX_TENSORS: usize = 1 << 18;
 
+/// The most inputs of the tensors in a slice together.
+const MAX_EDGES: usize = 1 << 20;
+
 /// The tensors that an output is computed from.
 #[derive(Debug)]
 pub(super) struct Slice<'a> {
@@ -68,6 +71,7 @@ impl<'a> Slice<'a> {
         let mut seen = HashSet::new();
         // A tensor is visited twice: before and after its inputs.
         let mut open = vec![(output, false)];
+        let mut edges = 0;
         while let Some((tensor, is_done)) = open.pop() {
             if is_done {
                 order.push(tensor);
@@ -81,7 +85,13 @@ impl<'a> Slice<'a> {
                 return Err(Refusal::at(tensor.node, why));
             }
             open.push((tensor, true));
-            let inputs = inputs(view, tensor).into_iter();
+            let inputs = inputs(view, tensor);
+            edges += inputs.len();
+            if edges > MAX_EDGES {
+                let why = format!("the output is computed from more than {MAX_EDGES} inputs");
+                return Err(Refusal::at(tensor.node, why));
+            }
+            let inputs = inputs.into_iter();
             let unseen = inputs.filter(|input| !seen.contains(input));
             open.extend(unseen.map(|input| (input, false)));
         }

@@ -5,7 +5,7 @@ use tf_graph::{Array, Variables};
 
 use super::boundary::{self, Boundary};
 use super::compare::TrainingGraph;
-use super::evaluate::{EvaluatedBy, Evaluator};
+use super::evaluate::{EvaluatedBy, Evaluator, memory_of};
 use super::outputs::outputs;
 use super::refusal::Refusal;
 use super::rows::Rows;
@@ -75,9 +75,10 @@ fn part(
         graph,
         values: &NoValues,
         evaluated_by: EvaluatedBy::Native,
+        memory: memory_of(plan),
         is_cancelled: &|| false,
     };
-    let rows = Rows::new(plan.config(), boundary.batch, boundary.length, true);
+    let rows = Rows::new(plan.config(), boundary, true)?;
     let nodes = evaluator.nodes(boundary, &rows, &[0], &[boundary.output])?;
     let name = |tensor: &Tensor| format!("{}:{}", graph.name(tensor.node), tensor.output);
     let names = |tensors: &[Tensor]| tensors.iter().map(name).collect();

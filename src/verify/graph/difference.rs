@@ -1,5 +1,5 @@
-//! What a difference between model and graph is worth: whether the evaluation agrees with itself, and where the
-//! difference begins.
+//! After a difference between model and graph: checks that the evaluation is consistent, and finds the layer in
+//! which the difference begins.
 
 use candle_core::DType;
 use tf_checkpoint::Tensor;
@@ -7,6 +7,7 @@ use tf_graph::Precision;
 
 use super::compare::{Comparison, DOUBLE_TOLERANCE, Group, TOLERANCE};
 use super::deviation::{deviation, exceeds};
+use super::evaluate::{EvaluatedBy, MAX_WORK};
 use super::model::{Layers, ModelOutputs};
 use super::outputs::Output;
 use super::refusal::Refusal;
@@ -23,7 +24,7 @@ impl Comparison<'_> {
     pub(super) fn check_consistent(&self, group: &Group, rows: &Rows) -> Result<(), Refusal> {
         let boundary = &group.boundary;
         let positions = Self::positions(group, rows);
-        let tensors: Vec<Tensor> = group.outputs.iter().map(|(_, tensor)| *tensor).collect();
+        let tensors: Vec<Tensor> = group.outputs.iter().map(|output| output.tensor).collect();
         let run = |rows: &Rows| {
             let precision = Precision::OfGraph;
             let run = self
@@ -36,16 +37,18 @@ impl Comparison<'_> {
             let padded = rows.with_other_padding(self.config);
             others.push((padded, "with other tokens under the padding", false));
         }
-        let own = boundary.batch.filter(|&batch| batch <= MAX_BATCH);
-        if let Some(batch) = own {
+        let is_affordable = |batch: &usize| {
+            let work = (self.plan.parameters() * rows.length) as u64;
+            *batch <= MAX_BATCH && work.saturating_mul(4 * *batch as u64) < MAX_WORK / 4
+        };
+        if let Some(batch) = boundary.batch.filter(is_affordable) {
             others.push((rows.repeated(batch), "in the graph's own batch", false));
         }
         let first = run(rows)?;
         for (other, what, is_reversed) in others {
             let second = run(&other)?;
-            for (((output, tensor), first), second) in group.outputs.iter().zip(&first).zip(&second)
-            {
-                let mut tokens = self.tokens(output, rows, Self::chosen(group, output, &positions));
+            for ((output, first), second) in group.outputs.iter().zip(&first).zip(&second) {
+                let mut tokens = self.tokens(&output.output, rows, output.chosen(&positions));
                 let first = first.to_f64();
                 let mut second = second.to_f64();
                 let row = first.len() / rows.batch;
@@ -63,7 +66,7 @@ impl Comparison<'_> {
                         "the evaluation is not consistent: the same rows {what} give other results \
                          (deviation {deviation:.1e})"
                     );
-                    return Err(Refusal::at(tensor.node, why));
+                    return Err(Refusal::at(output.tensor.node, why));
                 }
             }
         }
@@ -78,8 +81,13 @@ impl Comparison<'_> {
     ) -> Result<Option<Difference>, Error> {
         let positions = Self::positions(group, rows);
         let boundary = &group.boundary;
-        let tensors: Vec<Tensor> = group.outputs.iter().map(|(_, tensor)| *tensor).collect();
+        let tensors: Vec<Tensor> = group.outputs.iter().map(|output| output.tensor).collect();
+        // The library computes in float32, which a layer's tolerance here does not allow.
+        if self.evaluator.evaluated_by != EvaluatedBy::Native {
+            return Ok(None);
+        }
         let Ok(nodes) = self.evaluator.nodes(boundary, rows, &positions, &tensors) else {
+            self.watch.check()?;
             return Ok(None);
         };
         let layers = (0..self.plan.config().num_hidden_layers).filter_map(|layer| {
@@ -89,12 +97,16 @@ impl Comparison<'_> {
             Some((layer, Tensor::from(used)))
         });
         let layers: Vec<(usize, Tensor)> = layers.collect();
+        if layers.len() != self.plan.config().num_hidden_layers {
+            return Ok(None);
+        }
         let tensors: Vec<Tensor> = layers.iter().map(|(_, tensor)| *tensor).collect();
         let double = Precision::Double;
         let Ok(evaluated) = self
             .evaluator
             .run(boundary, rows, &positions, double, &tensors)
         else {
+            self.watch.check()?;
             return Ok(None);
         };
         let class = (self.config, self.plan.class);
@@ -107,11 +119,11 @@ impl Comparison<'_> {
         )?;
         for ((layer, _), graph) in std::iter::zip(layers, evaluated.values) {
             let Some(expected) = model.layer(layer + 1)? else {
-                break;
+                return Ok(None);
             };
             let found = graph.to_f64();
             if found.len() != expected.len() {
-                break;
+                return Ok(None);
             }
             let tokens = self.tokens(&Output::Encoder, rows, &[]);
             let deviation = deviation(&found, &expected, tokens);

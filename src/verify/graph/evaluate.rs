@@ -8,11 +8,12 @@ use super::masks::{Mask, MaskForm};
 use super::positions::{PositionForm, Positions};
 use super::refusal::Refusal;
 use super::rows::Rows;
+use crate::plan::Plan;
 
-/// The most memory of the values that are alive at a time, in bytes.
-const MAX_MEMORY: u64 = 8 << 30;
+/// The memory of intermediate values, in bytes.
+const MEMORY: u64 = 1 << 30;
 /// The most floating-point operations. A model of 24 layers takes 3e11 for two rows of 512 tokens.
-const MAX_WORK: u64 = 1 << 43;
+pub(super) const MAX_WORK: u64 = 1 << 43;
 
 /// The implementation that evaluates the training graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,11 +27,19 @@ pub enum EvaluatedBy {
     TensorFlow,
 }
 
+/// Returns the memory that an evaluation may take: the weights in float64, and intermediate values.
+pub(super) fn memory_of(plan: &Plan) -> u64 {
+    let weights = (plan.parameters() as u64).saturating_mul(8);
+    weights.saturating_add(MEMORY)
+}
+
 /// A training graph with the values of its variables.
 pub(super) struct Evaluator<'a> {
     pub(super) graph: &'a MetaGraph,
     pub(super) values: &'a dyn Variables,
     pub(super) evaluated_by: EvaluatedBy,
+    /// The most memory of the values that are alive at a time, in bytes.
+    pub(super) memory: u64,
     pub(super) is_cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
@@ -73,7 +82,7 @@ impl Evaluator<'_> {
         rows: &Rows,
         positions: &[usize],
     ) -> Result<Evaluation<'_>, Refusal> {
-        let meter = Meter::new(MAX_MEMORY, MAX_WORK, self.is_cancelled);
+        let meter = Meter::new(self.memory, MAX_WORK, self.is_cancelled);
         let mut evaluation = Evaluation::new(self.graph, self.values).meter(meter);
         if let Some(batch) = boundary.batch {
             evaluation = evaluation.batch(batch, rows.batch);
@@ -151,8 +160,13 @@ impl Evaluator<'_> {
         let recorded = self.graph.shape(index.indices).unwrap_or_default();
         let count = rows.batch * positions.len();
         let pair = values.len() / count.max(1);
+        // Pairs lie along the last axis.
+        let rows_axes = match index.form {
+            PositionForm::Pairs => recorded.split_last().map_or(&[][..], |(_, axes)| axes),
+            _ => &recorded[..],
+        };
         let is_number = |axis: i64, n: usize| usize::try_from(axis).ok() == Some(n);
-        let is_split = match (index.form, &recorded[..]) {
+        let is_split = match (index.form, rows_axes) {
             (PositionForm::PerRow, _) => true,
             (_, [_, each, ..]) => is_number(*each, positions.len()) && *each != 1,
             _ => false,

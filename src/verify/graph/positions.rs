@@ -15,6 +15,9 @@ use crate::config::graph::{View, constant};
 /// The most indices of one output; a head has one or two.
 const MAX_INDICES: usize = 64;
 
+/// The most positions of each row.
+const MAX_PER_ROW: usize = 1 << 12;
+
 /// The index of a gather of tokens, which is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Positions {
@@ -133,7 +136,10 @@ impl Gather<'_> {
         Ok(Positions {
             indices: self.indices,
             form,
-            per_row: self.per_row(form, counts)?,
+            per_row: self
+                .per_row(form, counts)?
+                .map(|count| self.checked(count))
+                .transpose()?,
         })
     }
 
@@ -211,6 +217,14 @@ impl Gather<'_> {
             return Err(self.refusal(&why));
         }
         Ok(Some(all / batch))
+    }
+
+    /// Checks the number of positions of each row, which takes memory.
+    fn checked(&self, count: usize) -> Result<usize, Refusal> {
+        if count == 0 || count > MAX_PER_ROW {
+            return Err(self.refusal(&format!("{count} positions in each row")));
+        }
+        Ok(count)
     }
 
     fn refusal(&self, why: &str) -> Refusal {

@@ -33,7 +33,7 @@ pub struct ComparedOutput {
 /// The first part of a model that deviates from the training graph.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// Such as `the embeddings` or `layer 3`.
+    /// Such as `encoder layer 3`.
     pub part: String,
     /// The largest deviation of its output, relative to the largest value, or to 1; `None` if all layers
     /// agree and only what follows them deviates.

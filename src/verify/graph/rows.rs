@@ -7,10 +7,15 @@
 use candle_core::{Device, Result, Tensor};
 use candle_electra::{Batch, ElectraConfig};
 
+use super::boundary::Boundary;
+use super::refusal::Refusal;
+
 /// Sequences of the batch. With a single one, a wrong axis could broadcast unnoticed.
 const SEQUENCES: usize = 2;
 /// Length of the sequences where the graph takes any length.
 const LENGTH: usize = 24;
+/// The longest sequences that are evaluated.
+const MAX_LENGTH: usize = 1 << 14;
 
 /// The inputs of one comparison, row-major `[batch, sequence]`.
 #[derive(Clone, Debug)]
@@ -24,22 +29,34 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Draws rows for a graph with this batch size and sequence length, where they are fixed.
-    /// `has_padding` is false for a graph without attention mask.
+    /// Draws rows for a graph that is fed at `boundary`. `is_padded` is false if all tokens are to be attended.
+    ///
+    /// # Errors
+    /// [`Refusal`] for a sequence length that the model does not have.
     pub(super) fn new(
         config: &ElectraConfig,
-        batch: Option<usize>,
-        length: Option<usize>,
-        has_padding: bool,
-    ) -> Self {
-        let length = length.unwrap_or(LENGTH.min(config.max_position_embeddings));
+        boundary: &Boundary,
+        is_padded: bool,
+    ) -> std::result::Result<Self, Refusal> {
+        let most = config.max_position_embeddings.min(MAX_LENGTH);
+        let length = boundary.length.unwrap_or(LENGTH.min(most));
+        if length == 0 || length > most {
+            let why = format!("its sequences have {length} tokens, the model has {most} positions");
+            return Err(Refusal::lacking(why));
+        }
         // Another number than the graph's own, so that data of its own batch cannot pass for ours.
-        let batch = match batch {
+        let batch = match boundary.batch {
             Some(SEQUENCES) => SEQUENCES + 1,
             _ => SEQUENCES,
         };
+        // Without a feed for types, all tokens have type 0.
+        let types = if boundary.types.is_empty() {
+            1
+        } else {
+            config.type_vocab_size
+        };
         let limit = |size: usize| u32::try_from(size).unwrap_or(u32::MAX).max(1);
-        let (tokens, types) = (limit(config.vocab_size), limit(config.type_vocab_size));
+        let (tokens, types) = (limit(config.vocab_size), limit(types));
         let mut random = fastrand::Rng::with_seed(16);
         let mut rows = Self {
             batch,
@@ -53,22 +70,18 @@ impl Rows {
             let padding = (length * row)
                 .div_ceil(2 * batch)
                 .min(length.saturating_sub(1));
-            let present = if has_padding {
-                length - padding
-            } else {
-                length
-            };
+            let present = if is_padded { length - padding } else { length };
             for position in 0..length {
                 let is_present = position < present;
-                // Id 0 is padding.
-                let id = random.u32(1.min(tokens - 1)..tokens);
+                // Id 0 is padding, and other small ids may be special tokens that a graph treats as padding.
+                let id = random.u32((tokens / 4).max(1).min(tokens - 1)..tokens);
                 rows.ids.push(if is_present { id } else { 0 });
                 let kind = random.u32(..types);
                 rows.types.push(if is_present { kind } else { 0 });
                 rows.mask.push(is_present.into());
             }
         }
-        rows
+        Ok(rows)
     }
 
     /// Returns the same rows in the opposite order.
@@ -152,5 +165,58 @@ impl ModelInputs {
             token_type_ids: Some(&self.types),
             attention_mask: Some(&self.mask),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_electra::ElectraConfig;
+    use tf_checkpoint::Tensor;
+
+    use super::Rows;
+    use crate::verify::graph::boundary::Boundary;
+
+    fn boundary(batch: Option<usize>, length: Option<usize>) -> Boundary {
+        Boundary {
+            output: Tensor::MISSING,
+            ids: Vec::new(),
+            types: Vec::new(),
+            position_ids: Vec::new(),
+            masks: Vec::new(),
+            has_unmasked_attention: false,
+            positions: Vec::new(),
+            batch,
+            length,
+        }
+    }
+
+    /// The shapes that a graph records are not trusted.
+    #[test]
+    fn lengths_that_the_model_does_not_have_are_refused() {
+        let config = ElectraConfig::default();
+        for length in [0, 513, 1 << 40, usize::MAX] {
+            let refusal = Rows::new(&config, &boundary(Some(8), Some(length)), true);
+            let reason = refusal.unwrap_err().reason;
+            assert!(reason.contains("512 positions"), "{reason}");
+        }
+        let vast = ElectraConfig {
+            max_position_embeddings: usize::MAX,
+            ..config
+        };
+        Rows::new(&vast, &boundary(None, Some(1 << 40)), true).unwrap_err();
+    }
+
+    #[test]
+    fn the_shortest_rows_have_a_token() {
+        let config = ElectraConfig {
+            vocab_size: 1,
+            max_position_embeddings: 1,
+            type_vocab_size: 1,
+            ..ElectraConfig::default()
+        };
+        let rows = Rows::new(&config, &boundary(Some(2), None), true).unwrap();
+        assert_eq!((rows.batch, rows.length), (3, 1));
+        assert_eq!(rows.mask, [1, 1, 1]);
+        assert_eq!(rows.ids, [0, 0, 0]);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use half::{bf16, f16};
 use safetensors::Dtype;
-use tf_checkpoint::{Checkpoint, NodeId};
+use tf_checkpoint::{Checkpoint, MetaGraph, NodeId};
 use tf_graph::{Array, Variables};
 
 use crate::config::graph::View;
@@ -17,6 +17,7 @@ use crate::variables::Inventory;
 
 /// Reads variables of the graph from a checkpoint.
 pub(super) struct Values<'a> {
+    graph: &'a MetaGraph,
     checkpoint: &'a Checkpoint,
     inventory: &'a Inventory,
     /// The name of each variable of the graph, in the original code.
@@ -27,7 +28,7 @@ pub(super) struct Values<'a> {
 
 impl<'a> Values<'a> {
     pub(super) fn new(
-        view: &View<'_>,
+        view: &View<'a>,
         checkpoint: &'a Checkpoint,
         inventory: &'a Inventory,
         plan: &'a Plan,
@@ -38,6 +39,7 @@ impl<'a> Values<'a> {
             variables.map(|variable| (variable.name.as_str(), tensor.cast.to))
         });
         Self {
+            graph: view.graph(),
             checkpoint,
             inventory,
             names: view.names(),
@@ -57,6 +59,16 @@ impl Variables for Values<'_> {
             return Err(format!("the checkpoint has no variable {name}"));
         };
         let variable = &entry.variable;
+        let own = self
+            .graph
+            .shape(node.into())
+            .map(|axes| axes.into_iter().map(usize::try_from));
+        let own: Option<Vec<usize>> = own.and_then(|axes| axes.collect::<Result<_, _>>().ok());
+        if own.is_some_and(|own| !own.is_empty() && own != variable.shape) {
+            return Err(format!(
+                "the node holds a part of variable {name}, not all of it"
+            ));
+        }
         let mut values = read_singles(variable, self.checkpoint).map_err(|e| e.to_string())?;
         match self.rounded.get(variable.name.as_str()) {
             Some(Dtype::F16) => round(&mut values, |value| f16::from_f32(value).into()),
