@@ -152,7 +152,7 @@ fn without_common_part(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     vectors
 }
 
-/// Returns the median; `None` if a value is not a number, or there is none.
+/// Returns the median; `None` if a value is not a number, or if there are no values.
 fn median(mut values: Vec<f64>) -> Option<f64> {
     if values.is_empty() || values.iter().any(|x| x.is_nan()) {
         return None;

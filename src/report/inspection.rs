@@ -12,7 +12,7 @@ use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::plan::{Plan, PlanOptions};
 use crate::variables::{InventoryEntry, Model, Role};
-use crate::verify::{DescribedOutput, TrainingGraph, describe};
+use crate::verify::{DescribedOutput, DescribedPart, TrainingGraph, describe};
 
 /// What a checkpoint holds: the body of a document.
 #[derive(Clone, Debug, Serialize)]
@@ -184,37 +184,13 @@ pub struct GraphOutputReport {
     pub name: String,
     /// Where the graph is fed and read.
     #[serde(flatten)]
-    pub part: Option<GraphPartReport>,
+    pub part: Option<DescribedPart>,
     /// The node where the graph is not understood.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     /// Why the output cannot be evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-}
-
-/// The part of a training graph that is evaluated for one output.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct GraphPartReport {
-    /// The tensor that is compared.
-    pub output: String,
-    /// The tensors that are fed with token ids.
-    pub ids: Vec<String>,
-    /// The tensors that are fed with token types.
-    pub types: Vec<String>,
-    /// The tensors that are fed with the positions of tokens.
-    pub position_ids: Vec<String>,
-    /// The tensors that are fed with the attention mask.
-    pub masks: Vec<String>,
-    /// The tensors that are fed with the positions of chosen tokens.
-    pub positions: Vec<String>,
-    /// The batch size of the graph; `None` if it takes any.
-    pub batch: Option<usize>,
-    /// The sequence length of the graph; `None` if it takes any.
-    pub length: Option<usize>,
-    /// Number of nodes to compute.
-    pub nodes: usize,
 }
 
 impl GraphOutputReport {
@@ -228,17 +204,7 @@ impl GraphOutputReport {
             let (node, reason) = refused.unzip();
             Self {
                 name,
-                part: part.map(|part| GraphPartReport {
-                    output: part.output,
-                    ids: part.ids,
-                    types: part.types,
-                    position_ids: part.position_ids,
-                    masks: part.masks,
-                    positions: part.positions,
-                    batch: part.batch,
-                    length: part.length,
-                    nodes: part.nodes,
-                }),
+                part,
                 node: node.flatten(),
                 reason,
             }

@@ -17,8 +17,8 @@ pub use conversion::{
     PlanReport, TaskReport, TensorReport, TokenEvidence, TokenizerEvidence, TokenizerReport,
 };
 pub use inspection::{
-    ExportableModel, GraphOutputReport, GraphPartReport, InspectionReport, ModelReport,
-    PieceReport, RoleReport, VariableReport,
+    ExportableModel, GraphOutputReport, InspectionReport, ModelReport, PieceReport, RoleReport,
+    VariableReport,
 };
 pub use probe::{Answer, MaskReport, PieceProbability, ProbeReport, TextReport, TokenReport};
 pub use sources::{AgreedReport, SourceReport};

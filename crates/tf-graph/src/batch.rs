@@ -16,42 +16,11 @@ use tf_checkpoint::Tensor;
 
 use crate::array::Array;
 use crate::failure::Failure;
-use crate::operations::OF_SHAPE;
+use crate::operations::is_of_shape;
 use crate::ops::{self, Operation};
 
-/// Operations whose inputs are broadcast against each other, aligned at their last axes.
-const BROADCASTING: &[&str] = &[
-    "Add",
-    "AddV2",
-    "Sub",
-    "Mul",
-    "Div",
-    "RealDiv",
-    "FloorDiv",
-    "FloorMod",
-    "TruncateDiv",
-    "DivNoNan",
-    "MulNoNan",
-    "Maximum",
-    "Minimum",
-    "Pow",
-    "SquaredDifference",
-    "Equal",
-    "NotEqual",
-    "Less",
-    "LessEqual",
-    "Greater",
-    "GreaterEqual",
-    "LogicalAnd",
-    "LogicalOr",
-    "Select",
-    "SelectV2",
-    "BatchMatMul",
-    "BatchMatMulV2",
-    "BatchMatMulV3",
-];
 /// Operations whose inputs have the same number of axes and, apart from one axis, the same shape.
-const JOINING: &[&str] = &["AddN", "Pack", "ConcatV2", "Concat"];
+const JOINING: &[&str] = &["AddN", "Pack", "ConcatV2", "Concat", "Select"];
 
 /// Where the batch lies in a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,10 +56,10 @@ impl Rebatch {
         if op == "Reshape" {
             return self.adapt_reshape(operation, inputs, carries);
         }
-        if BROADCASTING.contains(&op) {
-            self.adapt_broadcast(inputs, carries)?;
-        } else if JOINING.contains(&op) {
+        if JOINING.contains(&op) {
             self.adapt_joined(inputs, carries)?;
+        } else if is_broadcasting(op) {
+            self.adapt_broadcast(inputs, carries)?;
         } else if op.starts_with("FusedBatchNorm") {
             self.adapt_channels(inputs, carries)?;
         } else if let ("Slice" | "StridedSlice" | "BroadcastTo", Some(Some(carry))) =
@@ -267,7 +236,7 @@ impl Rebatch {
         let Some(recorded) = graph.shape(tensor) else {
             return match expected {
                 Some(carry) => Ok(Some(carry)),
-                _ if carries.iter().all(Option::is_none) || OF_SHAPE.contains(&op) => Ok(None),
+                _ if carries.iter().all(Option::is_none) || is_of_shape(op) => Ok(None),
                 _ => refuse("the graph does not record the shape of this node"),
             };
         };
@@ -304,7 +273,7 @@ impl Rebatch {
                 axis,
                 inner: shape[axis] / self.to,
             })),
-            (None, _, Some(_)) if !OF_SHAPE.contains(&op) => {
+            (None, _, Some(_)) if !is_of_shape(op) => {
                 refuse("this operation mixes the sequences of a batch")
             }
             (None, ..) => Ok(None),
@@ -342,4 +311,9 @@ fn broadcast(inputs: &[Array], carries: &[Option<Carry>]) -> Option<Carry> {
             inner: carry.inner,
         })
     })
+}
+
+/// Returns true for an operation whose inputs are broadcast against each other, aligned at their last axes.
+fn is_broadcasting(op: &str) -> bool {
+    ops::is_elementwise(op) || op == "SelectV2" || op.starts_with("BatchMatMul")
 }

@@ -12,7 +12,7 @@ use crate::dropout::neutralised;
 use crate::failure::Failure;
 use crate::flow::Flow;
 use crate::meter::Meter;
-use crate::operations::{VARIABLES, is_random, unsupported};
+use crate::operations::{is_random, is_variable, unsupported};
 use crate::ops;
 use crate::refusal::Refusal;
 use crate::run::{Run, Value};
@@ -22,7 +22,7 @@ use crate::tensorflow::Extract;
 
 /// The values of a graph's variables.
 pub trait Variables {
-    /// Returns the value of the variable at a node, or a message why there is none.
+    /// Returns the value of the variable at a node, or the reason why it has no value.
     fn read(&self, node: NodeId) -> Result<Array, String>;
 }
 
@@ -175,7 +175,7 @@ impl<'a> Evaluation<'a> {
     fn leaf(&self, node: NodeId) -> Result<Array, Failure> {
         let graph = self.graph;
         let op = graph.op(node);
-        if VARIABLES.contains(&op) {
+        if is_variable(op) {
             return self.variables.read(node).map_err(Failure::Unsupported);
         }
         if is_random(op) {
@@ -192,7 +192,7 @@ fn neutral_slice(flow: &mut Flow<'_>, outputs: &[Tensor]) -> Result<(Slice, usiz
     // Checked first: behind such a node nothing depends on what is fed.
     for &node in &slice.order {
         let op = flow.graph.op(node);
-        let has_value = ops::is_known(op) || op == "Const" || VARIABLES.contains(&op);
+        let has_value = ops::is_known(op) || op == "Const" || is_variable(op);
         if !has_value && !is_random(op) {
             return Err(Refusal::unsupported(node, unsupported(op)));
         }

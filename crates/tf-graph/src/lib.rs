@@ -44,6 +44,7 @@ pub use array::{Array, ArrayType};
 pub use evaluation::{Evaluated, Evaluation, Precision, Variables};
 pub use failure::Failure;
 pub use meter::Meter;
+pub use operations::{is_of_shape, is_variable};
 pub use refusal::Refusal;
 #[cfg(feature = "tensorflow")]
 pub use tensorflow::load_tensorflow;

@@ -25,7 +25,7 @@ pub(crate) const FORWARDING: &[&str] = &[
 ];
 
 /// Operations that are variables.
-pub(crate) const VARIABLES: &[&str] = &[
+const VARIABLES: &[&str] = &[
     "VariableV2",
     "Variable",
     "VarHandleOp",
@@ -77,7 +77,17 @@ pub(crate) const OTHER_RANDOM: &[&str] = &[
 ];
 
 /// Operations whose output depends on the shape of their input, not on its values.
-pub(crate) const OF_SHAPE: &[&str] = &["Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"];
+const OF_SHAPE: &[&str] = &["Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"];
+
+/// Returns true for an operation that is a variable.
+pub fn is_variable(op: &str) -> bool {
+    VARIABLES.contains(&op)
+}
+
+/// Returns true for an operation whose output depends on the shape of its input, and not on its values.
+pub fn is_of_shape(op: &str) -> bool {
+    OF_SHAPE.contains(&op)
+}
 
 /// Returns why an operation that is not computed here has no value.
 pub(crate) fn unsupported(op: &str) -> String {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tf_checkpoint::{NodeId, Tensor};
 
 use crate::flow::Flow;
-use crate::operations::OF_SHAPE;
+use crate::operations::is_of_shape;
 use crate::ops;
 use crate::refusal::Refusal;
 
@@ -112,7 +112,7 @@ impl Slice {
             let depends = |input: &Tensor| {
                 is_root(*input) || (!flow.is_fed(*input) && found.contains(&input.node))
             };
-            let carries_values = !OF_SHAPE.contains(&flow.graph.op(node));
+            let carries_values = !is_of_shape(flow.graph.op(node));
             if roots(node) || (carries_values && self.inputs(node).iter().any(depends)) {
                 found.insert(node);
             }

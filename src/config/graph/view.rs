@@ -7,17 +7,11 @@
 use std::collections::{HashMap, HashSet};
 
 use tf_checkpoint::{MetaGraph, NodeId, Tensor};
+use tf_graph::is_variable;
 
 use crate::config::candidate::ValueSource;
 use crate::variables::Inventory;
 
-/// Operations that are variables.
-const VARIABLES: &[&str] = &[
-    "VariableV2",
-    "Variable",
-    "VarHandleOp",
-    "AutoReloadVariable",
-];
 /// Operations that return their first input unchanged.
 const FORWARDING: &[&str] = &[
     "Identity",
@@ -88,10 +82,7 @@ impl<'a> View<'a> {
             variables: HashMap::new(),
         };
         let saved = view.saved_keys();
-        for node in graph
-            .nodes()
-            .filter(|&node| VARIABLES.contains(&graph.op(node)))
-        {
+        for node in graph.nodes().filter(|&node| is_variable(graph.op(node))) {
             let key = match saved.get(&node) {
                 Some(key) => key.clone(),
                 None => view.own_key(node),
@@ -160,9 +151,7 @@ impl<'a> View<'a> {
     /// Returns the variable that a tensor is an unchanged copy of.
     fn variable_behind(&self, tensor: Tensor) -> Option<NodeId> {
         let origin = self.origin(tensor, |_| false);
-        VARIABLES
-            .contains(&self.graph.op(origin.node))
-            .then_some(origin.node)
+        is_variable(self.graph.op(origin.node)).then_some(origin.node)
     }
 
     /// Returns the tensor that `tensor` is an unchanged copy of. `passes` accepts further nodes as copies of
@@ -372,7 +361,7 @@ impl<'a> View<'a> {
 
     /// Returns true for a node that is a variable.
     pub(crate) fn is_variable(&self, node: NodeId) -> bool {
-        VARIABLES.contains(&self.graph.op(node))
+        is_variable(self.graph.op(node))
     }
 
     /// Returns true for an operation that returns its first input, apart from its shape and element type.

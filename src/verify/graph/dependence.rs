@@ -8,12 +8,11 @@
 use std::collections::HashSet;
 
 use tf_checkpoint::Tensor;
+use tf_graph::is_of_shape;
 
 use super::refusal::Refusal;
 use crate::config::graph::{View, constant};
 
-/// Operations whose results do not depend on the elements of their inputs.
-const VALUE_FREE: &[&str] = &["Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"];
 /// Operations that draw random numbers.
 const RANDOM: &[&str] = &[
     "Random",
@@ -137,7 +136,7 @@ impl<'a> Slice<'a> {
 
 /// Returns the inputs that a tensor takes its value from, apart from missing ones.
 pub(super) fn value_inputs(view: &View<'_>, tensor: Tensor) -> Vec<Tensor> {
-    if VALUE_FREE.contains(&view.graph().op(tensor.node)) {
+    if is_of_shape(view.graph().op(tensor.node)) {
         return Vec::new();
     }
     inputs(view, tensor)
@@ -201,7 +200,7 @@ pub(super) fn is_source(view: &View<'_>, tensor: Tensor) -> bool {
         return true;
     }
     let is_leaf = graph.inputs(node).iter().all(|input| input.is_missing());
-    is_leaf && !view.is_variable(node) && !CONSTANTS.contains(&op) && !VALUE_FREE.contains(&op)
+    is_leaf && !view.is_variable(node) && !CONSTANTS.contains(&op) && !is_of_shape(op)
 }
 
 /// The static shape of the token ids.

@@ -1,5 +1,6 @@
 //! Describes what a comparison with the training graph would evaluate, without reading a value.
 
+use serde::Serialize;
 use tf_checkpoint::{NodeId, Tensor};
 use tf_graph::{Array, Variables};
 
@@ -23,7 +24,7 @@ pub struct DescribedOutput {
 }
 
 /// The part of a graph that would be evaluated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct DescribedPart {
     /// The tensor that is compared.

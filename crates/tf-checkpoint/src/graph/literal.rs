@@ -15,8 +15,8 @@ pub struct Literal {
     pub dtype: i32,
     /// The size of each axis; empty for a scalar.
     pub shape: Vec<usize>,
-    /// The first elements in row-major order; the last one repeats up to the size of the tensor, and
-    /// 0 if there is none.
+    /// The first elements in row-major order; the last one repeats up to the size of the tensor.
+    /// All elements are 0 if the list is empty.
     pub values: Vec<f64>,
 }
 

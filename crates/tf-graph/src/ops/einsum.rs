@@ -258,17 +258,9 @@ impl<T: Float> Labelled<T> {
 mod tests {
     use testkit::graph_writer::Attr;
 
-    use super::super::tests::{f32s, run_one};
+    use super::super::tests::{counted, run_one};
     use crate::array::Array;
     use crate::failure::Failure;
-
-    fn counted(shape: &[usize]) -> Array {
-        let len = shape.iter().product();
-        let values: Vec<f32> = std::iter::successors(Some(0.0), |x| Some(x + 1.0))
-            .take(len)
-            .collect();
-        f32s(shape, &values)
-    }
 
     fn einsum(equation: &'static str, shapes: &[&[usize]]) -> Result<Array, Failure> {
         let inputs = shapes.iter().map(|shape| counted(shape)).collect();

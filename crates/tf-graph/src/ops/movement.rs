@@ -232,22 +232,7 @@ fn pad_with<T: Element>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{i32s, run_one};
-    use crate::array::Array;
-    use crate::failure::Failure;
-
-    fn cube() -> Array {
-        i32s(&[2, 2, 3], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
-    }
-
-    fn list(values: &[i32]) -> Array {
-        i32s(&[values.len()], values)
-    }
-
-    fn parts(result: Result<Array, Failure>) -> (Vec<usize>, Vec<i64>) {
-        let array = result.unwrap();
-        (array.shape().to_vec(), array.integers().unwrap())
-    }
+    use super::super::tests::{cube, i32s, list, parts, run_one};
 
     #[test]
     fn axes_are_transposed() {

@@ -227,16 +227,7 @@ fn multiply_split<T: Multiply>(
 mod tests {
     use testkit::graph_writer::Attr;
 
-    use super::super::tests::{f32s, i32s, run_one};
-    use crate::array::Array;
-
-    fn counted(shape: &[usize]) -> Array {
-        let len = shape.iter().product();
-        let values: Vec<f32> = std::iter::successors(Some(0.0), |x| Some(x + 1.0))
-            .take(len)
-            .collect();
-        f32s(shape, &values)
-    }
+    use super::super::tests::{counted, i32s, run_one};
 
     #[test]
     fn factors_are_transposed_by_flags() {

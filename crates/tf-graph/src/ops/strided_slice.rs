@@ -135,22 +135,7 @@ impl Range {
 mod tests {
     use testkit::graph_writer::Attr;
 
-    use super::super::tests::{i32s, run_one};
-    use crate::array::Array;
-    use crate::failure::Failure;
-
-    fn cube() -> Array {
-        i32s(&[2, 2, 3], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
-    }
-
-    fn list(values: &[i32]) -> Array {
-        i32s(&[values.len()], values)
-    }
-
-    fn parts(result: Result<Array, Failure>) -> (Vec<usize>, Vec<i64>) {
-        let array = result.unwrap();
-        (array.shape().to_vec(), array.integers().unwrap())
-    }
+    use super::super::tests::{cube, list, parts, run_one};
 
     #[test]
     fn strided_slices_know_all_masks() {

@@ -55,3 +55,28 @@ pub(crate) fn i32s(shape: &[usize], values: &[i32]) -> Array {
         .expect("as many values as the shape has")
         .into()
 }
+
+/// Returns 0 to 11 in the shape `[2, 2, 3]`.
+pub(crate) fn cube() -> Array {
+    i32s(&[2, 2, 3], &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+}
+
+/// Returns an array of one axis.
+pub(crate) fn list(values: &[i32]) -> Array {
+    i32s(&[values.len()], values)
+}
+
+/// Returns shape and values of an array of integers.
+pub(crate) fn parts(result: Result<Array, Failure>) -> (Vec<usize>, Vec<i64>) {
+    let array = result.unwrap();
+    (array.shape().to_vec(), array.integers().unwrap())
+}
+
+/// Returns the numbers from 0 in a shape.
+pub(crate) fn counted(shape: &[usize]) -> Array {
+    let len = shape.iter().product();
+    let values: Vec<f32> = std::iter::successors(Some(0.0), |x| Some(x + 1.0))
+        .take(len)
+        .collect();
+    f32s(shape, &values)
+}
