@@ -3,9 +3,9 @@
 
 Attention heads are cut out by slices of columns and joined again, and LayerNorm computes the variance as
 E[x^2] - E[x]^2: no rule of electra-convert reads head count or epsilon from such a graph, so that it
-has to evaluate the graph. `split_heads` does nothing else. `padding_id_1` computes the mask from the ids, where
-1 is padding, and `one_type` gives all tokens the same type: both are ELECTRAs. The others compute what no
-Hugging Face class does. TensorFlow 2.15 (scripts/requirements-tensorflow.txt).
+has to evaluate the graph. `split_heads` does nothing else. `padding_id_1` and `padding_id_39` compute the mask from
+the ids, where 1 or 39 is padding, `selected_mask` selects the mask's values with Select, and `one_type` gives all
+tokens the same type: these are ELECTRAs, too. The others compute what no Hugging Face class does. TensorFlow 2.15 (scripts/requirements-tensorflow.txt).
 
 usage: make_unusual_checkpoint.py FOLDER
 """
@@ -23,6 +23,8 @@ BATCH, LENGTH, EPSILON = 3, 10, 1e-5
 VARIANTS = [
     "split_heads",
     "padding_id_1",
+    "padding_id_39",
+    "selected_mask",
     "one_type",
     "causal",
     "halved_residual",
@@ -100,11 +102,15 @@ def build():
             scale = np.float32(np.sqrt(HIDDEN)) if variant == "scaled_embeddings" else 1
             if variant == "one_type":
                 types = tf.constant([0])
-            if variant == "padding_id_1":
-                mask = tf.not_equal(ids, 1)
+            if variant.startswith("padding_id_"):
+                mask = tf.not_equal(ids, int(variant[len("padding_id_") :]))
             x = tf.gather(words, ids) * scale + tf.gather(kinds, types)
             x = dropout(layer_norm(x + positions[:LENGTH]))
         added = -10000.0 * (1.0 - tf.cast(mask, tf.float32))[:, tf.newaxis, :]
+        if variant == "selected_mask":
+            full = tf.tile(tf.cast(mask, tf.bool)[:, tf.newaxis, :], [1, LENGTH, 1])
+            zeros = tf.zeros([BATCH, LENGTH, LENGTH])
+            added = tf.where(full, zeros, zeros - 10000.0)
         for number in range(LAYERS):
             with tf.variable_scope(f"encoder/layer_{number}"):
                 x = layer(x, added)

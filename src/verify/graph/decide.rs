@@ -81,7 +81,8 @@ pub(crate) fn decide(
     let view = View::new(training.graph, training.inventory);
     let variable = format!("{}/output/LayerNorm/beta", layer_scope(plan.scopes, 0));
     let boundary = boundary::find(&view, plan.scopes, &variable).ok()?;
-    let rows = Rows::new(config, &boundary, !boundary.has_unmasked_attention).ok()?;
+    // A mask that is computed from the ids may take another id than 0 for padding.
+    let rows = Rows::new(config, &boundary, !boundary.masks.is_empty()).ok()?;
     let averaged = match plan.weights {
         Weights::Raw => None,
         Weights::Average => Some(training.inventory.averaged().ok()?),

@@ -73,8 +73,10 @@ impl Rows {
             let present = if is_padded { length - padding } else { length };
             for position in 0..length {
                 let is_present = position < present;
-                // Id 0 is padding, and other small ids may be special tokens that a graph treats as padding.
-                let id = random.u32((tokens / 4).max(1).min(tokens - 1)..tokens);
+                // Id 0 is padding. The first and the last ids may be special tokens, which a graph may
+                // treat as padding.
+                let first = (tokens / 4).max(1).min(tokens - 1);
+                let id = random.u32(first..(tokens - tokens / 4).max(first + 1));
                 rows.ids.push(if is_present { id } else { 0 });
                 let kind = random.u32(..types);
                 rows.types.push(if is_present { kind } else { 0 });
