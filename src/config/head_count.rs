@@ -3,7 +3,7 @@
 //! Trained heads differ in scale. The log of the squared norm of each output unit of query, key and value,
 //! and of each input unit of the attention output, is therefore roughly constant within a head and jumps
 //! between heads. Heads of different layers and matrices are scaled independently, so that what all vectors
-//! of norms share is no trace of heads (outlier columns, a drift, layers that are copies of each other): each
+//! of norms share does not show heads (outlier columns, a drift, layers that are copies of each other): each
 //! vector is standardised, its outliers are limited, and the mean of all vectors is subtracted. For every head
 //! count that divides the width into heads of 8 or more, [`HeadCount::new`] then compares three things:
 //!

@@ -2,8 +2,8 @@
 //!
 //! A dropout multiplies features by a mask that is drawn at random, or selects features or zero by such a
 //! mask, and scales what it keeps. Values that depend on a random operation and values that depend on a
-//! tensor that is fed form two sets. A node that joins an operand of the first
-//! set alone with one of the second set must be a dropout. The mask's own operations are evaluated with
+//! tensor that is fed form two sets. A node that joins an operand of the first set alone with one of the
+//! second set must be a dropout. The mask's own operations are evaluated with
 //! the same number in place of every random one, which shows the value that a kept element is multiplied
 //! by and, by bisection, the probability that an element is kept. If the probability, the kept value and a
 //! constant factor before the mask have the product 1, the node stands for its features.

@@ -1,4 +1,4 @@
-//! The part of a graph that an output is computed from, and what depends on what in it.
+//! The part of a graph that an output is computed from, and the dependences between its tensors.
 //!
 //! A [`Slice`] holds the tensors that an output needs, down to the tensors that are fed, in an order in which
 //! inputs come first. Dependence is by value: the result of `Shape` or `ZerosLike` does not depend on the

@@ -1,7 +1,7 @@
 //! The effect of a mask on attention scores: whether 1 means *attended* or *padding*.
 //!
 //! The operations between a mask and the scores are evaluated at one position, for a mask of 0 and a mask of 1.
-//! A token is attended where its score is larger. Two values that differ little are no mask.
+//! A token is attended where its score is larger. A tensor that changes the scores little is not a mask.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -24,7 +24,7 @@
 //! | `deviation` | measures how far two outputs are apart |
 //! | `difference` | checks the evaluation, and finds the first layer that differs |
 //! | `decide` | determines settings that no rule recognises |
-//! | `report` | is the result |
+//! | `report` | holds the result |
 //! | `describe` | describes what would be evaluated |
 //!
 //! What is not understood is a [`Refusal`](refusal::Refusal) that names the node.

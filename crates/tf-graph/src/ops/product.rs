@@ -1,7 +1,7 @@
 //! Matrix products.
 //!
-//! One product goes through matrixmultiply in one thread: many products are spread over threads, and the
-//! rows or columns of a large one are.
+//! matrixmultiply computes one product in one thread. Many products are spread over threads; a large one is
+//! split by rows or columns.
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, Slice};
 use rayon::prelude::*;
