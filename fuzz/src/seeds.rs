@@ -81,6 +81,10 @@ fn main() {
         "tiny",
         &electra_convert_fuzz::training_graph(),
     );
+    for name in ["batch_1", "time_major_square", "dropout_cond"] {
+        let graph = format!("../crates/tf-graph/tests/data/graphs/{name}.meta");
+        put("evaluate", name, &read(&graph));
+    }
     put("state_file", "tiny", &read("tiny_default/checkpoint"));
     put(
         "state_file",
