@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rayon::ThreadPool;
 use tf_checkpoint::{Checkpoint, Variable, address};
 
 use crate::electra_checkpoint::ElectraCheckpoint;
@@ -18,7 +20,7 @@ use crate::export::{
 use crate::plan::{Plan, PlanOptions, PlannedTensor};
 use crate::probe::text_check::Text;
 use crate::progress::{Phase, Progress, Watch};
-use crate::threads::with_threads;
+use crate::threads;
 use crate::tokenizer;
 use crate::variables::{Model, follows_head_rule};
 use crate::verify::{self, CompareWith, References, Report};
@@ -170,11 +172,13 @@ impl<'a> Conversion<'a> {
             }
         };
         let plans = || self.models.list().into_iter().map(plan).collect();
-        let plans: Result<_, Error> = with_threads(self.threads, plans).map_err(Error::Threads)?;
+        let pool = threads::pool(self.threads).map_err(Error::Threads)?;
+        let plans: Result<_, Error> = pool.install(plans);
         let plans = plans?;
         Ok(PlannedConversion {
             conversion: self,
             plans,
+            pool: Arc::new(pool),
         })
     }
 
@@ -216,6 +220,8 @@ pub struct Export {
 pub struct PlannedConversion<'a> {
     conversion: Conversion<'a>,
     plans: Vec<Plan>,
+    /// The threads that plan and convert: no others are started.
+    pool: Arc<ThreadPool>,
 }
 
 impl PlannedConversion<'_> {
@@ -229,7 +235,11 @@ impl PlannedConversion<'_> {
     /// `progress` covers all phases, verification included, and may stop them. On any error `out` is
     /// as it was before.
     pub fn run(self, out: impl AsRef<Path>, progress: &dyn Progress) -> Result<Vec<Export>, Error> {
-        let Self { conversion, plans } = self;
+        let Self {
+            conversion,
+            plans,
+            pool,
+        } = self;
         let out = out.as_ref();
         address::refuse(out, address::Use::Output)?;
         for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
@@ -241,7 +251,7 @@ impl PlannedConversion<'_> {
             out,
             watch: &watch,
         };
-        with_threads(conversion.threads, || run.publish(plans)).map_err(Error::Threads)?
+        pool.install(|| run.publish(plans))
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{io, thread};
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Returns the number of threads to use: that of [`with_threads`], else the number of cores available to
 /// this process.
@@ -16,8 +17,7 @@ pub(crate) fn available() -> usize {
     }
 }
 
-/// Runs `work` in a pool of `threads` threads; by default one for each core. All threads of the pool have
-/// ended when this function returns.
+/// Runs `work` in a pool of `threads` threads; by default one for each core.
 ///
 /// candle has another pool for some matrix products; its size is the environment variable
 /// `CANDLE_NUM_THREADS` at its first use.
@@ -28,9 +28,14 @@ pub fn with_threads<T: Send>(
     threads: Option<NonZeroUsize>,
     work: impl FnOnce() -> T + Send,
 ) -> io::Result<T> {
-    rayon::ThreadPoolBuilder::new()
+    Ok(pool(threads)?.install(work))
+}
+
+/// Starts the pool of [`with_threads`], for several pieces of work.
+pub(crate) fn pool(threads: Option<NonZeroUsize>) -> io::Result<ThreadPool> {
+    ThreadPoolBuilder::new()
         .num_threads(threads.map_or_else(available, NonZeroUsize::get))
-        .build_scoped(rayon::ThreadBuilder::run, |pool| pool.install(work))
+        .build()
         .map_err(io::Error::other)
 }
 
