@@ -12,7 +12,7 @@ use tf_checkpoint::{MetaGraph, NodeId, Tensor};
 use crate::array::{Array, ArrayType};
 use crate::constants::{evaluate, literal};
 use crate::failure::Failure;
-use crate::flow::Flow;
+use crate::flow::{Flow, Walk};
 use crate::meter::Meter;
 use crate::refusal::Refusal;
 use crate::types::data_type;
@@ -27,7 +27,7 @@ const CHECKED_STEPS: u64 = 1 << 12;
 /// The conditions of a graph's branches, and the limits of an evaluation.
 pub(crate) struct Conditions<'a> {
     graph: &'a MetaGraph,
-    pub(crate) meter: &'a Meter<'a>,
+    meter: &'a Meter<'a>,
     known: RefCell<HashMap<Tensor, bool>>,
     depth: Cell<usize>,
     steps: Cell<u64>,
@@ -44,8 +44,26 @@ impl<'a> Conditions<'a> {
         }
     }
 
-    /// Counts a step of a walk at a node.
-    pub(crate) fn step(&self, node: NodeId) -> Result<(), Refusal> {
+    /// Evaluates a condition. A boolean placeholder is false: it says that the graph trains.
+    fn evaluated(&self, condition: Tensor) -> Result<bool, Refusal> {
+        let graph = self.graph;
+        let flow = Flow::new(graph, [], self);
+        let leaf = |node: NodeId| {
+            let is_placeholder = matches!(graph.op(node), "Placeholder" | "PlaceholderV2");
+            if is_placeholder && data_type(graph, node.into()) == Some(ArrayType::Bool) {
+                return Ok(Array::scalar_of(ArrayType::Bool, 0.0));
+            }
+            literal(graph, node, self.meter)
+        };
+        let array = evaluate(&flow, condition, &leaf)?;
+        array.scalar().map(|value| value != 0.0).ok_or_else(|| {
+            Refusal::unsupported(condition.node, "the condition of a branch is no scalar")
+        })
+    }
+}
+
+impl Walk for Conditions<'_> {
+    fn step(&self, node: NodeId) -> Result<(), Refusal> {
         let steps = self.steps.get() + 1;
         self.steps.set(steps);
         let failure = if steps > MAX_STEPS {
@@ -63,8 +81,7 @@ impl<'a> Conditions<'a> {
         failure.map_err(|failure| Refusal::at(node, failure))
     }
 
-    /// Evaluates a condition. A boolean placeholder is false: it says that the graph trains.
-    pub(crate) fn holds(&self, condition: Tensor) -> Result<bool, Refusal> {
+    fn holds(&self, condition: Tensor) -> Result<bool, Refusal> {
         if let Some(&known) = self.known.borrow().get(&condition) {
             return Ok(known);
         }
@@ -81,19 +98,7 @@ impl<'a> Conditions<'a> {
         Ok(holds)
     }
 
-    fn evaluated(&self, condition: Tensor) -> Result<bool, Refusal> {
-        let graph = self.graph;
-        let flow = Flow::new(graph, [], self);
-        let leaf = |node: NodeId| {
-            let is_placeholder = matches!(graph.op(node), "Placeholder" | "PlaceholderV2");
-            if is_placeholder && data_type(graph, node.into()) == Some(ArrayType::Bool) {
-                return Ok(Array::scalar_of(ArrayType::Bool, 0.0));
-            }
-            literal(graph, node, self.meter)
-        };
-        let array = evaluate(&flow, condition, &leaf)?;
-        array.scalar().map(|value| value != 0.0).ok_or_else(|| {
-            Refusal::unsupported(condition.node, "the condition of a branch is no scalar")
-        })
+    fn meter(&self) -> &Meter<'_> {
+        self.meter
     }
 }

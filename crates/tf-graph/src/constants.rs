@@ -33,7 +33,7 @@ pub(crate) fn literal(
 
 /// Returns the value of a tensor that depends on constants alone; `None` for any other tensor.
 pub(crate) fn constant(flow: &Flow<'_>, tensor: Tensor) -> Option<Array> {
-    let leaf = |node| literal(flow.graph, node, flow.conditions.meter);
+    let leaf = |node| literal(flow.graph, node, flow.walk.meter());
     evaluate(flow, tensor, &leaf).ok()
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn evaluate(flow: &Flow<'_>, tensor: Tensor, leaf: Leaf<'_>) -> Resul
         feeds: &HashMap::new(),
         rebatch: None,
         widens: false,
-        meter: flow.conditions.meter,
+        meter: flow.walk.meter(),
     };
     let mut values = run.outputs(&slice)?;
     values

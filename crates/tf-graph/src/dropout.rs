@@ -205,7 +205,7 @@ impl Search<'_> {
                 let why = format!("the mask of a dropout comes from {op}");
                 return Err(Failure::Unsupported(why));
             }
-            literal(graph, node, self.flow.conditions.meter)
+            literal(graph, node, self.flow.walk.meter())
         };
         let run = Run {
             flow: self.flow,
@@ -213,7 +213,7 @@ impl Search<'_> {
             feeds: &HashMap::new(),
             rebatch: None,
             widens: false,
-            meter: self.flow.conditions.meter,
+            meter: self.flow.walk.meter(),
         };
         let values = run.outputs(slice)?;
         let value = values.first().and_then(Array::scalar);

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 use tf_checkpoint::{MetaGraph, NodeId, Tensor};
 
-use crate::conditions::Conditions;
+use crate::meter::Meter;
 use crate::operations::FORWARDING;
 use crate::refusal::Refusal;
 
@@ -22,13 +22,25 @@ const MAX_CHAIN: usize = 4096;
 /// The most nodes visited to find the condition of a `Merge`.
 const MAX_VISITED: usize = 1 << 16;
 
+/// What a walk through a graph depends on: the conditions of branches, and limits.
+pub(crate) trait Walk {
+    /// Counts a step at a node; an error if there were too many, or after a cancellation.
+    fn step(&self, node: NodeId) -> Result<(), Refusal>;
+
+    /// Returns the value of the condition of a branch.
+    fn holds(&self, condition: Tensor) -> Result<bool, Refusal>;
+
+    /// Returns the limits of an evaluation.
+    fn meter(&self) -> &Meter<'_>;
+}
+
 /// Follows tensors back to their origins.
 pub(crate) struct Flow<'a> {
     pub(crate) graph: &'a MetaGraph,
     /// Tensors with a given value.
     fed: HashSet<Tensor>,
     aliases: HashMap<Tensor, Tensor>,
-    pub(crate) conditions: &'a Conditions<'a>,
+    pub(crate) walk: &'a dyn Walk,
     /// The live input of each `Merge`.
     merged: RefCell<HashMap<NodeId, Tensor>>,
     origins: RefCell<HashMap<Tensor, Tensor>>,
@@ -38,13 +50,13 @@ impl<'a> Flow<'a> {
     pub(crate) fn new(
         graph: &'a MetaGraph,
         fed: impl IntoIterator<Item = Tensor>,
-        conditions: &'a Conditions<'a>,
+        walk: &'a dyn Walk,
     ) -> Self {
         Self {
             graph,
             fed: fed.into_iter().collect(),
             aliases: HashMap::new(),
-            conditions,
+            walk,
             merged: RefCell::default(),
             origins: RefCell::default(),
         }
@@ -71,7 +83,7 @@ impl<'a> Flow<'a> {
             let Some(next) = self.forwarded(at)? else {
                 break at;
             };
-            self.conditions.step(at.node)?;
+            self.walk.step(at.node)?;
             passed.push(at);
             if next.is_missing() {
                 return Err(Refusal::unsupported(
@@ -109,7 +121,7 @@ impl<'a> Flow<'a> {
             "Merge" | "RefMerge" if tensor.output == 0 => Some(self.live_input(tensor.node)?),
             "If" | "StatelessIf" => match graph.branches(tensor) {
                 Some((condition, [then, or_else])) => {
-                    let holds = self.conditions.holds(condition)?;
+                    let holds = self.walk.holds(condition)?;
                     Some(if holds { then } else { or_else })
                 }
                 None => None,
@@ -156,7 +168,7 @@ impl<'a> Flow<'a> {
                 ));
             }
         };
-        let holds = self.conditions.holds(condition)?;
+        let holds = self.walk.holds(condition)?;
         Ok(if holds == first_side { first } else { second })
     }
 
@@ -167,7 +179,7 @@ impl<'a> Flow<'a> {
         let mut seen = HashSet::from([(tensor, 0_usize)]);
         let mut open = vec![(tensor, 0)];
         while let Some((tensor, depth)) = open.pop() {
-            self.conditions.step(tensor.node)?;
+            self.walk.step(tensor.node)?;
             let depth = match graph.op(tensor.node) {
                 "Switch" | "RefSwitch" if depth == 0 => {
                     let condition = graph.input(tensor.node, 1);

@@ -86,7 +86,7 @@ impl Slice {
                     let why = "an input of this node is not in the graph";
                     return Err(Refusal::unsupported(node, why));
                 }
-                flow.conditions.step(node)?;
+                flow.walk.step(node)?;
                 inputs.push(flow.origin(input)?);
             }
         }
