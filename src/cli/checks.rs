@@ -7,8 +7,18 @@ use electra_convert::report::{
 
 use super::text::{FAINT, WARNING, columns, count, heading, printable};
 
-/// All checks of an export; `verbose` adds a table of the classes.
-pub(crate) fn text(report: &VerificationReport, verbose: bool) -> String {
+/// The reason why there is no comparison with a training graph.
+pub(crate) fn no_graph(is_left_out: bool) -> &'static str {
+    if is_left_out {
+        "--no-graph"
+    } else {
+        "the checkpoint has no .meta file, or another check failed"
+    }
+}
+
+/// All checks of an export; `verbose` adds a table of the classes. `no_graph` is the reason to report if there is
+/// no comparison with a training graph.
+pub(crate) fn text(report: &VerificationReport, verbose: bool, no_graph: &str) -> String {
     let title = if report.passed {
         "Verified"
     } else {
@@ -44,7 +54,7 @@ pub(crate) fn text(report: &VerificationReport, verbose: bool) -> String {
             count(task.sequences, "random sequence")
         ));
     }
-    out.push_str(&graph(report.graph.as_ref()));
+    out.push_str(&graph(report.graph.as_ref(), no_graph));
     if report.constant.is_empty() {
         out.push_str("  no tensor is constant\n");
     } else {
@@ -194,10 +204,9 @@ fn tokenizer(tokenizer: Option<&TokenizerCheckReport>) -> String {
 }
 
 /// The comparison with the training graph.
-fn graph(report: Option<&GraphCheckReport>) -> String {
+fn graph(report: Option<&GraphCheckReport>, no_graph: &str) -> String {
     let Some(report) = report else {
-        return "  not compared with a training graph: there is no .meta file, or --no-graph was given\n"
-            .to_owned();
+        return format!("  not compared with a training graph: {no_graph}\n");
     };
     let mut text = String::new();
     let agrees = |output: &&ComparedOutputReport| output.deviation <= output.tolerance;

@@ -25,7 +25,7 @@ use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs}
 use super::exit::Usage;
 use super::progress::{Bar, Signals};
 use super::text::{self, columns, count};
-use super::{input, report};
+use super::{checks, input, report};
 
 /// Runs a conversion and prints its report.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
@@ -107,7 +107,8 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
     if args.output.json {
         report::print_json(&Document::new(Command::Convert, Status::Converted, report))?;
     } else if !args.output.quiet {
-        report::print_text(&report::conversion(&report, args.output.verbose))?;
+        let no_graph = checks::no_graph(args.no_graph);
+        report::print_text(&report::conversion(&report, args.output.verbose, no_graph))?;
     }
     Ok(())
 }

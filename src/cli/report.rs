@@ -96,7 +96,7 @@ pub(crate) fn task_line(task: &TaskReport, config: &ElectraConfig) -> String {
 }
 
 /// The report of finished exports.
-pub(crate) fn conversion(report: &ConversionReport, verbose: bool) -> String {
+pub(crate) fn conversion(report: &ConversionReport, verbose: bool, no_graph: &str) -> String {
     let mut out = String::new();
     for export in &report.exports {
         out.push_str(&title("Exported", &report.checkpoint, &export.plan));
@@ -112,7 +112,7 @@ pub(crate) fn conversion(report: &ConversionReport, verbose: bool) -> String {
             out.push_str(&columns(1, &rows));
         }
         out.push_str(&match &export.verification {
-            Some(verification) => checks::text(verification, verbose),
+            Some(verification) => checks::text(verification, verbose, no_graph),
             None => format!("\n{WARNING}Not verified{WARNING:#} (--no-verify)\n"),
         });
         out.push('\n');

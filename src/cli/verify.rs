@@ -100,7 +100,11 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         };
         report::print_json(&Document::new(Command::Verify, status, document))?;
     } else if !args.output.quiet {
-        let text = checks::text(&document.verification, args.output.verbose);
+        let no_graph = match args.source {
+            Some(_) => checks::no_graph(args.no_graph),
+            None => "--source CKPT gives one",
+        };
+        let text = checks::text(&document.verification, args.output.verbose, no_graph);
         report::print_text(text.trim_start())?;
     }
     match error {

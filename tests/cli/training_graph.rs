@@ -157,6 +157,11 @@ fn the_comparison_can_be_left_out() {
     let folder = edited("layer_norm_eps", &json!(1e-6));
     let run = verified(folder.path(), &["--no-graph", "--json"]);
     assert_eq!(run.json()["graph"], Value::Null);
+    let reason = |options: &[&str]| verified(folder.path(), options).stdout;
+    assert!(reason(&["--no-graph"]).contains("with a training graph: --no-graph"));
+    run!["verify", folder.path()]
+        .ok()
+        .prints("with a training graph: --source CKPT gives one");
 }
 
 #[test]
