@@ -32,6 +32,7 @@ mod literal;
 mod meter;
 mod operations;
 mod ops;
+mod parallel;
 mod refusal;
 mod run;
 mod slice;

@@ -1,13 +1,9 @@
 //! Copies of a regular part of an array: transposed, sliced, reversed or repeated.
 
-use rayon::prelude::*;
-
 use crate::array::{Array, Element, Values};
 use crate::failure::{Failure, invalid};
 use crate::meter::Meter;
-
-/// Arrays with fewer elements are processed by one thread.
-pub(crate) const PARALLEL: usize = 1 << 15;
+use crate::parallel::for_each_row;
 
 /// An axis of the result: its length, and the step in the source between neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +87,8 @@ pub(crate) fn copy_into<T: Element>(
         copy_matrices(source, part.start, (&axes, rows, inner), target);
         return Ok(());
     }
-    let row = |(number, row): (usize, &mut [T])| {
+    let work = target.len();
+    for_each_row(target, inner.len, work, &|number, row| {
         let start = row_start(part.start, &axes, number);
         match inner.step {
             0 => row.fill(source[start]),
@@ -105,14 +102,7 @@ pub(crate) fn copy_into<T: Element>(
                 }
             }
         }
-    };
-    if target.len() < PARALLEL {
-        target.chunks_mut(inner.len).enumerate().for_each(row);
-    } else {
-        let rows = target.par_chunks_mut(inner.len).enumerate();
-        rows.with_min_len((PARALLEL / 4 / inner.len).max(1))
-            .for_each(row);
-    }
+    });
     Ok(())
 }
 
@@ -136,13 +126,13 @@ fn copy_matrices<T: Element>(
             at = at.wrapping_add_signed(columns.step);
         }
     };
-    let matrices = target.par_chunks_mut(rows.len * columns.len).enumerate();
-    matrices.for_each(|(number, matrix)| {
+    let work = target.len();
+    for_each_row(target, rows.len * columns.len, work, &|number, matrix| {
         let start = row_start(start, axes, number);
-        let parts = matrix.par_chunks_mut(ROWS * columns.len).enumerate();
-        parts
-            .with_min_len((PARALLEL / 4 / (ROWS * columns.len)).max(1))
-            .for_each(|(number, part)| copy(start + number * ROWS, part));
+        let work = matrix.len();
+        for_each_row(matrix, ROWS * columns.len, work, &|number, part| {
+            copy(start + number * ROWS, part);
+        });
     });
 }
 

@@ -1,11 +1,10 @@
 //! Operations on arrays whose axes of length 1 are repeated to a common shape.
 
-use rayon::prelude::*;
-
 use super::kernel::Call;
 use crate::array::{Element, Values};
 use crate::failure::{Failure, invalid};
-use crate::strided::{self, PARALLEL};
+use crate::parallel::{PARALLEL, for_each_piece, for_each_row};
+use crate::strided;
 
 /// Returns the common shape of two arrays.
 pub(super) fn common_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>, Failure> {
@@ -87,31 +86,28 @@ impl<const N: usize> Plan<N> {
     }
 
     /// Calls a function for pieces of the result that lie within a row, with the position of each array.
-    fn for_each<T: Send>(&self, result: &mut [T], function: impl Fn(&mut [T], [usize; N]) + Sync) {
-        if result.is_empty() {
-            return;
-        }
-        if result.len() < PARALLEL {
-            for (number, row) in result.chunks_mut(self.row).enumerate() {
-                function(row, self.start(number));
-            }
-        } else if self.row > PARALLEL {
+    fn for_each<T: Send>(
+        &self,
+        result: &mut [T],
+        function: &(dyn Fn(&mut [T], [usize; N]) + Sync),
+    ) {
+        if self.row > PARALLEL {
             // Few long rows: each is cut.
-            let piece = PARALLEL / 2;
             for (number, row) in result.chunks_mut(self.row).enumerate() {
                 let start = self.start(number);
-                row.par_chunks_mut(piece).enumerate().for_each(|(at, row)| {
+                for_each_piece(row, &|at, piece| {
                     let mut start = start;
                     for (start, advances) in std::iter::zip(&mut start, self.advances) {
-                        *start += if advances { at * piece } else { 0 };
+                        *start += if advances { at } else { 0 };
                     }
-                    function(row, start);
+                    function(piece, start);
                 });
             }
         } else {
-            let rows = result.par_chunks_mut(self.row).enumerate();
-            rows.with_min_len((PARALLEL / 4 / self.row).max(1))
-                .for_each(|(number, row)| function(row, self.start(number)));
+            let work = result.len();
+            for_each_row(result, self.row.max(1), work, &|number, row| {
+                function(row, self.start(number));
+            });
         }
     }
 }
@@ -150,7 +146,7 @@ fn update<T: Element>(
 ) -> Result<Values<T>, Failure> {
     let plan = Plan::new(shape, [other.shape()]);
     let other = strided::slice(other)?;
-    plan.for_each(&mut buffer, |row, [at]| {
+    plan.for_each(&mut buffer, &|row, [at]| {
         if plan.advances[0] {
             let others = &other[at..at + row.len()];
             for (x, &y) in std::iter::zip(row, others) {
@@ -177,7 +173,7 @@ pub(super) fn zip<T: Element, U: Element>(
     let mut result = vec![U::default(); call.meter.room::<U>(&shape)?];
     let plan = Plan::new(&shape, [a.shape(), b.shape()]);
     let [a, b] = [strided::slice(a)?, strided::slice(b)?];
-    plan.for_each(&mut result, |row, [at, bt]| match plan.advances {
+    plan.for_each(&mut result, &|row, [at, bt]| match plan.advances {
         [true, true] => {
             let [a, b] = [&a[at..at + row.len()], &b[bt..bt + row.len()]];
             for ((z, &x), &y) in std::iter::zip(row, a).zip(b) {
@@ -217,7 +213,7 @@ pub(super) fn select<T: Element>(
     let condition = strided::slice(condition)?;
     let [first, second] = [strided::slice(first)?, strided::slice(second)?];
     let steps = plan.advances.map(usize::from);
-    plan.for_each(&mut result, |row, starts| {
+    plan.for_each(&mut result, &|row, starts| {
         let at = |operand: usize, n: usize| starts[operand] + n * steps[operand];
         for (n, z) in row.iter_mut().enumerate() {
             *z = if condition[at(0, n)] {

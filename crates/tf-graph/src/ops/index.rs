@@ -2,12 +2,11 @@
 
 use std::cmp::Ordering;
 
-use rayon::prelude::*;
-
 use super::kernel::Kernel::{Many, One};
 use super::kernel::{Call, Table, at_least, axis, exactly, size, wrong_type};
 use crate::array::{Array, ArrayType, Element, Values, each};
 use crate::failure::{Failure, invalid};
+use crate::parallel::for_each_row;
 use crate::strided::{self, Strided};
 
 pub(super) const TABLE: Table = &[
@@ -272,13 +271,13 @@ fn largest<T: Element>(
         let indices = integers(&shape, Vec::new(), ArrayType::Int32)?;
         return Ok(vec![strided::array(&shape, Vec::<T>::new())?, indices]);
     }
-    let found = source.par_chunks_exact(len).flat_map_iter(|row| {
+    let mut found = vec![0; source.len() / len * k];
+    for_each_row(&mut found, k, source.len(), &|number, found| {
+        let row = &source[number * len..][..len];
         let mut indices: Vec<usize> = (0..len).collect();
         indices.sort_by(|&a, &b| order(row[b], row[a]));
-        indices.truncate(k);
-        indices
+        found.copy_from_slice(&indices[..k]);
     });
-    let found: Vec<usize> = found.collect();
     let chosen = found
         .iter()
         .enumerate()

@@ -1,14 +1,13 @@
 //! Softmax, and normalisation by mean and variance.
 
-use rayon::prelude::*;
-
 use super::kernel::Kernel::{Many, One};
 use super::kernel::{Call, Table, at_least, exactly, same_type, wrong_type};
 use super::number::Number;
 use super::reduce::{Float, total};
 use crate::array::{Array, Values};
 use crate::failure::{Failure, invalid, unsupported};
-use crate::strided::{self, PARALLEL, Strided};
+use crate::parallel::for_each_row;
+use crate::strided::{self, Strided};
 
 pub(super) const TABLE: Table = &[
     ("FusedBatchNorm", Many(batch_norm)),
@@ -81,16 +80,8 @@ fn rows<T: Float>(
             strided::slice(&shared)?.to_vec()
         }
     };
-    if buffer.is_empty() {
-        return strided::array(&shape, buffer);
-    }
-    if buffer.len() < PARALLEL {
-        buffer.chunks_exact_mut(len).for_each(&function);
-    } else {
-        let rows = buffer.par_chunks_exact_mut(len);
-        rows.with_min_len((PARALLEL / 4 / len).max(1))
-            .for_each(&function);
-    }
+    let work = buffer.len();
+    for_each_row(&mut buffer, len.max(1), work, &|_, row| function(row));
     strided::array(&shape, buffer)
 }
 
@@ -152,29 +143,28 @@ fn normalised<T: Float>(
     call.meter.room::<[f64; 4]>(&[channels])?;
     let source = strided::slice(&first)?;
     let at = |vector: &[f64], channel: usize| vector[if vector.len() == 1 { 0 } else { channel }];
-    let moments = |channel: usize| {
+    let moments_of = |channel: usize| {
         if !is_training {
             return [at(mean, channel), at(variance, channel)];
         }
         moments(&source[channel * len..(channel + 1) * len])
     };
-    let moments: Vec<[f64; 2]> = (0..channels).into_par_iter().map(moments).collect();
+    let mut moments = vec![[0.0_f64; 2]; channels];
+    for_each_row(&mut moments, 1, source.len(), &|channel, found| {
+        found[0] = moments_of(channel);
+    });
     let Ok(mut buffer) = strided::take_buffer(first) else {
         return invalid("a new array is shared");
     };
-    if len > 0 {
-        buffer
-            .par_chunks_exact_mut(len)
-            .enumerate()
-            .for_each(|(channel, row)| {
-                let [mean, variance] = moments[channel];
-                let factor = at(scale, channel) / (variance + epsilon).sqrt();
-                let offset = at(offset, channel);
-                for x in row {
-                    *x = T::from_f64((x.to_f64() - mean) * factor + offset);
-                }
-            });
-    }
+    let work = buffer.len();
+    for_each_row(&mut buffer, len.max(1), work, &|channel, row| {
+        let [mean, variance] = moments[channel];
+        let factor = at(scale, channel) / (variance + epsilon).sqrt();
+        let offset = at(offset, channel);
+        for x in row {
+            *x = T::from_f64((x.to_f64() - mean) * factor + offset);
+        }
+    });
     let mut back = Strided::whole(&shape);
     let channel = back.axes.remove(0);
     back.axes.insert(axis, channel);

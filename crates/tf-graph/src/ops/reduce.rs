@@ -3,14 +3,13 @@
 //! The axes that are reduced are brought to the end, so that each result comes from a contiguous row.
 //! Sums of floats are accumulated in float64.
 
-use rayon::prelude::*;
-
 use super::kernel::Kernel::One;
 use super::kernel::{Call, Table, axes, axis, exactly, wrong_type};
 use super::number::Number;
 use crate::array::{Array, Element, Values};
 use crate::failure::{Failure, invalid};
-use crate::strided::{self, PARALLEL, Strided};
+use crate::parallel::for_each_row;
+use crate::strided::{self, Strided};
 
 /// Reduces rows of numbers with one function for floats and one for integers.
 macro_rules! numbers {
@@ -171,16 +170,10 @@ fn reduce<T: Element>(
     let rows = call.meter.room::<T>(&shape)?;
     let values = reduced_last(call, values, &is_reduced)?;
     let source = strided::slice(&values)?;
-    let reduced: Vec<T> = if row_len == 0 {
-        vec![function(&[]); rows]
-    } else if source.len() < PARALLEL {
-        source.chunks_exact(row_len).map(&function).collect()
-    } else {
-        let rows = source.par_chunks_exact(row_len);
-        rows.with_min_len((PARALLEL / 4 / row_len).max(1))
-            .map(&function)
-            .collect()
-    };
+    let mut reduced = vec![T::default(); rows];
+    for_each_row(&mut reduced, 1, source.len(), &|number, reduced| {
+        reduced[0] = function(&source[number * row_len..][..row_len]);
+    });
     strided::array(&shape, reduced)
 }
 

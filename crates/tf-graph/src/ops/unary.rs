@@ -5,8 +5,8 @@ use super::kernel::{Call, Table, at_least, exactly, wrong_type};
 use super::number::Number;
 use crate::array::{Array, Element, Values, each};
 use crate::failure::Failure;
-use crate::strided::{self, PARALLEL};
-use rayon::prelude::*;
+use crate::parallel::for_each_piece;
+use crate::strided;
 
 /// Evaluates an expression for each element of an array of floats.
 macro_rules! floats {
@@ -197,14 +197,11 @@ pub(super) fn map<T: Element>(
     let shape = values.shape().to_vec();
     match strided::take_buffer(values) {
         Ok(mut buffer) => {
-            if buffer.len() < PARALLEL {
-                for x in &mut buffer {
+            for_each_piece(&mut buffer, &|_, piece| {
+                for x in piece {
                     *x = function(*x);
                 }
-            } else {
-                let elements = buffer.par_iter_mut().with_min_len(PARALLEL / 4);
-                elements.for_each(|x| *x = function(*x));
-            }
+            });
             strided::array(&shape, buffer)
         }
         Err(values) => convert(call, &values, function),
@@ -217,14 +214,13 @@ pub(super) fn convert<T: Element, U: Element>(
     values: &Values<T>,
     function: impl Fn(T) -> U + Sync,
 ) -> Result<Array, Failure> {
-    call.meter.room::<U>(values.shape())?;
+    let mut target = vec![U::default(); call.meter.room::<U>(values.shape())?];
     let source = strided::slice(values)?;
-    let target: Vec<U> = if source.len() < PARALLEL {
-        source.iter().map(|&x| function(x)).collect()
-    } else {
-        let source = source.par_iter().with_min_len(PARALLEL / 4);
-        source.map(|&x| function(x)).collect()
-    };
+    for_each_piece(&mut target, &|start, piece| {
+        for (y, &x) in std::iter::zip(piece, &source[start..]) {
+            *y = function(x);
+        }
+    });
     strided::array(values.shape(), target)
 }
 
