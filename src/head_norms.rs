@@ -94,20 +94,6 @@ fn matrices_of(inventory: &Inventory, encoder: Encoder) -> Option<Vec<(&Variable
     (0..encoder.layers).flat_map(of_layer).collect()
 }
 
-/// Returns the norms of a tensor of an export; `None` if they show nothing of heads.
-pub(crate) fn of_tensor(
-    name: &str,
-    dtype: Dtype,
-    shape: &[usize],
-    bytes: &AlignedBytes,
-) -> Option<Vec<f64>> {
-    let (_, axis) = MATRICES.iter().find(|(tensor, _)| name.ends_with(tensor))?;
-    let &[rows, columns] = shape else {
-        return None;
-    };
-    (rows == columns).then(|| log_norms(bytes, dtype, columns, *axis))?
-}
-
 fn torch_dtype(dtype: DType) -> Option<Dtype> {
     match dtype {
         DType::Float32 => Some(Dtype::F32),
@@ -120,37 +106,82 @@ fn torch_dtype(dtype: DType) -> Option<Dtype> {
 
 /// Returns the log of the squared norm of each row or column; `None` for integers.
 fn log_norms(bytes: &AlignedBytes, dtype: Dtype, columns: usize, axis: Axis) -> Option<Vec<f64>> {
-    let squares = match dtype {
-        Dtype::F32 => squares(bytes.elements(), |x: f32| f64::from(x), columns, axis),
-        Dtype::F64 => squares(bytes.elements(), |x: f64| x, columns, axis),
-        Dtype::F16 => squares(bytes.elements(), f16::to_f64, columns, axis),
-        Dtype::BF16 => squares(bytes.elements(), bf16::to_f64, columns, axis),
+    let mut squares = Squares::new(columns, columns, axis);
+    match dtype {
+        Dtype::F32 => squares.add(bytes.elements(), |x: f32| f64::from(x)),
+        Dtype::F64 => squares.add(bytes.elements(), |x: f64| x),
+        Dtype::F16 => squares.add(bytes.elements(), f16::to_f64),
+        Dtype::BF16 => squares.add(bytes.elements(), bf16::to_f64),
         _ => return None,
-    };
-    Some(squares.into_iter().map(f64::ln).collect())
+    }
+    Some(squares.log())
 }
 
-fn squares<T: Copy>(
-    elements: &[T],
-    widen: impl Fn(T) -> f64,
-    columns: usize,
+/// The squared norms of the rows or the columns of a matrix that is read in pieces.
+#[derive(Debug)]
+pub(crate) struct Squares {
     axis: Axis,
-) -> Vec<f64> {
-    let rows = elements.chunks_exact(columns.max(1));
-    match axis {
-        Axis::Rows => rows
-            .map(|row| row.iter().map(|&x| widen(x).powi(2)).sum())
-            .collect(),
-        Axis::Columns => {
-            let mut sums = vec![0.0; columns];
-            for row in rows {
-                for (sum, &x) in std::iter::zip(&mut sums, row) {
-                    *sum += widen(x).powi(2);
-                }
-            }
-            sums
+    columns: usize,
+    /// Of the columns, or of the rows so far.
+    sums: Vec<f64>,
+}
+
+impl Squares {
+    fn new(rows: usize, columns: usize, axis: Axis) -> Self {
+        let sums = match axis {
+            Axis::Rows => Vec::with_capacity(rows),
+            Axis::Columns => vec![0.0; columns],
+        };
+        Self {
+            axis,
+            columns,
+            sums,
         }
     }
+
+    /// For a tensor of an export; `None` if its norms show nothing of heads.
+    pub(crate) fn of_tensor(name: &str, shape: &[usize]) -> Option<Self> {
+        let (_, axis) = MATRICES.iter().find(|(tensor, _)| name.ends_with(tensor))?;
+        match *shape {
+            [rows, columns] if rows == columns => Some(Self::new(rows, columns, *axis)),
+            _ => None,
+        }
+    }
+
+    /// Adds the elements of the next rows.
+    pub(crate) fn add<T: Copy>(&mut self, elements: &[T], widen: impl Fn(T) -> f64) {
+        let rows = elements.chunks_exact(self.columns.max(1));
+        match self.axis {
+            Axis::Rows => self
+                .sums
+                .extend(rows.map(|row| sum_of_squares(row, &widen))),
+            Axis::Columns => {
+                for row in rows {
+                    for (sum, &x) in std::iter::zip(&mut self.sums, row) {
+                        *sum += widen(x).powi(2);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the logarithms.
+    pub(crate) fn log(self) -> Vec<f64> {
+        self.sums.into_iter().map(f64::ln).collect()
+    }
+}
+
+/// Sums in eight parts, which the compiler puts into vector registers.
+fn sum_of_squares<T: Copy>(row: &[T], widen: impl Fn(T) -> f64) -> f64 {
+    let (lanes, rest) = row.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for lane in lanes {
+        for (sum, &x) in std::iter::zip(&mut sums, lane) {
+            *sum += widen(x).powi(2);
+        }
+    }
+    let rest: f64 = rest.iter().map(|&x| widen(x).powi(2)).sum();
+    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]
@@ -168,6 +199,16 @@ mod tests {
         let mut bytes = AlignedBytes::zeroed(words.len());
         bytes.as_bytes_mut().copy_from_slice(words);
         bytes
+    }
+
+    fn of_tensor(
+        name: &str,
+        dtype: Dtype,
+        shape: &[usize],
+        bytes: &AlignedBytes,
+    ) -> Option<Vec<f64>> {
+        let squares = Squares::of_tensor(name, shape)?;
+        log_norms(bytes, dtype, squares.columns, squares.axis)
     }
 
     #[test]

@@ -45,6 +45,7 @@ pub mod plan;
 pub mod probe;
 mod progress;
 pub mod report;
+mod streamed_model;
 mod sys;
 pub mod tasks;
 mod threads;

@@ -35,10 +35,19 @@ pub(crate) fn convert_tensor(
             from_floats(&compensated_bias(&floats(0)?, &floats(1)?, &offset))
         }
     };
+    cast_step(bytes, tensor, 0)
+}
+
+/// Casts elements of a tensor, the first of which has the index `first`.
+pub(crate) fn cast_step(
+    bytes: AlignedBytes,
+    tensor: &PlannedTensor,
+    first: usize,
+) -> Result<AlignedBytes, Error> {
     cast(bytes, tensor.cast).map_err(|Overflow { index, value }| Error::Overflow {
         tensor: tensor.name.clone(),
         variable: tensor.variable_names(),
-        index,
+        index: first + index,
         value,
         dtype: tensor.cast.to.to_string(),
     })

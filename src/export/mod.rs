@@ -21,16 +21,14 @@ mod publish;
 mod safetensors;
 mod transform;
 
-pub(crate) use self::safetensors::{
-    SliceChecksum, TensorChecksums, WatchedWeights, provenance, write_safetensors,
-};
+pub(crate) use self::safetensors::{SliceChecksum, TensorChecksums, provenance, write_safetensors};
 pub use self::safetensors::{TASK_KEY, WEIGHTS_KEY, WeightsFile};
 pub use buffer::AlignedBytes;
 pub use config::{MAX_CONFIG_LEN, read_config};
 pub use error::{Error, LoadError};
 pub(crate) use files::write_text;
 pub use files::{CONFIG_FILE, WEIGHTS_FILE};
-pub(crate) use materialise::{convert_tensor, read_bytes, read_floats, read_singles};
+pub(crate) use materialise::{cast_step, convert_tensor, read_bytes, read_floats, read_singles};
 pub(crate) use publish::{ExportFiles, STAGING, Stage};
 pub use transform::transpose;
-pub(crate) use transform::uncast;
+pub(crate) use transform::{transpose_rows, uncast};

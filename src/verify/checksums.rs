@@ -10,13 +10,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use safetensors::tensor::TensorInfo;
-use tf_checkpoint::{Checkpoint, DType, cut, swap_bytes};
+use tf_checkpoint::{Checkpoint, cut};
 
 use super::error::Error;
 use super::failure::Failure;
+use super::in_order::InOrder;
 use super::inputs::CompareWith;
 use crate::export::{
-    AlignedBytes, SliceChecksum, TensorChecksums, WeightsFile, convert_tensor, transpose, uncast,
+    AlignedBytes, TensorChecksums, WeightsFile, convert_tensor, transpose, uncast,
 };
 use crate::plan::{Cast, Plan, PlannedTensor};
 use crate::variables::Recipe;
@@ -88,24 +89,23 @@ impl<'a> ChecksumCheck<'a> {
         Self { expected }
     }
 
-    /// Compares a tensor, given by its bytes, and counts it.
-    pub(super) fn check(
+    /// Decides how a tensor is compared, and counts it.
+    pub(super) fn comparison(
         &self,
         name: &str,
         info: &TensorInfo,
-        bytes: AlignedBytes,
         report: &mut ChecksumReport,
         failures: &mut Vec<Failure>,
-    ) -> Result<(), Error> {
+    ) -> Comparison<'_> {
         let Some(all) = &self.expected else {
             report.unchecked += 1;
-            return Ok(());
+            return Comparison::None;
         };
         let Some(expected) = all.get(name) else {
             failures.push(Failure::NotConverted {
                 tensor: name.to_owned(),
             });
-            return Ok(());
+            return Comparison::None;
         };
         let mut reversible = None;
         if let Some(checksums) = &expected.checksums {
@@ -113,7 +113,7 @@ impl<'a> ChecksumCheck<'a> {
                 failures.push(Failure::InvalidChecksums {
                     what: format!("{:?} is not an element type", checksums.dtype),
                 });
-                return Ok(());
+                return Comparison::None;
             };
             let cast = Cast {
                 from,
@@ -121,13 +121,23 @@ impl<'a> ChecksumCheck<'a> {
             };
             reversible = (!cast.is_lossy()).then_some((checksums, cast));
         }
-        let differences = match (reversible, expected.planned) {
+        let is_transposed = expected.is_transposed && info.shape.len() == 2;
+        match (reversible, expected.planned) {
             (Some((checksums, cast)), planned) => {
                 match planned {
                     Some(_) => report.against_index += 1,
                     None => report.against_recorded += 1,
                 }
-                compare_checksums(info, bytes, cast, checksums, expected.is_transposed)
+                match &checksums.pieces[..] {
+                    [piece] if piece.slice().is_none() => {
+                        Comparison::InOrder(is_transposed, InOrder::checksum(piece, cast))
+                    }
+                    _ => Comparison::Whole(Whole::Checksums {
+                        checksums,
+                        cast,
+                        is_transposed,
+                    }),
+                }
             }
             (None, Some((planned, checkpoint))) if planned.check_present(checkpoint).is_ok() => {
                 match expected.checksums {
@@ -135,20 +145,81 @@ impl<'a> ChecksumCheck<'a> {
                     None if planned.recipe.is_reversible() => report.by_value += 1,
                     None => report.computed += 1,
                 }
-                compare_values(info, &bytes, planned, checkpoint)?
+                let is_same = planned.cast.to == info.dtype && planned.shape == info.shape;
+                match InOrder::values(planned, checkpoint).filter(|_| is_same) {
+                    Some(in_order) => Comparison::InOrder(is_transposed, in_order),
+                    None => Comparison::Whole(Whole::Values {
+                        planned,
+                        checkpoint,
+                    }),
+                }
             }
             (None, _) => {
                 report.unchecked += 1;
-                Vec::new()
+                Comparison::None
             }
-        };
-        let different = |what: String| Failure::Different {
+        }
+    }
+
+    /// Returns the failure of a tensor that differs.
+    pub(super) fn different(&self, name: &str, what: String) -> Failure {
+        let expected = self.expected.as_ref().and_then(|all| all.get(name));
+        let planned = expected.and_then(|expected| expected.planned);
+        Failure::Different {
             tensor: name.to_owned(),
-            variable: expected.planned.map(|(p, _)| p.variable_names()),
+            variable: planned.map(|(planned, _)| planned.variable_names()),
             what,
-        };
-        failures.extend(differences.into_iter().map(different));
-        Ok(())
+        }
+    }
+}
+
+/// How a tensor is compared.
+pub(super) enum Comparison<'a> {
+    /// Not at all.
+    None,
+    /// In pieces, in the order of the variable; true if the tensor must be transposed for it.
+    InOrder(bool, InOrder<'a>),
+    /// In memory.
+    Whole(Whole<'a>),
+}
+
+/// A comparison of a whole tensor.
+pub(super) enum Whole<'a> {
+    Checksums {
+        checksums: &'a TensorChecksums,
+        cast: Cast,
+        is_transposed: bool,
+    },
+    Values {
+        planned: &'a PlannedTensor,
+        checkpoint: &'a Checkpoint,
+    },
+}
+
+impl Whole<'_> {
+    /// Compares all bytes. Returns the differences in words.
+    pub(super) fn compare(
+        &self,
+        info: &TensorInfo,
+        bytes: AlignedBytes,
+    ) -> Result<Vec<String>, Error> {
+        match *self {
+            Self::Checksums {
+                checksums,
+                cast,
+                is_transposed,
+            } => Ok(compare_checksums(
+                info,
+                bytes,
+                cast,
+                checksums,
+                is_transposed,
+            )),
+            Self::Values {
+                planned,
+                checkpoint,
+            } => compare_values(info, &bytes, planned, checkpoint),
+        }
     }
 }
 
@@ -211,9 +282,7 @@ fn compare_values(
     }
     let at = first_difference(converted.as_bytes(), bytes.as_bytes());
     let element = at / (info.dtype.bitsize() / 8);
-    Ok(vec![format!(
-        "element {element} differs from the converted variable"
-    )])
+    Ok(vec![element_differs(element)])
 }
 
 /// Transforms the tensor back and compares the CRC-32C of each piece. Returns the differences in words.
@@ -243,33 +312,31 @@ fn compare_checksums(
             None => Some(Cow::Borrowed(bytes.as_bytes())),
             Some(ranges) => cut(bytes.as_bytes(), ranges, (cast.from, &shape)).map(Cow::Owned),
         };
-        let found = part.map(|part| stored_crc(part, piece, cast.from));
+        let found = part.map(|part| crc32c::crc32c(&piece.stored(part, cast.from)));
         if found.is_none() || found != piece.crc32c() {
             let part = slice.map_or_else(String::new, |ranges| format!(" of slice {ranges:?}"));
-            let hex = |crc: Option<u32>| crc.map_or("none".into(), |crc| format!("{crc:08x}"));
-            differences.push(format!(
-                "the CRC-32C{part} is {}, expected {}",
-                hex(found),
-                hex(piece.crc32c())
-            ));
+            differences.push(checksum_differs(&part, found, piece.crc32c()));
         }
     }
     differences
 }
 
-/// Returns the CRC-32C of a part of a variable in the byte order of the checkpoint.
-fn stored_crc(part: Cow<'_, [u8]>, piece: &SliceChecksum, dtype: DType) -> u32 {
-    match dtype.size() {
-        Some(size) if piece.big_endian => {
-            let mut swapped = part.into_owned();
-            swap_bytes(&mut swapped, size);
-            crc32c::crc32c(&swapped)
-        }
-        _ => crc32c::crc32c(&part),
-    }
+/// States that a checksum differs; `part` names what it is of, after a space.
+pub(super) fn checksum_differs(part: &str, found: Option<u32>, expected: Option<u32>) -> String {
+    let hex = |crc: Option<u32>| crc.map_or("none".into(), |crc| format!("{crc:08x}"));
+    format!(
+        "the CRC-32C{part} is {}, expected {}",
+        hex(found),
+        hex(expected)
+    )
 }
 
-fn first_difference(a: &[u8], b: &[u8]) -> usize {
+/// States that an element differs.
+pub(super) fn element_differs(element: usize) -> String {
+    format!("element {element} differs from the converted variable")
+}
+
+pub(super) fn first_difference(a: &[u8], b: &[u8]) -> usize {
     std::iter::zip(a, b)
         .position(|(a, b)| a != b)
         .unwrap_or(a.len().min(b.len()))

@@ -19,3 +19,11 @@ pub(super) fn check(config: &ElectraConfig, plan: &Plan, failures: &mut Vec<Fail
         }
     }
 }
+
+/// Checks that the head count divides the hidden size: no shape of a tensor shows it.
+pub(super) fn check_heads(config: &ElectraConfig, failures: &mut Vec<Failure>) {
+    let (heads, hidden) = (config.num_attention_heads, config.hidden_size);
+    if heads == 0 || !hidden.is_multiple_of(heads) {
+        failures.push(Failure::IndivisibleHeads { heads, hidden });
+    }
+}

@@ -103,6 +103,13 @@ pub enum Failure {
         /// What happened.
         what: String,
     },
+    /// A head count in config.json that does not divide the hidden size.
+    IndivisibleHeads {
+        /// `num_attention_heads`
+        heads: usize,
+        /// `hidden_size`
+        hidden: usize,
+    },
     /// The weights show another head count.
     Heads {
         /// Their head count, and that of config.json.
@@ -154,6 +161,7 @@ impl Failure {
             Self::Missing { .. }
                 | Self::Mismatched { .. }
                 | Self::TooManyLayers { .. }
+                | Self::IndivisibleHeads { .. }
                 | Self::NotFinite { .. }
         )
     }
@@ -234,6 +242,10 @@ impl fmt::Display for Failure {
                 "tensor {DECODER_WEIGHT} differs from {WORD_EMBEDDINGS}, although the two are tied"
             ),
             Self::Forward { class, what } => write!(f, "{class} {what}"),
+            Self::IndivisibleHeads { heads, hidden } => write!(
+                f,
+                "{CONFIG_FILE} has {heads} attention heads, which do not divide the hidden size {hidden}"
+            ),
             Self::Heads { what } => write!(f, "the weights show {what}"),
             Self::HeadCount {
                 configured,

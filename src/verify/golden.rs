@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_electra::{Attend, Batch, ElectraConfig, ElectraModel, Head, ModelClass};
+use candle_electra::{Attend, Batch, ElectraConfig, ModelClass, Pass};
 use tf_checkpoint::storage::regular;
 
 use super::error::Error;
@@ -24,6 +24,7 @@ use super::forward::deviation;
 use super::inputs::Golden;
 use crate::export::{LoadError, WeightsFile};
 use crate::progress::Watch;
+use crate::streamed_model::StreamedModel;
 
 /// The deviation of one output from its reference.
 #[derive(Clone, Debug)]
@@ -240,8 +241,7 @@ fn compute(
     inputs: &Inputs,
     watch: &Watch<'_>,
 ) -> Result<HashMap<&'static str, Tensor>> {
-    let vb = weights.watched_builder(watch);
-    let model = ElectraModel::load_parallel(vb.clone(), config)?;
+    let model = StreamedModel::new(weights, config, watch);
     let batch = Batch {
         input_ids: &inputs.input_ids,
         token_type_ids: inputs.token_type_ids.as_ref(),
@@ -253,7 +253,7 @@ fn compute(
     } else {
         Attend::Everywhere
     };
-    let hidden = model.forward_checked(&batch, attend, true, &|| watch.check_candle())?;
+    let hidden = model.hidden(&[Pass { batch, attend }], true)?.remove(0);
     let all = hidden.all.expect("requested");
     let (embedded, layers) = all.split_first().expect("the first are the embeddings");
     let mut outputs = HashMap::from([
@@ -264,8 +264,8 @@ fn compute(
         outputs.insert("all_layers", Tensor::stack(layers, 0)?);
     }
     if class != ModelClass::Model {
-        let head = Head::load(class, vb, config, &model)?;
-        outputs.insert("logits", head.forward(&hidden.last)?);
+        let logits = model.logits(class, &[&hidden.last])?.remove(0);
+        outputs.insert("logits", logits);
     }
     Ok(outputs)
 }

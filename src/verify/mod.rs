@@ -39,6 +39,7 @@ mod forward;
 mod golden;
 mod graph;
 mod head_count;
+mod in_order;
 mod inputs;
 mod report;
 mod run;

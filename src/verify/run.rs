@@ -10,7 +10,8 @@ use super::failure::Failure;
 use super::files::check_files;
 use super::inputs::{CompareWith, References};
 use super::report::{ClassReport, Report};
-use super::{config, forward, golden, graph, head_count, structure, task_head, tensors, tokenizer};
+use super::tensors::TensorChecks;
+use super::{config, forward, golden, graph, head_count, structure, task_head, tokenizer};
 use crate::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use crate::probe::text_check::{self, Text, TextCheck, Verdict};
 use crate::progress::{Phase, Progress, Watch};
@@ -58,30 +59,43 @@ pub(crate) fn watched(
     if let CompareWith::Checkpoint(_, plan) = compare_with {
         config::check(&config, plan, &mut failures);
     }
+    config::check_heads(&config, &mut failures);
     let structures = structure::check(&weights, &config, class, &mut failures);
-    let tensors = tensors::check(&weights, compare_with, watch, &mut failures)?;
-    let head_count = head_count::check(&config, tensors.norms, &mut failures);
     let rows = weights
         .info(WORD_EMBEDDINGS)
         .and_then(|info| info.shape.first())
         .map_or(config.vocab_size, |&rows| rows);
-    let before = failures.len();
-    let tokenizer = tokenizer::check(folder, &config, rows, &mut failures)?;
-    let is_tokenizer_valid = failures.len() == before;
 
+    let checks = TensorChecks::new(&weights, compare_with, watch, &mut failures);
     let mut outputs = Vec::new();
-    let mut task = None;
-    let mut graph = None;
-    let mut golden = None;
-    let mut text = None;
-    if failures.iter().all(|failure| !failure.prevents_forward()) {
+    let mut of_forward = Vec::new();
+    if can_run(&failures) {
         // Another class may expect another shape of a tensor; transformers does not load it either.
         let loads = structures.iter().filter(|(_, s)| s.mismatched.is_empty());
         let classes = loads.map(|(class, _)| *class);
         let classes = classes.filter(|class| class.can_run(&config));
         let allows_random = config.num_labels() <= MAX_RANDOM_LABELS;
         let classes = classes.filter(|other| *other == class || allows_random);
-        outputs = forward::check(&weights, &config, classes, watch, &mut failures)?;
+        let file = (&weights, &config);
+        let ran = forward::check(&checks, file, classes, watch, &mut of_forward);
+        // An error of reading a tensor explains the one of the forward pass.
+        if let Some(error) = checks.take_error() {
+            return Err(error);
+        }
+        outputs = ran?;
+    }
+    let tensors = checks.end(&mut failures)?;
+    let head_count = head_count::check(&config, tensors.norms, &mut failures);
+    let before = failures.len();
+    let tokenizer = tokenizer::check(folder, &config, rows, &mut failures)?;
+    let is_tokenizer_valid = failures.len() == before;
+
+    let mut task = None;
+    let mut graph = None;
+    let mut golden = None;
+    let mut text = None;
+    if can_run(&failures) {
+        failures.append(&mut of_forward);
         if let CompareWith::Checkpoint(checkpoint, plan) = compare_with {
             task = task_head::check(&weights, &config, plan, checkpoint, watch, &mut failures)?;
             let source = (plan, checkpoint);
@@ -102,6 +116,8 @@ pub(crate) fn watched(
             .filter(|_| is_tokenizer_valid)
             .map(|text| check_text(folder, text, watch, &mut failures))
             .transpose()?;
+    } else {
+        outputs.clear();
     }
     let classes = structures
         .into_iter()
@@ -128,6 +144,10 @@ pub(crate) fn watched(
         failures,
         seconds: start.elapsed().as_secs_f64(),
     })
+}
+
+fn can_run(failures: &[Failure]) -> bool {
+    !failures.iter().any(Failure::prevents_forward)
 }
 
 /// Begins the phase. Every tensor is read for its own checks and for the forward pass, and once more for

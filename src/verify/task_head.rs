@@ -6,7 +6,7 @@
 //! this check proves that they compute the same.
 
 use candle_core::{D, Device, Result, Tensor};
-use candle_electra::{Attend, Batch, ElectraConfig, ElectraModel, Head};
+use candle_electra::{Batch, ElectraConfig, Pass};
 use tf_checkpoint::Checkpoint;
 
 use super::error::Error;
@@ -14,6 +14,7 @@ use super::failure::{Failure, TASK_TOLERANCE};
 use crate::export::{WeightsFile, read_floats};
 use crate::plan::{Plan, PlannedTensor};
 use crate::progress::Watch;
+use crate::streamed_model::StreamedModel;
 use crate::tasks::TaskHead;
 
 /// Number of random sequences.
@@ -56,16 +57,14 @@ pub(super) fn check(
     let Some(layers) = read_layers(task, plan, checkpoint)? else {
         return Ok(None);
     };
-    let vb = weights.watched_builder(watch);
-    let model = ElectraModel::load_parallel(vb.clone(), config)?;
+    let model = StreamedModel::new(weights, config, watch);
     let ids = random_ids(config)?;
-    let check = || watch.check_candle();
-    let hidden = model.forward_checked(&Batch::new(&ids), Attend::Everywhere, false, &check)?;
-    let hidden = hidden.last;
-    let logits = Head::load(task.class(), vb, config, &model)?.forward(&hidden)?;
+    let hidden = model.hidden(&[Pass::new(Batch::new(&ids))], false)?;
+    let hidden = &hidden[0].last;
+    let logits = &model.logits(task.class(), &[hidden])?[0];
     // A classification uses the first token only.
     let hidden = if task.class().is_per_token() {
-        hidden
+        hidden.clone()
     } else {
         hidden.narrow(1, 0, 1)?
     };

@@ -1,19 +1,33 @@
-//! Reads every tensor once, for the checks of its checksum and of its values, on all threads.
+//! Reads every tensor once, for the checks of its checksum and of its values, and for the forward pass.
+//!
+//! A tensor is checked when the forward pass requests it ([`WeightSource`]), from the bytes that it gets; the
+//! others are checked in [`TensorChecks::end`]. A tensor is read in steps that stay in the cache. A kernel is
+//! transposed back while it is read: the checksum is computed in the order of the variable, and the matrix
+//! product is faster in that order, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use candle_core::{DType, Device, Shape, Tensor};
 use candle_electra::{DECODER_WEIGHT, WORD_EMBEDDINGS};
+use half::{bf16, f16};
+use parking_lot::Mutex;
+use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 
-use super::checksums::{ChecksumCheck, ChecksumReport};
+use super::checksums::{ChecksumCheck, ChecksumReport, Comparison, Whole};
 use super::error::Error;
 use super::failure::Failure;
+use super::in_order::InOrder;
 use super::inputs::CompareWith;
-use super::values::{self, Values};
-use crate::export::{AlignedBytes, LoadError, WeightsFile};
-use crate::head_norms;
+use super::values::{Value, ValueCheck, Values};
+use crate::export::{AlignedBytes, LoadError, WeightsFile, transpose_rows};
+use crate::head_norms::Squares;
 use crate::progress::Watch;
+use crate::streamed_model::{FileWeights, WeightSource};
 use crate::threads;
+
+/// Bytes that are read at a time.
+const STEP: usize = 1 << 20;
 
 /// The results of all tensors.
 #[derive(Default)]
@@ -27,53 +41,347 @@ pub(super) struct TensorReport {
 
 /// The results of one tensor.
 #[derive(Default)]
-struct TensorChecks {
+struct Found {
     checksums: ChecksumReport,
     is_constant: bool,
     norms: Option<Vec<f64>>,
     failures: Vec<Failure>,
 }
 
-/// Checks all tensors.
-pub(super) fn check(
-    weights: &WeightsFile,
-    compare_with: CompareWith<'_>,
-    watch: &Watch<'_>,
-    failures: &mut Vec<Failure>,
-) -> Result<TensorReport, Error> {
-    let checksums = ChecksumCheck::new(weights, compare_with, failures);
-    let tensors = weights.tensors();
-    let check = |at: usize| -> Result<TensorChecks, Error> {
-        let (name, info) = &tensors[at];
-        let bytes = read(weights, info)?;
-        let len = bytes.len();
-        let mut found = TensorChecks::default();
-        match values::check(&bytes, info) {
-            Values::Ordinary => {}
-            Values::Constant => found.is_constant = true,
-            Values::NotFinite { index, value } => found.failures.push(Failure::NotFinite {
-                tensor: name.clone(),
-                index,
-                value,
-            }),
+/// What is needed of a tensor besides its checks.
+#[derive(Clone, Copy)]
+enum Wanted<'r> {
+    Nothing,
+    All,
+    /// Some rows of a matrix that is not transposed.
+    Rows(&'r [u32]),
+}
+
+/// The checks of all tensors, which are under way.
+pub(super) struct TensorChecks<'a> {
+    weights: &'a WeightsFile,
+    checksums: ChecksumCheck<'a>,
+    watch: &'a Watch<'a>,
+    infos: HashMap<String, &'a TensorInfo>,
+    /// By name. A tensor that is being checked is there without a result.
+    found: Mutex<HashMap<String, Option<Found>>>,
+    /// The first error, which candle would hide in one of its own.
+    error: Mutex<Option<Error>>,
+}
+
+impl<'a> TensorChecks<'a> {
+    /// Collects what the tensors are compared with. A tensor that the file does not have is a failure.
+    pub(super) fn new(
+        weights: &'a WeightsFile,
+        compare_with: CompareWith<'a>,
+        watch: &'a Watch<'a>,
+        failures: &mut Vec<Failure>,
+    ) -> Self {
+        Self {
+            weights,
+            checksums: ChecksumCheck::new(weights, compare_with, failures),
+            watch,
+            infos: weights.tensors().into_iter().collect(),
+            found: Mutex::default(),
+            error: Mutex::default(),
         }
-        found.norms = head_norms::of_tensor(name, info.dtype, &info.shape, &bytes);
-        checksums.check(name, info, bytes, &mut found.checksums, &mut found.failures)?;
-        watch.advance(len as u64)?;
-        Ok(found)
-    };
-    let checked = threads::map(tensors.len(), check)?;
-    let mut report = TensorReport::default();
-    for ((name, _), found) in std::iter::zip(&tensors, checked) {
-        report.checksums.add(&found.checksums);
-        let constant = found.is_constant.then(|| name.clone());
-        report.constant.extend(constant);
-        let norms = found.norms.map(|norms| (name.clone(), norms));
-        report.norms.extend(norms);
-        failures.extend(found.failures);
     }
-    check_tied_decoder(weights, failures)?;
-    Ok(report)
+
+    /// Takes the error of reading or checking a tensor, if there was one.
+    pub(super) fn take_error(&self) -> Option<Error> {
+        self.error.lock().take()
+    }
+
+    /// Checks the tensors that were not requested; returns the results of all, in the order of the file.
+    pub(super) fn end(self, failures: &mut Vec<Failure>) -> Result<TensorReport, Error> {
+        let tensors = self.weights.tensors();
+        threads::map(tensors.len(), |at| {
+            let (name, info) = &tensors[at];
+            if self.begin(name) {
+                self.check(name, info, Wanted::Nothing)?;
+            }
+            Ok::<_, Error>(())
+        })?;
+        let mut found = self.found.into_inner();
+        let mut report = TensorReport::default();
+        for (name, _) in tensors {
+            let found = found.remove(&name).flatten();
+            let found = found.expect("all tensors are checked");
+            report.checksums.add(&found.checksums);
+            failures.extend(found.failures);
+            if found.is_constant {
+                report.constant.push(name.clone());
+            }
+            if let Some(norms) = found.norms {
+                report.norms.insert(name, norms);
+            }
+        }
+        check_tied_decoder(self.weights, failures)?;
+        Ok(report)
+    }
+
+    /// True if nobody has begun to check this tensor; the caller then does.
+    fn begin(&self, name: &str) -> bool {
+        let mut found = self.found.lock();
+        let is_new = !found.contains_key(name);
+        if is_new {
+            found.insert(name.to_owned(), None);
+        }
+        is_new
+    }
+
+    /// Checks a tensor. Returns what is wanted of it, in the type of the file; `None` if that is nothing.
+    fn check(
+        &self,
+        name: &str,
+        info: &TensorInfo,
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Tensor>, Error> {
+        let mut found = Found::default();
+        let comparison =
+            self.checksums
+                .comparison(name, info, &mut found.checksums, &mut found.failures);
+        let mut reading = Reading {
+            checks: self,
+            name,
+            info,
+            wanted,
+            found: &mut found,
+        };
+        let tensor = match info.dtype {
+            Dtype::F32 => reading.floats::<f32>(comparison),
+            Dtype::F64 => reading.floats::<f64>(comparison),
+            Dtype::F16 => reading.floats::<f16>(comparison),
+            Dtype::BF16 => reading.floats::<bf16>(comparison),
+            _ => reading.others(comparison),
+        };
+        let tensor = tensor?;
+        self.found.lock().insert(name.to_owned(), Some(found));
+        Ok(tensor)
+    }
+
+    /// Returns what is wanted of a tensor, and checks it if nobody did.
+    fn request(&self, name: &str, wanted: Wanted<'_>) -> candle_core::Result<Option<Tensor>> {
+        let Some(info) = self.infos.get(name) else {
+            return Ok(None);
+        };
+        if !self.begin(name) {
+            return Ok(None);
+        }
+        self.check(name, info, wanted).map_err(|error| {
+            let copy = candle_core::Error::msg(error.to_string());
+            self.error.lock().get_or_insert(error);
+            copy
+        })
+    }
+}
+
+/// The weights for a forward pass. The shapes are those of the structure check.
+impl WeightSource for TensorChecks<'_> {
+    fn tensor(&self, name: &str, shape: &Shape, dtype: DType) -> candle_core::Result<Tensor> {
+        match self.request(name, Wanted::All)? {
+            Some(tensor) if tensor.shape() == shape => tensor.to_dtype(dtype),
+            Some(tensor) => candle_core::bail!(
+                "{name} has the shape {:?}, expected {shape:?}",
+                tensor.shape()
+            ),
+            None => FileWeights::new(self.weights, self.watch).tensor(name, shape, dtype),
+        }
+    }
+
+    fn word_rows(&self, rows: &[u32], dtype: DType) -> candle_core::Result<Tensor> {
+        match self.request(WORD_EMBEDDINGS, Wanted::Rows(rows))? {
+            Some(tensor) => tensor.to_dtype(dtype),
+            None => FileWeights::new(self.weights, self.watch).word_rows(rows, dtype),
+        }
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.infos.contains_key(name)
+    }
+}
+
+/// A tensor that is being read.
+struct Reading<'a, 'c> {
+    checks: &'a TensorChecks<'c>,
+    name: &'a str,
+    info: &'a TensorInfo,
+    wanted: Wanted<'a>,
+    found: &'a mut Found,
+}
+
+impl Reading<'_, '_> {
+    /// Reads and checks a tensor of floating-point numbers.
+    fn floats<T: Value>(&mut self, comparison: Comparison<'_>) -> Result<Option<Tensor>, Error> {
+        match comparison {
+            Comparison::None => self.in_steps::<T>(false, None),
+            Comparison::InOrder(is_transposed, in_order) => {
+                self.in_steps::<T>(is_transposed, Some(in_order))
+            }
+            Comparison::Whole(whole) => self.at_once::<T>(&whole),
+        }
+    }
+
+    /// Reads a tensor in steps; `is_transposed` if its variable is.
+    fn in_steps<T: Value>(
+        &mut self,
+        is_transposed: bool,
+        mut comparison: Option<InOrder<'_>>,
+    ) -> Result<Option<Tensor>, Error> {
+        let (height, width) = match self.info.shape[..] {
+            [height, width] => (height, width),
+            _ => (self.info.shape.iter().product(), 1),
+        };
+        let row = width * size_of::<T>();
+        let rows_of_step = (STEP / row.max(1)).max(1);
+        let mut values = ValueCheck::<T>::new();
+        let mut squares = Squares::of_tensor(self.name, &self.info.shape);
+        let mut whole = match self.wanted {
+            _ if is_transposed => vec![T::zeroed(); height * width],
+            Wanted::All => Vec::with_capacity(height * width),
+            Wanted::Nothing | Wanted::Rows(_) => Vec::new(),
+        };
+        let mut chosen = match self.wanted {
+            Wanted::Rows(rows) => vec![T::zeroed(); rows.len() * width],
+            _ => Vec::new(),
+        };
+        let mut step = AlignedBytes::default();
+        for first in (0..height).step_by(rows_of_step) {
+            let rows = rows_of_step.min(height - first);
+            let place = self.info.data_offsets.0 + first * row;
+            step.resize_aligned_to(rows * row, self.checks.weights.data_offset(place));
+            self.checks.weights.read_at(place, step.as_bytes_mut())?;
+            let elements = step.elements::<T>();
+            values.add(elements);
+            if let Some(squares) = &mut squares {
+                squares.add(elements, T::widen);
+            }
+            if is_transposed {
+                let target = bytemuck::cast_slice_mut(&mut whole);
+                transpose_rows(&step, height, first, size_of::<T>(), target);
+            } else if let Some(comparison) = &mut comparison {
+                comparison.add(step.as_bytes())?;
+            }
+            match self.wanted {
+                Wanted::All if !is_transposed => whole.extend_from_slice(elements),
+                Wanted::Rows(rows) => choose(rows, first, (elements, width), &mut chosen),
+                _ => {}
+            }
+            self.checks.watch.advance(step.len() as u64)?;
+        }
+        if let Some(mut comparison) = comparison {
+            if is_transposed {
+                for step in whole.chunks(STEP / size_of::<T>()) {
+                    comparison.add(bytemuck::cast_slice(step))?;
+                }
+            }
+            self.differs(comparison.end());
+        }
+        self.found.norms = squares.map(Squares::log);
+        self.add_values(values.end());
+        let device = &Device::Cpu;
+        let tensor = match self.wanted {
+            Wanted::Nothing => return Ok(None),
+            Wanted::All if is_transposed => {
+                T::tensor(whole, (width, height).into(), device)?.t()?
+            }
+            Wanted::All => T::tensor(whole, self.info.shape.clone().into(), device)?,
+            Wanted::Rows(rows) => T::tensor(chosen, (rows.len(), width).into(), device)?,
+        };
+        Ok(Some(tensor))
+    }
+
+    /// Reads a tensor that is compared as a whole.
+    fn at_once<T: Value>(&mut self, whole: &Whole<'_>) -> Result<Option<Tensor>, Error> {
+        let bytes = self.read()?;
+        let elements = bytes.elements::<T>();
+        let mut values = ValueCheck::new();
+        values.add(elements);
+        self.add_values(values.end());
+        self.found.norms = Squares::of_tensor(self.name, &self.info.shape).map(|mut squares| {
+            squares.add(elements, T::widen);
+            squares.log()
+        });
+        let device = &Device::Cpu;
+        let tensor = match self.wanted {
+            Wanted::Nothing => None,
+            Wanted::All => {
+                let shape = self.info.shape.clone().into();
+                Some(T::tensor(elements.to_vec(), shape, device)?)
+            }
+            Wanted::Rows(rows) => {
+                let width = self.info.shape.last().copied().unwrap_or(1);
+                let mut chosen = vec![T::zeroed(); rows.len() * width];
+                choose(rows, 0, (elements, width), &mut chosen);
+                Some(T::tensor(chosen, (rows.len(), width).into(), device)?)
+            }
+        };
+        let differences = whole.compare(self.info, bytes)?;
+        self.differs(differences);
+        Ok(tensor)
+    }
+
+    /// Reads and compares a tensor that is not of floating-point numbers.
+    fn others(&mut self, comparison: Comparison<'_>) -> Result<Option<Tensor>, Error> {
+        let bytes = self.read()?;
+        match comparison {
+            Comparison::None => {}
+            Comparison::InOrder(_, mut in_order) => {
+                in_order.add(bytes.as_bytes())?;
+                self.differs(in_order.end());
+            }
+            Comparison::Whole(whole) => {
+                let differences = whole.compare(self.info, bytes)?;
+                self.differs(differences);
+            }
+        }
+        match self.wanted {
+            Wanted::Nothing => Ok(None),
+            _ => Err(candle_core::Error::msg(format!(
+                "{} has the element type {}, not a floating-point type",
+                self.name, self.info.dtype
+            ))
+            .into()),
+        }
+    }
+
+    fn read(&self) -> Result<AlignedBytes, Error> {
+        let bytes = read(self.checks.weights, self.info)?;
+        self.checks.watch.advance(bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    fn differs(&mut self, differences: impl IntoIterator<Item = String>) {
+        let differences = differences.into_iter();
+        let failures = differences.map(|what| self.checks.checksums.different(self.name, what));
+        self.found.failures.extend(failures);
+    }
+
+    fn add_values(&mut self, values: Values) {
+        match values {
+            Values::Ordinary => {}
+            Values::Constant => self.found.is_constant = true,
+            // Before the difference that it causes.
+            Values::NotFinite { index, value } => self.found.failures.insert(
+                0,
+                Failure::NotFinite {
+                    tensor: self.name.to_owned(),
+                    index,
+                    value,
+                },
+            ),
+        }
+    }
+}
+
+/// Copies the chosen rows that are among the elements of consecutive rows from `first` on.
+fn choose<T: Copy>(rows: &[u32], first: usize, (elements, width): (&[T], usize), chosen: &mut [T]) {
+    let count = elements.len() / width.max(1);
+    for (&row, chosen) in std::iter::zip(rows, chosen.chunks_mut(width.max(1))) {
+        if let Some(at) = (row as usize).checked_sub(first).filter(|&at| at < count) {
+            chosen.copy_from_slice(&elements[at * width..][..width]);
+        }
+    }
 }
 
 /// Checks that a decoder in the file equals the word embeddings: transformers 4 ties it in any case, 5 does
@@ -84,15 +392,34 @@ fn check_tied_decoder(weights: &WeightsFile, failures: &mut Vec<Failure>) -> Res
     else {
         return Ok(());
     };
-    if read(weights, decoder)?.as_bytes() != read(weights, words)?.as_bytes() {
+    if !is_same(weights, decoder, words)? {
         failures.push(Failure::Untied);
     }
     Ok(())
 }
 
+/// Compares the bytes of two tensors.
+fn is_same(weights: &WeightsFile, a: &TensorInfo, b: &TensorInfo) -> Result<bool, LoadError> {
+    let len = |info: &TensorInfo| info.data_offsets.1 - info.data_offsets.0;
+    if len(a) != len(b) {
+        return Ok(false);
+    }
+    let mut steps = [vec![0; STEP], vec![0; STEP]];
+    for at in (0..len(a)).step_by(STEP) {
+        let size = STEP.min(len(a) - at);
+        for (step, info) in std::iter::zip(&mut steps, [a, b]) {
+            weights.read_at(info.data_offsets.0 + at, &mut step[..size])?;
+        }
+        if steps[0][..size] != steps[1][..size] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 fn read(weights: &WeightsFile, info: &TensorInfo) -> Result<AlignedBytes, LoadError> {
     let (start, end) = info.data_offsets;
-    let mut bytes = AlignedBytes::zeroed_for(end - start, weights.offset(info));
-    weights.read(info, bytes.as_bytes_mut())?;
+    let mut bytes = AlignedBytes::zeroed_for(end - start, weights.data_offset(start));
+    weights.read_at(start, bytes.as_bytes_mut())?;
     Ok(bytes)
 }

@@ -1,10 +1,8 @@
 //! Checks the values of one tensor.
 
+use bytemuck::Pod;
+use candle_core::{Device, Result, Shape, Tensor};
 use half::{bf16, f16};
-use safetensors::Dtype;
-use safetensors::tensor::TensorInfo;
-
-use crate::export::AlignedBytes;
 
 /// The kind of the values of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,38 +23,111 @@ pub(super) enum Values {
 /// Number of elements that are checked without a branch for each, so that the compiler vectorises the loop.
 const STRIDE: usize = 4096;
 
-/// Checks all elements. Integers are [`Values::Ordinary`].
-pub(super) fn check(bytes: &AlignedBytes, info: &TensorInfo) -> Values {
-    match info.dtype {
-        Dtype::F32 => classify(bytes.elements(), f32::is_finite, f64::from),
-        Dtype::F64 => classify(bytes.elements(), f64::is_finite, |x| x),
-        Dtype::F16 => classify(bytes.elements(), f16::is_finite, f16::to_f64),
-        Dtype::BF16 => classify(bytes.elements(), bf16::is_finite, bf16::to_f64),
-        _ => Values::Ordinary,
+/// An element type.
+pub(super) trait Value: Pod + PartialEq {
+    fn is_finite(self) -> bool;
+    fn widen(self) -> f64;
+    fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor>;
+}
+
+macro_rules! value {
+    ($type:ty, $widen:expr) => {
+        impl Value for $type {
+            fn is_finite(self) -> bool {
+                self.is_finite()
+            }
+
+            fn widen(self) -> f64 {
+                $widen(self)
+            }
+
+            fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor> {
+                Tensor::from_vec(elements, shape, device)
+            }
+        }
+    };
+}
+
+value!(f32, f64::from);
+value!(f64, std::convert::identity);
+value!(f16, f16::to_f64);
+value!(bf16, bf16::to_f64);
+
+/// Checks the elements of a tensor that is read in pieces.
+#[derive(Debug)]
+pub(super) struct ValueCheck<T> {
+    first: Option<T>,
+    seen: usize,
+    is_constant: bool,
+    not_finite: Option<(usize, f64)>,
+}
+
+impl<T: Value> ValueCheck<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            first: None,
+            seen: 0,
+            is_constant: true,
+            not_finite: None,
+        }
+    }
+
+    /// Adds the next elements.
+    pub(super) fn add(&mut self, elements: &[T]) {
+        let all_finite = |stride: &[T]| stride.iter().fold(true, |all, x| all & x.is_finite());
+        if self.not_finite.is_none() {
+            let mut strides = elements.chunks(STRIDE);
+            if let Some(at) = strides.position(|stride| !all_finite(stride)) {
+                let rest = elements[at * STRIDE..].iter();
+                let index = at * STRIDE + rest.take_while(|x| x.is_finite()).count();
+                self.not_finite = Some((self.seen + index, elements[index].widen()));
+            }
+        }
+        if self.is_constant
+            && let Some(first) = self.first.or(elements.first().copied())
+        {
+            self.first = Some(first);
+            self.is_constant = elements.iter().all(|&x| x == first);
+        }
+        self.seen += elements.len();
+    }
+
+    /// Returns the kind of all values.
+    pub(super) fn end(self) -> Values {
+        match self.not_finite {
+            Some((index, value)) => Values::NotFinite { index, value },
+            None if self.is_constant && self.seen > 1 => Values::Constant,
+            None => Values::Ordinary,
+        }
     }
 }
 
-fn classify<T: Copy + PartialEq>(
-    elements: &[T],
-    is_finite: impl Fn(T) -> bool,
-    widen: impl Fn(T) -> f64,
-) -> Values {
-    let all_finite = |stride: &[T]| stride.iter().fold(true, |all, &x| all & is_finite(x));
-    if let Some(at) = elements
-        .chunks(STRIDE)
-        .position(|stride| !all_finite(stride))
-    {
-        let rest = elements[at * STRIDE..].iter();
-        let index = at * STRIDE + rest.take_while(|&&x| is_finite(x)).count();
-        return Values::NotFinite {
-            index,
-            value: widen(elements[index]),
-        };
-    }
-    match elements {
-        [first, rest @ ..] if !rest.is_empty() && rest.iter().all(|x| x == first) => {
-            Values::Constant
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pieces: &[&[f32]]) -> Values {
+        let mut check = ValueCheck::new();
+        for piece in pieces {
+            check.add(piece);
         }
-        _ => Values::Ordinary,
+        check.end()
+    }
+
+    #[test]
+    fn pieces_are_checked_as_a_whole() {
+        assert_eq!(check(&[]), Values::Ordinary);
+        assert_eq!(check(&[&[1.0]]), Values::Ordinary);
+        assert_eq!(check(&[&[1.0], &[1.0]]), Values::Constant);
+        assert_eq!(check(&[&[1.0, 1.0], &[1.0, 2.0]]), Values::Ordinary);
+        let long = vec![1.0; STRIDE + 5];
+        let infinite = check(&[&long, &[0.0, f32::INFINITY, f32::NEG_INFINITY]]);
+        let index = STRIDE + 6;
+        let value = f64::INFINITY;
+        assert_eq!(infinite, Values::NotFinite { index, value });
+        assert!(matches!(
+            check(&[&[f32::NAN], &[f32::NAN]]),
+            Values::NotFinite { index: 0, .. }
+        ));
     }
 }

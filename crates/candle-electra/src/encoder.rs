@@ -1,15 +1,19 @@
 //! The transformer encoder: layers of self-attention and feed-forward, each with a residual connection
 //! and a LayerNorm.
+//!
+//! A layer computes on a matrix with one row for each token, `[tokens, hidden]`. Only the attention needs to
+//! know which tokens form a sequence ([`Sequences`]), so that several batches go through the matrix products
+//! of a layer together.
 
 use candle_core::{D, DType, Result, Tensor};
 use candle_nn::VarBuilder;
 use candle_nn::ops::softmax_last_dim;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 
-use crate::activation::{Activation, activate};
-use crate::batch::Hidden;
+use crate::activation::Activation;
+use crate::batch::{Batch, Hidden};
 use crate::config::ElectraConfig;
-use crate::linear::{Linear, linear, matmul};
+use crate::linear::{Linear, linear};
 use crate::norm::LayerNorm;
 
 /// The tokens that a token attends to. Padding is never attended to.
@@ -83,40 +87,94 @@ impl Encoder {
         all_layers: bool,
         check: &dyn Fn() -> Result<()>,
     ) -> Result<Hidden> {
-        let mask = visible(&embedded, attention_mask, attend)?;
-        let mut all = all_layers.then(|| vec![embedded.clone()]);
-        let mut hidden = embedded;
+        let (batch, length, width) = embedded.dims3()?;
+        let sequences = [Sequences::new(
+            (batch, length),
+            attention_mask,
+            attend,
+            &embedded,
+        )?];
+        let mut hidden = embedded.reshape((batch * length, width))?;
+        let mut all = all_layers.then(|| vec![embedded]);
         for layer in &self.layers {
             check()?;
-            hidden = layer.forward(&hidden, mask.as_ref())?;
+            hidden = layer.forward(&hidden, &sequences)?;
             if let Some(all) = &mut all {
-                all.push(hidden.clone());
+                all.push(hidden.reshape((batch, length, width))?);
             }
         }
-        Ok(Hidden { last: hidden, all })
+        let last = hidden.reshape((batch, length, width))?;
+        Ok(Hidden { last, all })
     }
 }
 
-/// Returns the mask, `[batch or 1, 1, sequence or 1, sequence]` of u8: 1 where a token is attended to;
-/// `None` if nothing is masked.
-fn visible(
-    embedded: &Tensor,
-    attention_mask: Option<&Tensor>,
-    attend: Attend,
-) -> Result<Option<Tensor>> {
-    let (batch, length, _) = embedded.dims3()?;
-    let device = embedded.device();
-    let backwards = || -> Result<Tensor> {
-        Tensor::tril2(length, DType::U8, device)?.reshape((1, 1, length, length))
-    };
-    let present = attention_mask
-        .map(|mask| mask.ne(0_u32)?.reshape((batch, 1, 1, length)))
-        .transpose()?;
-    match (attend, present) {
-        (Attend::Everywhere, present) => Ok(present),
-        (Attend::Backwards, None) => Ok(Some(backwards()?)),
-        (Attend::Backwards, Some(present)) => Ok(Some(backwards()?.broadcast_mul(&present)?)),
+/// How the rows of a matrix of tokens form sequences of one length, and what their tokens attend to.
+#[derive(Clone, Debug)]
+pub(crate) struct Sequences {
+    batch: usize,
+    length: usize,
+    /// `[batch or 1, 1, sequence or 1, sequence]` of u8: 1 where a token is attended to; `None` if nothing
+    /// is masked.
+    visible: Option<Tensor>,
+}
+
+impl Sequences {
+    fn new(
+        (batch, length): (usize, usize),
+        attention_mask: Option<&Tensor>,
+        attend: Attend,
+        hidden: &Tensor,
+    ) -> Result<Self> {
+        let device = hidden.device();
+        let backwards = || -> Result<Tensor> {
+            Tensor::tril2(length, DType::U8, device)?.reshape((1, 1, length, length))
+        };
+        let present = attention_mask
+            .map(|mask| mask.ne(0_u32)?.reshape((batch, 1, 1, length)))
+            .transpose()?;
+        let visible = match (attend, present) {
+            (Attend::Everywhere, present) => present,
+            (Attend::Backwards, None) => Some(backwards()?),
+            (Attend::Backwards, Some(present)) => Some(backwards()?.broadcast_mul(&present)?),
+        };
+        Ok(Self {
+            batch,
+            length,
+            visible,
+        })
     }
+
+    /// Returns the sequences of a batch that is embedded as `hidden`.
+    pub(crate) fn of_batch(batch: &Batch<'_>, attend: Attend, hidden: &Tensor) -> Result<Self> {
+        Self::new(
+            batch.input_ids.dims2()?,
+            batch.attention_mask,
+            attend,
+            hidden,
+        )
+    }
+
+    fn tokens(&self) -> usize {
+        self.batch * self.length
+    }
+
+    /// Returns `[batch, sequence, hidden]` for rows of these tokens.
+    pub(crate) fn unflatten(&self, tokens: &Tensor) -> Result<Tensor> {
+        tokens.reshape((self.batch, self.length, tokens.dim(D::Minus1)?))
+    }
+}
+
+/// Cuts rows of tokens into those of each group of sequences.
+pub(crate) fn split(tokens: &Tensor, groups: &[Sequences]) -> Result<Vec<Tensor>> {
+    let mut start = 0;
+    groups
+        .iter()
+        .map(|group| {
+            let part = tokens.narrow(0, start, group.tokens())?;
+            start += group.tokens();
+            Ok(part)
+        })
+        .collect()
 }
 
 /// Replaces the scores where `visible` is 0 by the lowest finite number of their dtype.
@@ -140,7 +198,7 @@ fn hide(scores: &Tensor, visible: &Tensor) -> Result<Tensor> {
 
 /// `ElectraLayer`.
 #[derive(Clone, Debug)]
-struct Layer {
+pub(crate) struct Layer {
     attention: Attention,
     intermediate: Linear,
     activation: Activation,
@@ -150,20 +208,55 @@ struct Layer {
 
 impl Layer {
     fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
+        let attention = Attention::load(vb.pp("attention"), config)?;
+        let intermediate = Self::load_intermediate(&vb, config)?;
+        let output = Self::load_output(&vb, config)?;
+        Self::new(attention, intermediate, output, &vb, config)
+    }
+
+    /// As `load`, with the matrices in parallel in the current rayon pool.
+    pub(crate) fn load_parallel(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
+        let attention = || Attention::load(vb.pp("attention"), config);
+        let intermediate = || Self::load_intermediate(&vb, config);
+        let output = || Self::load_output(&vb, config);
+        let (intermediate, (output, attention)) =
+            rayon::join(intermediate, || rayon::join(output, attention));
+        Self::new(attention?, intermediate?, output?, &vb, config)
+    }
+
+    fn load_intermediate(vb: &VarBuilder<'_>, config: &ElectraConfig) -> Result<Linear> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let output = vb.pp("output");
+        linear(hidden, inner, config, vb.pp("intermediate").pp("dense"))
+    }
+
+    fn load_output(vb: &VarBuilder<'_>, config: &ElectraConfig) -> Result<Linear> {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        linear(inner, hidden, config, vb.pp("output").pp("dense"))
+    }
+
+    fn new(
+        attention: Attention,
+        intermediate: Linear,
+        output: Linear,
+        vb: &VarBuilder<'_>,
+        config: &ElectraConfig,
+    ) -> Result<Self> {
+        let norm = vb.pp("output").pp("LayerNorm");
         Ok(Self {
-            attention: Attention::load(vb.pp("attention"), config)?,
-            intermediate: linear(hidden, inner, config, vb.pp("intermediate").pp("dense"))?,
+            attention,
+            intermediate,
             activation: config.hidden_act,
-            output: linear(inner, hidden, config, output.pp("dense"))?,
-            norm: LayerNorm::load(hidden, config.layer_norm_eps, output.pp("LayerNorm"))?,
+            output,
+            norm: LayerNorm::load(config.hidden_size, config.layer_norm_eps, norm)?,
         })
     }
 
-    fn forward(&self, hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        let attended = self.attention.forward(hidden, mask)?;
-        let inner = activate(self.activation, &self.intermediate.forward(&attended)?)?;
+    /// Returns the hidden states of the tokens, `[tokens, hidden]`; `groups` covers all of them in order.
+    pub(crate) fn forward(&self, hidden: &Tensor, groups: &[Sequences]) -> Result<Tensor> {
+        let attended = self.attention.forward(hidden, groups)?;
+        let inner = self
+            .intermediate
+            .forward_activated(&attended, self.activation)?;
         self.norm
             .forward(&(self.output.forward(&inner)? + attended)?)
     }
@@ -203,30 +296,50 @@ impl Attention {
         })
     }
 
-    fn forward(&self, hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        let (batch, length, width) = hidden.dims3()?;
+    fn forward(&self, hidden: &Tensor, groups: &[Sequences]) -> Result<Tensor> {
+        let project = |projection: &Linear| split(&projection.forward(hidden)?, groups);
+        let (queries, keys, values) = (
+            project(&self.query)?,
+            project(&self.key)?,
+            project(&self.value)?,
+        );
+        let mut contexts = Vec::with_capacity(groups.len());
+        for (n, group) in groups.iter().enumerate() {
+            contexts.push(self.context(group, [&queries[n], &keys[n], &values[n]])?);
+        }
+        let context = match &contexts[..] {
+            [context] => context.clone(),
+            contexts => Tensor::cat(contexts, 0)?,
+        };
+        self.norm
+            .forward(&(self.output.forward(&context)? + hidden)?)
+    }
+
+    /// Returns the values that the tokens of sequences attend to, `[tokens, hidden]`, as their projections
+    /// are.
+    fn context(&self, group: &Sequences, projections: [&Tensor; 3]) -> Result<Tensor> {
+        let (batch, length) = (group.batch, group.length);
+        let width = projections[0].dim(D::Minus1)?;
         let head_size = width / self.heads;
         // [batch, heads, sequence, head size]
-        let split = |projection: &Linear| -> Result<Tensor> {
+        let split = |projection: &Tensor| -> Result<Tensor> {
             projection
-                .forward(hidden)?
                 .reshape((batch, length, self.heads, head_size))?
                 .transpose(1, 2)?
                 .contiguous()
         };
-        let (query, key, value) = (split(&self.query)?, split(&self.key)?, split(&self.value)?);
+        let [query, key, value] = projections.map(split);
 
         #[allow(clippy::cast_precision_loss, reason = "head sizes are small")]
         let scale = 1.0 / (head_size as f64).sqrt();
-        let scores = (matmul(&query, &key.transpose(D::Minus2, D::Minus1)?)? * scale)?;
-        let scores = match mask {
-            Some(mask) => hide(&scores, mask)?,
+        let scores = (query?.matmul(&key?.transpose(D::Minus2, D::Minus1)?)? * scale)?;
+        let scores = match &group.visible {
+            Some(visible) => hide(&scores, visible)?,
             None => scores,
         };
-        let context = matmul(&softmax_last_dim(&scores)?, &value)?
+        softmax_last_dim(&scores)?
+            .matmul(&value?)?
             .transpose(1, 2)?
-            .reshape((batch, length, width))?;
-        self.norm
-            .forward(&(self.output.forward(&context)? + hidden)?)
+            .reshape((batch * length, width))
     }
 }

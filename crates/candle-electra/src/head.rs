@@ -9,7 +9,6 @@ use crate::heads::{
     DiscriminatorHead, LanguageModelHead, MultipleChoiceHead, QuestionAnsweringHead,
     SequenceClassificationHead, TokenClassificationHead,
 };
-use crate::model::ElectraModel;
 
 /// The head of any class: hidden states to logits. The head of `ElectraModel` is the identity.
 #[derive(Clone, Debug)]
@@ -27,22 +26,25 @@ enum Kind {
 }
 
 impl Head {
-    /// Loads the head of `class`. The decoder of a language model is tied to the word embeddings of
-    /// `model`, unless it has a weight of its own below `vb`.
+    /// Loads the head of `class`. The decoder of a language model is tied to `word_embeddings`, unless it
+    /// has a weight of its own below `vb`; other classes need none.
     ///
     /// # Errors
-    /// If a tensor is missing or has another shape than `config` implies.
+    /// If a tensor is missing or has another shape than `config` implies, or a language model has no word
+    /// embeddings.
     pub fn load(
         class: ModelClass,
         vb: VarBuilder<'_>,
         config: &ElectraConfig,
-        model: &ElectraModel,
+        word_embeddings: Option<&Tensor>,
     ) -> Result<Self> {
         Ok(Self(match class {
             ModelClass::Model => Kind::None,
             ModelClass::PreTraining => Kind::Discriminator(DiscriminatorHead::load(vb, config)?),
             ModelClass::MaskedLm | ModelClass::CausalLm => {
-                let words = model.word_embeddings();
+                let Some(words) = word_embeddings else {
+                    candle_core::bail!("{class} needs word embeddings");
+                };
                 Kind::LanguageModel(LanguageModelHead::load(vb, config, words)?)
             }
             ModelClass::TokenClassification => {

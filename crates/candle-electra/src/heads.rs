@@ -6,7 +6,7 @@
 use candle_core::{D, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
-use crate::activation::{Activation, activate};
+use crate::activation::Activation;
 use crate::batch::Batch;
 use crate::class::SPAN_OUTPUTS;
 use crate::config::ElectraConfig;
@@ -37,16 +37,47 @@ impl DiscriminatorHead {
 
     /// `[batch, sequence, hidden]` to logits `[batch, sequence]`.
     pub fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
-        let inner = activate(self.activation, &self.dense.forward(hidden)?)?;
+        let inner = self.dense.forward_activated(hidden, self.activation)?;
         self.prediction.forward(&inner)?.squeeze(D::Minus1)
+    }
+}
+
+/// `ElectraGeneratorPredictions`: hidden states to the vectors that a decoder compares with the embeddings
+/// of all tokens.
+#[derive(Clone, Debug)]
+pub struct GeneratorPredictions {
+    dense: Linear,
+    norm: LayerNorm,
+}
+
+impl GeneratorPredictions {
+    /// Loads `generator_predictions.*` below `vb`.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has another shape than `config` implies.
+    pub fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
+        let (hidden, width) = (config.hidden_size, config.embedding_size);
+        let vb = vb.pp("generator_predictions");
+        Ok(Self {
+            dense: linear(hidden, width, config, vb.pp("dense"))?,
+            norm: LayerNorm::load(width, config.layer_norm_eps, vb.pp("LayerNorm"))?,
+        })
+    }
+
+    /// `[…, hidden]` to `[…, embedding]`.
+    ///
+    /// The activation is always gelu, as in `ElectraGeneratorPredictions` of transformers; `hidden_act`
+    /// has no effect.
+    pub fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
+        let inner = self.dense.forward_activated(hidden, Activation::Gelu)?;
+        self.norm.forward(&inner)
     }
 }
 
 /// The head `generator_predictions`, `generator_lm_head` of the language models: which token is it?
 #[derive(Clone, Debug)]
 pub struct LanguageModelHead {
-    dense: Linear,
-    norm: LayerNorm,
+    predictions: GeneratorPredictions,
     decoder: Linear,
 }
 
@@ -61,31 +92,23 @@ impl LanguageModelHead {
         config: &ElectraConfig,
         word_embeddings: &Tensor,
     ) -> Result<Self> {
-        let (hidden, width) = (config.hidden_size, config.embedding_size);
-        let predictions = vb.pp("generator_predictions");
-        let dense = linear(hidden, width, config, predictions.pp("dense"))?;
-        let norm = LayerNorm::load(width, config.layer_norm_eps, predictions.pp("LayerNorm"))?;
+        let predictions = GeneratorPredictions::load(vb.clone(), config)?;
         let decoder = vb.pp("generator_lm_head");
         let weight = if decoder.contains_tensor("weight") {
-            decoder.get((config.vocab_size, width), "weight")?
+            decoder.get((config.vocab_size, config.embedding_size), "weight")?
         } else {
             word_embeddings.clone()
         };
         let bias = decoder.get_with_hints(config.vocab_size, "bias", Init::Const(0.0))?;
         Ok(Self {
-            dense,
-            norm,
+            predictions,
             decoder: Linear::new(weight, bias),
         })
     }
 
     /// `[batch, sequence, hidden]` to logits `[batch, sequence, vocabulary]`.
-    ///
-    /// The activation is always gelu, as in `ElectraGeneratorPredictions` of transformers; `hidden_act`
-    /// has no effect.
     pub fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
-        let inner = activate(Activation::Gelu, &self.dense.forward(hidden)?)?;
-        self.decoder.forward(&self.norm.forward(&inner)?)
+        self.decoder.forward(&self.predictions.forward(hidden)?)
     }
 }
 
@@ -131,10 +154,8 @@ impl SequenceClassificationHead {
 
     /// `[batch, sequence, hidden]` to logits `[batch, labels]`.
     pub fn forward(&self, hidden: &Tensor) -> Result<Tensor> {
-        let inner = activate(
-            Activation::Gelu,
-            &self.dense.forward(&first_token(hidden)?)?,
-        )?;
+        let dense = &self.dense;
+        let inner = dense.forward_activated(&first_token(hidden)?, Activation::Gelu)?;
         self.projection.forward(&inner)
     }
 }
@@ -201,8 +222,8 @@ impl MultipleChoiceHead {
 
     /// `[batch · choices, sequence, hidden]` to logits `[batch, choices]`.
     pub fn forward(&self, hidden: &Tensor, choices: usize) -> Result<Tensor> {
-        let summary = self.summary.forward(&first_token(hidden)?)?;
-        let summary = activate(Activation::Gelu, &summary)?;
+        let summary = &self.summary;
+        let summary = summary.forward_activated(&first_token(hidden)?, Activation::Gelu)?;
         self.classifier.forward(&summary)?.reshape(((), choices))
     }
 }

@@ -11,6 +11,7 @@
 //! | [`ModelClass`] | the list of classes |
 //! | [`ModelClass::tensors`], [`TENSORS`] | names and shapes of the tensors of each class |
 //! | [`Head`] | the head of a class that is chosen at run time |
+//! | [`forward_streamed`] | runs a model that is larger than memory |
 //!
 //! Tensors are requested in the order of [`TENSORS`], so that a builder that draws initial weights from
 //! a seeded generator gives the same model each time. Initial weights are those of transformers: normal
@@ -43,11 +44,13 @@ mod class;
 mod config;
 mod embeddings;
 mod encoder;
+mod fused;
 mod head;
 mod heads;
 mod linear;
 mod model;
 mod norm;
+mod streamed;
 mod tensors;
 
 pub use activation::Activation;
@@ -60,8 +63,9 @@ pub use head::Head;
 pub use heads::{
     DiscriminatorHead, ElectraForCausalLM, ElectraForMaskedLM, ElectraForMultipleChoice,
     ElectraForPreTraining, ElectraForQuestionAnswering, ElectraForSequenceClassification,
-    ElectraForTokenClassification, LanguageModelHead, MultipleChoiceHead, QuestionAnsweringHead,
-    SequenceClassificationHead, SpanLogits, TokenClassificationHead,
+    ElectraForTokenClassification, GeneratorPredictions, LanguageModelHead, MultipleChoiceHead,
+    QuestionAnsweringHead, SequenceClassificationHead, SpanLogits, TokenClassificationHead,
 };
 pub use model::ElectraModel;
+pub use streamed::{Pass, forward_streamed};
 pub use tensors::{Dim, Part, TENSORS, TensorSpec};

@@ -1,52 +1,62 @@
-//! Dense layers and embeddings: their initial weights, and matrix products in every dtype.
+//! Dense layers and embeddings, and their initial weights.
 //!
 //! Initial weights, for builders that create tensors such as `VarMap`'s, are those of transformers
 //! (`_init_weights` of `ElectraPreTrainedModel`): normal with `initializer_range` as the standard
-//! deviation, biases 0. candle's CPU backend has no matrix product of bfloat16; it is computed in float32
-//! there and rounded.
+//! deviation, biases 0.
 
-use candle_core::{DType, Result, Tensor};
-use candle_nn::{Embedding, Init, Module as _, VarBuilder};
+use candle_core::{Result, Tensor};
+use candle_nn::{Embedding, Init, VarBuilder};
 
+use crate::activation::{Activation, activate};
 use crate::config::ElectraConfig;
+use crate::fused;
 
 /// A dense layer with a bias.
 #[derive(Clone, Debug)]
-pub(crate) struct Linear(candle_nn::Linear);
+pub(crate) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
 
 impl Linear {
     /// Creates a layer from `weight` `[output, input]` and `bias` `[output]`.
     pub(crate) fn new(weight: Tensor, bias: Tensor) -> Self {
-        Self(candle_nn::Linear::new(weight, Some(bias)))
+        Self { weight, bias }
     }
 
     /// Returns `[…, output]` for `[…, input]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        if has_matmul(x) {
-            return self.0.forward(x);
+        fused::add_bias(self.product(x)?, &self.bias)
+    }
+
+    /// As [`forward`](Self::forward), followed by an activation.
+    pub(crate) fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        match activation {
+            Activation::Gelu => fused::add_bias_gelu(self.product(x)?, &self.bias),
+            _ => activate(activation, &self.forward(x)?),
         }
-        let wide = |tensor: &Tensor| tensor.to_dtype(DType::F32);
-        let bias = self.0.bias().map(wide).transpose()?;
-        let layer = candle_nn::Linear::new(wide(self.0.weight())?, bias);
-        layer.forward(&wide(x)?)?.to_dtype(x.dtype())
+    }
+
+    /// Returns the product with the weight, in one matrix product for all leading axes.
+    fn product(&self, x: &Tensor) -> Result<Tensor> {
+        let (output, input) = self.weight.dims2()?;
+        let mut shape = x.dims().to_vec();
+        let rows: usize = shape.iter().rev().skip(1).product();
+        if shape.pop() != Some(input) {
+            candle_core::bail!(
+                "a dense layer of {input} inputs cannot take {:?}",
+                x.shape()
+            );
+        }
+        shape.push(output);
+        x.reshape((rows, input))?
+            .matmul(&self.weight.t()?)?
+            .reshape(shape)
     }
 
     pub(crate) fn weight(&self) -> &Tensor {
-        self.0.weight()
+        &self.weight
     }
-}
-
-/// Returns the matrix product of `[…, m, k]` and `[…, k, n]`.
-pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if has_matmul(a) {
-        return a.matmul(b);
-    }
-    let product = a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?;
-    product.to_dtype(a.dtype())
-}
-
-fn has_matmul(x: &Tensor) -> bool {
-    !(x.dtype() == DType::BF16 && x.device().is_cpu())
 }
 
 /// Loads `weight` `[output, input]`, then `bias` `[output]`, below `vb`.

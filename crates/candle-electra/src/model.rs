@@ -97,7 +97,7 @@ impl ElectraModel {
 }
 
 /// Returns `vb` at the tensors of embeddings and encoder.
-fn below_prefix(vb: VarBuilder<'_>) -> VarBuilder<'_> {
+pub(crate) fn below_prefix(vb: VarBuilder<'_>) -> VarBuilder<'_> {
     if vb.contains_tensor(Embeddings::WORDS) {
         vb
     } else {

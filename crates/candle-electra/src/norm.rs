@@ -2,11 +2,12 @@
 //!
 //! `candle_nn::LayerNorm` computes the variance in one pass, as the mean of squares minus the square of
 //! the mean. This loses digits (logits of test models moved by 1.8e-5) and can be negative, which an
-//! epsilon of 1e-12 does not prevent: the result is NaN. candle's two-pass function is used instead.
+//! epsilon of 1e-12 does not prevent: the result is NaN.
 
 use candle_core::{Result, Tensor};
-use candle_nn::ops::layer_norm_slow;
 use candle_nn::{Init, VarBuilder};
+
+use crate::fused;
 
 /// A LayerNorm over the last axis.
 #[derive(Clone, Debug)]
@@ -29,7 +30,7 @@ impl LayerNorm {
 
     /// Normalises `[…, size]` over the last axis; the shape stays the same.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        layer_norm_slow(x, &self.weight, &self.bias, self.eps)
+        fused::layer_norm(x, &self.weight, &self.bias, self.eps)
     }
 }
 

@@ -8,8 +8,8 @@ use candle_electra::{Activation, Attend};
 use candle_electra::{
     Batch, DECODER_WEIGHT, ElectraConfig, ElectraForCausalLM, ElectraForMaskedLM,
     ElectraForMultipleChoice, ElectraForPreTraining, ElectraForQuestionAnswering,
-    ElectraForSequenceClassification, ElectraForTokenClassification, ElectraModel, Head,
-    ModelClass, WORD_EMBEDDINGS,
+    ElectraForSequenceClassification, ElectraForTokenClassification, ElectraModel, Head, Hidden,
+    ModelClass, Pass, WORD_EMBEDDINGS, forward_streamed,
 };
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder, VarMap};
@@ -156,7 +156,7 @@ fn tensors_are_loaded_in_the_order_of_the_table() {
             let parts = Recorder::default();
             let vb = VarBuilder::from_backend(Box::new(parts.clone()), DType::F32, CPU);
             let model = ElectraModel::load(vb.clone(), &config).unwrap();
-            Head::load(class, vb, &config, &model).unwrap();
+            Head::load(class, vb, &config, Some(model.word_embeddings())).unwrap();
             assert_eq!(*parts.0.lock().unwrap(), expected, "{class}");
         }
     }
@@ -241,7 +241,7 @@ fn a_head_agrees_with_the_type_of_its_class() {
 
             let vb = builder(tensors, DType::F32);
             let model = ElectraModel::load_parallel(vb.clone(), &config).unwrap();
-            let head = Head::load(class, vb, &config, &model).unwrap();
+            let head = Head::load(class, vb, &config, Some(model.word_embeddings())).unwrap();
             let attend = match class {
                 ModelClass::CausalLm => Attend::Backwards,
                 _ => Attend::Everywhere,
@@ -251,6 +251,50 @@ fn a_head_agrees_with_the_type_of_its_class() {
             assert_eq!(values(&logits), values(&typed), "{class}");
             assert!(values(&logits).iter().any(|x| x.abs() > 0.0), "{class}");
         }
+    }
+}
+
+#[test]
+fn streamed_passes_give_the_hidden_states_of_separate_ones() {
+    let (ids, mask) = inputs();
+    let short = Tensor::new(&[[6_u32, 7, 8]], &CPU).unwrap();
+    for config in configs() {
+        let tensors = weights(&config, ModelClass::Model, DType::F32);
+        let model = ElectraModel::load(builder(tensors.clone(), DType::F32), &config).unwrap();
+        let padded = Batch {
+            attention_mask: Some(&mask),
+            ..Batch::new(&ids)
+        };
+        let passes = [
+            Pass::new(padded),
+            Pass::new(Batch::new(&short)),
+            Pass {
+                batch: padded,
+                attend: Attend::Backwards,
+            },
+        ];
+        for all_layers in [false, true] {
+            let vb = builder(tensors.clone(), DType::F32);
+            let streamed = forward_streamed(vb, &config, &passes, all_layers, &|| Ok(())).unwrap();
+            assert_eq!(streamed.len(), passes.len());
+            for (pass, found) in std::iter::zip(&passes, streamed) {
+                let expected = model
+                    .forward_with(&pass.batch, pass.attend, all_layers)
+                    .unwrap();
+                let states = |hidden: Hidden| [vec![hidden.last], hidden.all.unwrap_or_default()];
+                let (found, expected) = (states(found).concat(), states(expected).concat());
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in std::iter::zip(found, expected) {
+                    assert_eq!(found.dims(), expected.dims());
+                    for (found, expected) in std::iter::zip(values(&found), values(&expected)) {
+                        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+                    }
+                }
+            }
+        }
+        let stopped = || candle_core::bail!("stopped");
+        let vb = builder(tensors, DType::F32);
+        assert!(forward_streamed(vb, &config, &passes, false, &stopped).is_err());
     }
 }
 

@@ -6,11 +6,12 @@
 //! tensor cannot be transformed back into its variable (rounded or computed tensors), the checksum of the
 //! written tensor is recorded.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use tf_checkpoint::{DType, Piece, Variable};
+use tf_checkpoint::{DType, Piece, Variable, swap_bytes};
 
 use crate::plan::{Plan, PlannedTensor, torch_name};
 
@@ -66,6 +67,18 @@ impl SliceChecksum {
     /// Returns the CRC-32C; `None` if the recorded text is not a checksum.
     pub(crate) fn crc32c(&self) -> Option<u32> {
         u32::from_str_radix(&self.crc32c, 16).ok()
+    }
+
+    /// Returns bytes of the variable in the byte order of the checkpoint.
+    pub(crate) fn stored<'b>(&self, bytes: Cow<'b, [u8]>, dtype: DType) -> Cow<'b, [u8]> {
+        match dtype.size() {
+            Some(size) if self.big_endian => {
+                let mut swapped = bytes.into_owned();
+                swap_bytes(&mut swapped, size);
+                Cow::Owned(swapped)
+            }
+            _ => bytes,
+        }
     }
 
     /// Returns the index range on each axis of the variable; `None` for the whole variable.

@@ -23,6 +23,5 @@ mod writer;
 pub(crate) use checksums::{SliceChecksum, TensorChecksums};
 pub(crate) use metadata::provenance;
 pub use metadata::{TASK_KEY, WEIGHTS_KEY};
-pub(crate) use reader::WatchedWeights;
 pub use reader::WeightsFile;
 pub(crate) use writer::write_safetensors;

@@ -5,6 +5,7 @@
 //! that it is in memory once. float16 and bfloat16 are widened when the tensor is made.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -76,21 +77,17 @@ impl WeightsFile {
         Some(RecordedChecksums::from_json(text))
     }
 
-    /// Returns the offset of a tensor of this file in bytes.
-    pub(crate) fn offset(&self, info: &TensorInfo) -> u64 {
-        self.0.header.data_start + info.data_offsets.0 as u64
+    /// Returns the offset in the file of a byte of the tensors.
+    pub(crate) fn data_offset(&self, at: usize) -> u64 {
+        self.0.header.data_start + at as u64
     }
 
-    /// Fills `buf` with the bytes of a tensor of this file.
-    ///
-    /// # Panics
-    /// If `buf` does not have the length of the tensor.
-    pub fn read(&self, info: &TensorInfo, buf: &mut [u8]) -> std::result::Result<(), LoadError> {
-        let (start, end) = info.data_offsets;
-        assert_eq!(buf.len(), end - start, "size of the buffer");
+    /// Fills `buf` with the bytes of the tensors from `at` on, which
+    /// [`TensorInfo::data_offsets`] counts.
+    pub(crate) fn read_at(&self, at: usize, buf: &mut [u8]) -> std::result::Result<(), LoadError> {
         self.0
             .file
-            .read_exact_at(buf, self.offset(info))
+            .read_exact_at(buf, self.data_offset(at))
             .map_err(LoadError::reading(&self.0.path))
     }
 
@@ -105,7 +102,7 @@ impl WeightsFile {
         VarBuilder::from_backend(Box::new(weights), DType::F32, Device::Cpu)
     }
 
-    fn load(
+    fn load_named(
         &self,
         name: &str,
         shape: Option<&Shape>,
@@ -128,7 +125,23 @@ impl WeightsFile {
             }
             .bt());
         }
-        let shape = &info.shape[..];
+        self.load(name, info, dtype)?.to_device(dev)
+    }
+
+    /// Returns some rows of a matrix, on the CPU.
+    ///
+    /// # Errors
+    /// If there is no such tensor, it is not a matrix, or it has fewer rows.
+    pub(crate) fn rows(&self, name: &str, rows: Range<usize>, dtype: DType) -> Result<Tensor> {
+        let part = self.info(name).and_then(|info| rows_of(info, &rows));
+        let Some(part) = part else {
+            candle_core::bail!("{name} has no rows {rows:?}");
+        };
+        self.load(name, &part, dtype)
+    }
+
+    fn load(&self, name: &str, info: &TensorInfo, dtype: DType) -> Result<Tensor> {
+        let (shape, dev) = (&info.shape[..], &Device::Cpu);
         let tensor = match info.dtype {
             Dtype::F32 => Tensor::from_vec(self.elements::<f32>(info)?, shape, dev)?,
             Dtype::F16 => Tensor::from_vec(self.elements::<f16>(info)?, shape, dev)?,
@@ -143,19 +156,33 @@ impl WeightsFile {
 
     fn elements<T: bytemuck::Pod>(&self, info: &TensorInfo) -> Result<Vec<T>> {
         let mut elements = vec![T::zeroed(); info.shape.iter().product()];
-        self.read(info, bytemuck::cast_slice_mut(&mut elements))
+        self.read_at(info.data_offsets.0, bytemuck::cast_slice_mut(&mut elements))
             .map_err(candle_core::Error::wrap)?;
         Ok(elements)
     }
 }
 
+/// Returns the place of rows of a matrix; `None` if there are no such rows.
+fn rows_of(info: &TensorInfo, rows: &Range<usize>) -> Option<TensorInfo> {
+    let &[height, width] = &info.shape[..] else {
+        return None;
+    };
+    let row = width * info.dtype.bitsize() / 8;
+    let start = info.data_offsets.0;
+    (rows.end <= height).then(|| TensorInfo {
+        dtype: info.dtype,
+        shape: vec![rows.len(), width],
+        data_offsets: (start + rows.start * row, start + rows.end * row),
+    })
+}
+
 impl SimpleBackend for WeightsFile {
     fn get(&self, s: Shape, name: &str, _: Init, dtype: DType, dev: &Device) -> Result<Tensor> {
-        self.load(name, Some(&s), dtype, dev)
+        self.load_named(name, Some(&s), dtype, dev)
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, dev: &Device) -> Result<Tensor> {
-        self.load(name, None, dtype, dev)
+        self.load_named(name, None, dtype, dev)
     }
 
     fn contains_tensor(&self, name: &str) -> bool {

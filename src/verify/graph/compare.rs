@@ -25,6 +25,7 @@ use crate::config::graph::View;
 use crate::export::WeightsFile;
 use crate::plan::{Plan, Weights};
 use crate::progress::Watch;
+use crate::streamed_model::StreamedModel;
 use crate::variables::Inventory;
 use crate::verify::error::Error;
 use crate::verify::failure::{Failure, TASK_TOLERANCE};
@@ -260,6 +261,11 @@ impl Comparison<'_> {
         }
     }
 
+    /// Returns the converted model.
+    pub(super) fn model(&self) -> StreamedModel<'_> {
+        StreamedModel::new(self.weights, self.config, self.watch)
+    }
+
     fn not_evaluated(&self, output: &Output, refusal: Refusal) -> NotEvaluated {
         let graph = self.view.graph();
         NotEvaluated {
@@ -389,9 +395,12 @@ impl Comparison<'_> {
             Precision::Double => DType::F64,
             Precision::OfGraph => DType::F32,
         };
-        let class = (self.config, self.plan.class);
-        let model =
-            ModelOutputs::compute(self.weights, class, rows, (dtype, Layers::Last), self.watch)?;
+        let model = ModelOutputs::compute(
+            self.model().with_dtype(dtype),
+            self.plan.class,
+            rows,
+            Layers::Last,
+        )?;
         let mut of_outputs = Vec::new();
         for (of_group, graph) in std::iter::zip(&group.outputs, evaluated.values) {
             let chosen = of_group.chosen(&positions);

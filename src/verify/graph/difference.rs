@@ -109,13 +109,11 @@ impl Comparison<'_> {
             self.watch.check()?;
             return Ok(None);
         };
-        let class = (self.config, self.plan.class);
         let model = ModelOutputs::compute(
-            self.weights,
-            class,
+            self.model().with_dtype(DType::F64),
+            self.plan.class,
             rows,
-            (DType::F64, Layers::All),
-            self.watch,
+            Layers::All,
         )?;
         for ((layer, _), graph) in std::iter::zip(layers, evaluated.values) {
             let Some(expected) = model.layer(layer + 1)? else {

@@ -1,12 +1,11 @@
 //! The outputs of the converted model for given rows.
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_electra::{Attend, ElectraConfig, ElectraModel, Head, ModelClass};
+use candle_electra::{ModelClass, Pass};
 
 use super::outputs::{Output, TaskPart};
 use super::rows::Rows;
-use crate::export::WeightsFile;
-use crate::progress::Watch;
+use crate::streamed_model::StreamedModel;
 
 /// The layers whose hidden states are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,30 +17,28 @@ pub(super) enum Layers {
 }
 
 /// The hidden states of the converted model.
-pub(super) struct ModelOutputs {
+pub(super) struct ModelOutputs<'a> {
+    model: StreamedModel<'a>,
+    class: ModelClass,
     /// `[batch, sequence, hidden]`, the last layer at the end.
     hidden: Vec<Tensor>,
-    head: Head,
 }
 
-impl ModelOutputs {
-    /// Runs the encoder of a converted model in `dtype`, and loads the head of `class`.
+impl<'a> ModelOutputs<'a> {
+    /// Runs the encoder of a converted model in `dtype`.
     pub(super) fn compute(
-        weights: &WeightsFile,
-        (config, class): (&ElectraConfig, ModelClass),
+        model: StreamedModel<'a>,
+        class: ModelClass,
         rows: &Rows,
-        (dtype, layers): (DType, Layers),
-        watch: &Watch<'_>,
+        layers: Layers,
     ) -> Result<Self> {
-        let vb = weights.watched_builder(watch).set_dtype(dtype);
-        let model = ElectraModel::load_parallel(vb.clone(), config)?;
         let inputs = rows.tensors()?;
-        let check = || watch.check_candle();
-        let all = layers == Layers::All;
-        let hidden = model.forward_checked(&inputs.batch(), Attend::Everywhere, all, &check)?;
+        let passes = [Pass::new(inputs.batch())];
+        let hidden = model.hidden(&passes, layers == Layers::All)?.remove(0);
         Ok(Self {
+            model,
+            class,
             hidden: hidden.all.unwrap_or_else(|| vec![hidden.last]),
-            head: Head::load(class, vb, config, &model)?,
         })
     }
 
@@ -56,17 +53,16 @@ impl ModelOutputs {
             let index: Vec<u32> = positions.iter().map(narrow).collect();
             last.index_select(&Tensor::new(index, &Device::Cpu)?, 1)?
         };
+        let logits =
+            || -> Result<Tensor> { Ok(self.model.logits(self.class, &[&chosen])?.remove(0)) };
         let values = match output {
             Output::Encoder => last.clone(),
-            Output::DiscriminatorLogits | Output::GeneratorLogits => self.head.forward(&chosen)?,
-            Output::Task { part, .. } => {
-                let logits = self.head.forward(&chosen)?;
-                match part {
-                    TaskPart::Logits => logits,
-                    TaskPart::Start => logits.narrow(2, 0, 1)?,
-                    TaskPart::End => logits.narrow(2, 1, 1)?,
-                }
-            }
+            Output::DiscriminatorLogits | Output::GeneratorLogits => logits()?,
+            Output::Task { part, .. } => match part {
+                TaskPart::Logits => logits()?,
+                TaskPart::Start => logits()?.narrow(2, 0, 1)?,
+                TaskPart::End => logits()?.narrow(2, 1, 1)?,
+            },
         };
         to_f64(&values)
     }
