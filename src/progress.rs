@@ -18,6 +18,8 @@ pub enum Phase {
     Converting,
     /// The written files are verified; the unit is a byte.
     Verifying,
+    /// A model is compared with the training graph; the unit is a byte of the weights that either side reads.
+    Comparing,
     /// A model is measured on text; the unit is a sequence.
     Measuring,
 }
@@ -29,13 +31,14 @@ impl Phase {
             Self::Reading => "reading",
             Self::Converting => "converting",
             Self::Verifying => "verifying",
+            Self::Comparing => "comparing",
             Self::Measuring => "measuring",
         }
     }
 
     /// True if the unit of the total is a byte.
     pub fn is_in_bytes(self) -> bool {
-        matches!(self, Self::Converting | Self::Verifying)
+        matches!(self, Self::Converting | Self::Verifying | Self::Comparing)
     }
 }
 

@@ -5,6 +5,7 @@
 //! all rows: it is computed in parts.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use candle_electra::{
@@ -43,19 +44,36 @@ impl<'a> FileWeights<'a> {
     pub(crate) fn new(weights: &'a WeightsFile, watch: &'a Watch<'a>) -> Self {
         Self { weights, watch }
     }
+
+    /// Reads rows of a matrix and counts them.
+    fn rows(&self, name: &str, rows: Range<usize>, dtype: DType) -> Result<Tensor> {
+        let tensor = self.weights.rows(name, rows, dtype)?;
+        self.count(name, tensor.elem_count())?;
+        Ok(tensor)
+    }
+
+    /// Counts the bytes of elements that were read.
+    fn count(&self, name: &str, elements: usize) -> Result<()> {
+        let info = self.weights.info(name);
+        let size = info.map_or(0, |info| info.dtype.bitsize() / 8);
+        let counted = self.watch.advance((elements * size) as u64);
+        counted.map_err(candle_core::Error::wrap)
+    }
 }
 
 impl WeightSource for FileWeights<'_> {
     fn tensor(&self, name: &str, shape: &Shape, dtype: DType) -> Result<Tensor> {
-        self.watch.check_candle()?;
-        let weights = self.weights;
-        weights.get(shape.clone(), name, Init::Const(0.0), dtype, &Device::Cpu)
+        let none = Init::Const(0.0);
+        let tensor =
+            SimpleBackend::get(self.weights, shape.clone(), name, none, dtype, &Device::Cpu)?;
+        self.count(name, tensor.elem_count())?;
+        Ok(tensor)
     }
 
     fn word_rows(&self, rows: &[u32], dtype: DType) -> Result<Tensor> {
         let read = |&row: &u32| {
             let row = row as usize;
-            self.weights.rows(WORD_EMBEDDINGS, row..row + 1, dtype)
+            self.rows(WORD_EMBEDDINGS, row..row + 1, dtype)
         };
         let rows = rows.iter().map(read);
         Tensor::cat(&rows.collect::<Result<Vec<_>>>()?, 0)
@@ -161,10 +179,9 @@ impl<'a> StreamedModel<'a> {
         };
         let rows = (PART / (width * size_of::<f32>()).max(1)).max(1);
         let parts = threads::map(vocabulary.div_ceil(rows), |part| {
-            self.file.watch.check_candle()?;
             let first = part * rows;
             let last = vocabulary.min(first + rows);
-            let weight = self.file.weights.rows(weight, first..last, self.dtype)?;
+            let weight = self.file.rows(weight, first..last, self.dtype)?;
             tokens.matmul(&weight.t()?)
         })?;
         let logits = Tensor::cat(&parts, 1)?.broadcast_add(&bias)?;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use candle_electra::{ModelClass, WORD_EMBEDDINGS};
+use safetensors::tensor::TensorInfo;
 
 use super::error::Error;
 use super::failure::Failure;
@@ -98,19 +99,20 @@ pub(crate) fn watched(
         failures.append(&mut of_forward);
         if let CompareWith::Checkpoint(checkpoint, plan) = compare_with {
             task = task_head::check(&weights, &config, plan, checkpoint, watch, &mut failures)?;
-            let source = (plan, checkpoint);
-            graph = references
-                .graph
-                .map(|training| {
-                    graph::check(&weights, &config, source, training, watch, &mut failures)
-                })
-                .transpose()?;
         }
         golden = references
             .golden
             .map(|golden| golden::check(&weights, &config, class, golden, watch, &mut failures))
             .transpose()?;
         watch.end()?;
+        if let (CompareWith::Checkpoint(checkpoint, plan), Some(training)) =
+            (compare_with, references.graph)
+        {
+            let source = (plan, checkpoint);
+            let compared = graph::check(&weights, &config, source, training, watch, &mut failures)?;
+            graph = Some(compared);
+            watch.end()?;
+        }
         text = references
             .text
             .filter(|_| is_tokenizer_valid)
@@ -150,20 +152,22 @@ fn can_run(failures: &[Failure]) -> bool {
     !failures.iter().any(Failure::prevents_forward)
 }
 
-/// Begins the phase. Every tensor is read for its own checks and for the forward pass, and once more for
-/// each comparison.
+/// Begins the phase. Every tensor is read once for its checks and the forward pass, the decoder of the language
+/// models once more, and all for each comparison.
 fn begin(
     weights: &WeightsFile,
     compare_with: CompareWith<'_>,
     references: References<'_>,
     watch: &Watch<'_>,
 ) {
-    let len = |(start, end): (usize, usize)| end.saturating_sub(start) as u64;
+    let len = |info: &TensorInfo| (info.data_offsets.1 - info.data_offsets.0) as u64;
     let tensors = weights.tensors().into_iter();
-    let bytes: u64 = tensors.map(|(_, info)| len(info.data_offsets)).sum();
+    let bytes: u64 = tensors.map(|(_, info)| len(info)).sum();
+    let decoder = weights.info(WORD_EMBEDDINGS).map_or(0, len);
     let has_task = matches!(compare_with, CompareWith::Checkpoint(_, plan) if plan.task.is_some());
-    let times = 2 + u64::from(has_task) + u64::from(references.golden.is_some());
-    watch.begin(Phase::Verifying, bytes.saturating_mul(times));
+    let times = 1 + u64::from(has_task) + u64::from(references.golden.is_some());
+    let total = bytes.saturating_mul(times).saturating_add(decoder);
+    watch.begin(Phase::Verifying, total);
 }
 
 /// Measures the model on text with every head count; another count that is clearly better is a failure.

@@ -24,7 +24,7 @@ use super::values::Values;
 use crate::config::graph::View;
 use crate::export::WeightsFile;
 use crate::plan::{Plan, Weights};
-use crate::progress::Watch;
+use crate::progress::{Phase, Stopped, Watch};
 use crate::streamed_model::StreamedModel;
 use crate::variables::Inventory;
 use crate::verify::error::Error;
@@ -78,7 +78,7 @@ pub(in crate::verify) fn check(
     let inventory = averaged.as_ref().unwrap_or(training.inventory);
     // The graph reads the raw weights; the values are those that are exported.
     let view = View::new(training.graph, training.inventory);
-    let values = Values::new(&view, checkpoint, inventory, plan);
+    let values = Values::new(&view, checkpoint, inventory, plan, watch);
     let comparison = Comparison {
         weights,
         config,
@@ -261,6 +261,14 @@ impl Comparison<'_> {
         }
     }
 
+    /// Begins the phase for an evaluation of both sides, after the one before.
+    pub(super) fn begin(&self) -> Result<(), Stopped> {
+        self.watch.end()?;
+        let bytes = self.plan.bytes() as u64;
+        self.watch.begin(Phase::Comparing, bytes.saturating_mul(2));
+        Ok(())
+    }
+
     /// Returns the converted model.
     pub(super) fn model(&self) -> StreamedModel<'_> {
         StreamedModel::new(self.weights, self.config, self.watch)
@@ -381,6 +389,7 @@ impl Comparison<'_> {
         rows: &Rows,
         precision: Precision,
     ) -> Result<Result<Deviations, Refusal>, Error> {
+        self.begin()?;
         let positions = Self::positions(group, rows);
         let tensors: Vec<Tensor> = group.outputs.iter().map(|output| output.tensor).collect();
         let evaluated =

@@ -88,7 +88,7 @@ pub(crate) fn decide(
         Weights::Average => Some(training.inventory.averaged().ok()?),
     };
     let inventory = averaged.as_ref().unwrap_or(training.inventory);
-    let values = Values::new(&view, checkpoint, inventory, plan);
+    let values = Values::new(&view, checkpoint, inventory, plan, watch);
     let evaluator = Evaluator {
         graph: training.graph,
         values: &values,

@@ -101,6 +101,7 @@ impl Comparison<'_> {
             return Ok(None);
         }
         let tensors: Vec<Tensor> = layers.iter().map(|(_, tensor)| *tensor).collect();
+        self.begin()?;
         let double = Precision::Double;
         let Ok(evaluated) = self
             .evaluator

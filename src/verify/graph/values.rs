@@ -13,6 +13,7 @@ use tf_graph::{Array, Variables};
 use crate::config::graph::View;
 use crate::export::read_singles;
 use crate::plan::Plan;
+use crate::progress::Watch;
 use crate::variables::Inventory;
 
 /// Reads variables of the graph from a checkpoint.
@@ -24,6 +25,7 @@ pub(super) struct Values<'a> {
     names: HashMap<NodeId, String>,
     /// The type that the export rounds a variable to, by its name in the checkpoint.
     rounded: HashMap<&'a str, Dtype>,
+    watch: &'a Watch<'a>,
 }
 
 impl<'a> Values<'a> {
@@ -32,6 +34,7 @@ impl<'a> Values<'a> {
         checkpoint: &'a Checkpoint,
         inventory: &'a Inventory,
         plan: &'a Plan,
+        watch: &'a Watch<'a>,
     ) -> Self {
         let tensors = plan.tensors.iter().filter(|tensor| tensor.cast.is_lossy());
         let rounded = tensors.flat_map(|tensor| {
@@ -44,6 +47,7 @@ impl<'a> Values<'a> {
             inventory,
             names: view.names(),
             rounded: rounded.collect(),
+            watch,
         }
     }
 }
@@ -70,6 +74,8 @@ impl Variables for Values<'_> {
             ));
         }
         let mut values = read_singles(variable, self.checkpoint).map_err(|e| e.to_string())?;
+        let counted = self.watch.advance(variable.bytes());
+        counted.map_err(|stopped| stopped.to_string())?;
         match self.rounded.get(variable.name.as_str()) {
             Some(Dtype::F16) => round(&mut values, |value| f16::from_f32(value).into()),
             Some(Dtype::BF16) => round(&mut values, |value| bf16::from_f32(value).into()),
