@@ -38,6 +38,13 @@ fn base_forward_128_tokens(bencher: Bencher<'_, '_>) {
     };
     let weights = VarMap::new();
     let vb = VarBuilder::from_varmap(&weights, DType::F32, &Device::Cpu);
+    ElectraForPreTraining::load(vb, &config).unwrap();
+    // Not as variables, whose gradients would be tracked.
+    let weights = weights.data().lock().unwrap();
+    let weights = weights
+        .iter()
+        .map(|(name, weight)| (name.clone(), weight.as_detached_tensor()));
+    let vb = VarBuilder::from_tensors(weights.collect(), DType::F32, &Device::Cpu);
     let model = ElectraForPreTraining::load(vb, &config).unwrap();
     let ids: Vec<u32> = (0..128).map(|i| i * 231 % 30522).collect();
     let ids = Tensor::new(vec![ids], &Device::Cpu).unwrap();
