@@ -1,4 +1,4 @@
-//! Computes one tensor from its variables, in memory.
+//! Computes one tensor from its variables, in memory as a whole.
 
 use tf_checkpoint::{Checkpoint, DType, Variable};
 
@@ -17,12 +17,14 @@ pub(crate) fn convert_tensor(
     let variables = &tensor.variables;
     let read = |variable| read_bytes(variable, checkpoint);
     let floats = |at: usize| read_floats(&variables[at], checkpoint);
+    let cast = |bytes| cast(bytes, tensor.cast).map_err(|overflow| overflow_of(tensor, overflow));
     let bytes = match tensor.recipe {
         Recipe::Copy => read(&variables[0])?,
         Recipe::Transpose => {
             let [rows, columns] = tensor.matrix();
-            let element = element_size(variables[0].dtype);
-            transpose(&read(&variables[0])?, [columns, rows], element)
+            // Cast first: an overflow is reported with the index in the variable.
+            let bytes = cast(read(&variables[0])?)?;
+            return Ok(transpose(&bytes, [columns, rows], tensor.cast.to_size()));
         }
         Recipe::Stack => {
             let rows = variables.iter().map(read);
@@ -35,22 +37,30 @@ pub(crate) fn convert_tensor(
             from_floats(&compensated_bias(&floats(0)?, &floats(1)?, &offset))
         }
     };
-    cast_step(bytes, tensor, 0)
+    cast(bytes)
 }
 
-/// Casts elements of a tensor, the first of which has the index `first`.
+/// Casts elements of a tensor, the first of which has the index `first` in the variable.
 pub(crate) fn cast_step(
     bytes: AlignedBytes,
     tensor: &PlannedTensor,
     first: usize,
 ) -> Result<AlignedBytes, Error> {
-    cast(bytes, tensor.cast).map_err(|Overflow { index, value }| Error::Overflow {
+    cast(bytes, tensor.cast).map_err(|overflow| {
+        let index = first + overflow.index;
+        overflow_of(tensor, Overflow { index, ..overflow })
+    })
+}
+
+/// Returns the error for an overflow; its index is that of an element of the variable.
+pub(super) fn overflow_of(tensor: &PlannedTensor, Overflow { index, value }: Overflow) -> Error {
+    Error::Overflow {
         tensor: tensor.name.clone(),
         variable: tensor.variable_names(),
-        index: first + index,
+        index,
         value,
         dtype: tensor.cast.to.to_string(),
-    })
+    }
 }
 
 /// Reads the bytes of a variable, row-major.
@@ -95,8 +105,4 @@ pub(crate) fn read_singles(
     let mut values = vec![0.0; variable.elements()];
     checkpoint.read(variable, bytemuck::cast_slice_mut(&mut values))?;
     Ok(values)
-}
-
-fn element_size(dtype: DType) -> usize {
-    dtype.size().expect("only floating-point types are planned")
 }

@@ -25,15 +25,30 @@ pub(crate) struct Overflow {
 
 /// Casts all elements.
 pub(crate) fn cast(source: AlignedBytes, cast: Cast) -> Result<AlignedBytes, Overflow> {
-    match (cast.from, cast.to) {
-        (DType::Float32, Dtype::F32)
-        | (DType::Float16, Dtype::F16)
-        | (DType::BFloat16, Dtype::BF16) => Ok(source),
-        (DType::Float32, to) => narrow(source.elements::<f32>(), to),
-        (DType::Float64, to) => narrow(source.elements::<f64>(), to),
-        (DType::Float16, to) => narrow(source.elements::<f16>(), to),
-        (DType::BFloat16, to) => narrow(source.elements::<bf16>(), to),
-        (from, to) => unreachable!("no cast from {from} to {to:?} is planned"),
+    if cast.is_none() {
+        return Ok(source);
+    }
+    cast_copy(&source, cast)
+}
+
+fn cast_copy(source: &AlignedBytes, cast: Cast) -> Result<AlignedBytes, Overflow> {
+    let mut target = AlignedBytes::zeroed(cast.written_len(source.len()));
+    cast_into(source, cast, target.as_bytes_mut())?;
+    Ok(target)
+}
+
+/// Casts all elements of `source` into `target`, which has the same number of elements.
+pub(crate) fn cast_into(
+    source: &AlignedBytes,
+    cast: Cast,
+    target: &mut [u8],
+) -> Result<(), Overflow> {
+    match cast.from {
+        DType::Float32 => narrow(source.elements::<f32>(), cast.to, target),
+        DType::Float64 => narrow(source.elements::<f64>(), cast.to, target),
+        DType::Float16 => narrow(source.elements::<f16>(), cast.to, target),
+        DType::BFloat16 => narrow(source.elements::<bf16>(), cast.to, target),
+        from => unreachable!("no cast from {from} is planned"),
     }
 }
 
@@ -79,31 +94,26 @@ pub(crate) fn uncast(tensor: AlignedBytes, cast: Cast) -> Option<AlignedBytes> {
         (DType::BFloat16, Dtype::F32) => Dtype::BF16,
         _ => return Some(tensor),
     };
-    let narrowed = narrow(tensor.elements::<f32>(), to).ok()?;
+    let from = DType::Float32;
+    let narrowed = cast_copy(&tensor, Cast { from, to }).ok()?;
     // Narrowing rounds, so that only values that widen to the same bytes can be results of the cast.
-    let widened = match to {
-        Dtype::F16 => narrow(narrowed.elements::<f16>(), Dtype::F32),
-        _ => narrow(narrowed.elements::<bf16>(), Dtype::F32),
-    };
-    match widened {
+    match cast_copy(&narrowed, cast) {
         Ok(widened) if widened.as_bytes() == tensor.as_bytes() => Some(narrowed),
         _ => None,
     }
 }
 
-fn narrow<S: Float>(source: &[S], to: Dtype) -> Result<AlignedBytes, Overflow> {
+fn narrow<S: Float>(source: &[S], to: Dtype, target: &mut [u8]) -> Result<(), Overflow> {
     match to {
-        Dtype::F32 => cast_elements::<S, f32>(source),
-        Dtype::F16 => cast_elements::<S, f16>(source),
-        Dtype::BF16 => cast_elements::<S, bf16>(source),
+        Dtype::F32 => cast_elements::<S, f32>(source, bytemuck::cast_slice_mut(target)),
+        Dtype::F16 => cast_elements::<S, f16>(source, bytemuck::cast_slice_mut(target)),
+        Dtype::BF16 => cast_elements::<S, bf16>(source, bytemuck::cast_slice_mut(target)),
         to => unreachable!("no cast to {to:?} is planned"),
     }
 }
 
-fn cast_elements<S: Float, T: Float>(source: &[S]) -> Result<AlignedBytes, Overflow> {
-    let mut target = AlignedBytes::zeroed(source.len() * size_of::<T>());
-    let elements: &mut [T] = bytemuck::cast_slice_mut(target.as_bytes_mut());
-    for (index, (to, from)) in std::iter::zip(elements, source).enumerate() {
+fn cast_elements<S: Float, T: Float>(source: &[S], target: &mut [T]) -> Result<(), Overflow> {
+    for (index, (to, from)) in std::iter::zip(target, source).enumerate() {
         *to = T::round_from(from.widen());
         if !to.widen().is_finite() && from.widen().is_finite() {
             return Err(Overflow {
@@ -112,7 +122,7 @@ fn cast_elements<S: Float, T: Float>(source: &[S]) -> Result<AlignedBytes, Overf
             });
         }
     }
-    Ok(target)
+    Ok(())
 }
 
 /// A floating-point element type.

@@ -28,6 +28,8 @@ pub const FLOAT32: u64 = 1;
 pub const FLOAT64: u64 = 2;
 /// `DT_HALF`.
 pub const FLOAT16: u64 = 19;
+/// `DT_BFLOAT16`.
+pub const BFLOAT16: u64 = 14;
 /// `DT_INT32`.
 pub const INT32: u64 = 3;
 

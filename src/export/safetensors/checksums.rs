@@ -13,7 +13,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use tf_checkpoint::{DType, Piece, Variable, swap_bytes};
 
-use crate::plan::{Plan, PlannedTensor, torch_name};
+use crate::plan::{PlannedTensor, torch_name};
 
 /// The key in `__metadata__`.
 pub(super) const KEY: &str = "source_crc32c";
@@ -107,13 +107,13 @@ impl TensorChecksums {
         }
     }
 
-    /// Returns the checksum of the bytes of a written tensor.
-    fn of_written(dtype: safetensors::Dtype, bytes: &[u8]) -> Self {
+    /// Returns the checksum of a written tensor.
+    fn of_written(dtype: safetensors::Dtype, crc32c: u32) -> Self {
         Self {
             dtype: torch_name(dtype).to_owned(),
             written: true,
             pieces: vec![SliceChecksum {
-                crc32c: hex(crc32c::crc32c(bytes)),
+                crc32c: hex(crc32c),
                 big_endian: false,
                 slice: None,
             }],
@@ -133,22 +133,26 @@ fn hex(crc32c: u32) -> String {
 impl RecordedChecksums {
     /// Returns the checksums that are known before a tensor is read. The others are those of no bytes until
     /// [`record`](Self::record) replaces them; they have the same length, so that the header keeps its.
-    pub(super) fn planned(plan: &Plan) -> Self {
-        let planned = plan.tensors.iter().map(|tensor| {
+    pub(super) fn planned(tensors: &[PlannedTensor]) -> Self {
+        let planned = tensors.iter().map(|tensor| {
             let of_variable = TensorChecksums::of_planned(tensor);
             let checksums = of_variable
                 .filter(|_| !tensor.cast.is_lossy())
-                .unwrap_or_else(|| TensorChecksums::of_written(tensor.cast.to, &[]));
+                .unwrap_or_else(|| TensorChecksums::of_written(tensor.cast.to, 0));
             (tensor.name.clone(), checksums)
         });
         Self(planned.collect())
     }
 
-    /// Records the checksum of a tensor that was just written, unless the one of its variable is recorded.
-    pub(super) fn record(&mut self, name: &str, dtype: safetensors::Dtype, bytes: &[u8]) {
-        if let Some(checksums) = self.0.get_mut(name).filter(|checksums| checksums.written) {
-            *checksums = TensorChecksums::of_written(dtype, bytes);
-        }
+    /// Returns true if the checksum of the written tensor is to be recorded.
+    pub(super) fn needs(&self, tensor: &PlannedTensor) -> bool {
+        self.0.get(&tensor.name).is_some_and(|sums| sums.written)
+    }
+
+    /// Records the checksum of a tensor that was just written.
+    pub(super) fn record(&mut self, tensor: &PlannedTensor, crc32c: u32) {
+        let checksums = TensorChecksums::of_written(tensor.cast.to, crc32c);
+        self.0.insert(tensor.name.clone(), checksums);
     }
 
     pub(super) fn to_json(&self) -> String {

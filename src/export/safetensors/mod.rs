@@ -10,14 +10,22 @@
 //! | `metadata` | what a conversion writes into `__metadata__` besides the checksums |
 //! | `checksums` | the checksum of each tensor in `__metadata__` |
 //! | `writer` | layout of the file; writes it from a plan |
+//! | `target` | the open file and the places of the tensors |
 //! | `stream` | copies and transposes the tensors on several threads |
+//! | `worker` | the work of one thread |
+//! | `kernel` | transposes kernels in bands of rows |
+//! | `steps` | reads parts of variables in steps |
 //! | `reader` | an open file, as candle reads weights from it |
 
 mod checksums;
 mod header;
+mod kernel;
 mod metadata;
 mod reader;
+mod steps;
 mod stream;
+mod target;
+mod worker;
 mod writer;
 
 pub(crate) use checksums::{SliceChecksum, TensorChecksums};

@@ -1,13 +1,18 @@
 //! Streams tensors from the checkpoint into the file, on several threads.
 //!
 //! The layout is known before the first byte is read, so tensors are independent jobs, the largest first. A
-//! tensor with the same bytes as its variable is split into parts whose checksums are combined, so that
-//! the word embeddings do not occupy one thread while the others are idle. A kernel is transposed while it
-//! is read, and written as a whole. All other tensors (casts, slices, V1, computed heads) are made in memory
-//! by [`convert_tensor`].
+//! variable that is stored as one run of bytes is streamed, with or without a cast:
+//!
+//! - A copy is split into parts whose checksums are combined, so that the word embeddings do not occupy one
+//!   thread while the others are idle.
+//! - A kernel is transposed while it is read. It is written as a whole if it fits into the thread's share of
+//!   [`BANDS`]; a larger one is split into bands of rows (see `kernel`).
+//!
+//! The memory of these does not depend on the size of the tensors. All other tensors (partitioned variables,
+//! V1 checkpoints, computed heads) are made in memory as a whole by `convert_tensor`.
 //!
 //! Bytes are read in steps that stay in the cache until their checksum is computed and they are transposed
-//! or written. Each thread keeps two buffers; where their memory comes from matters as much as anything
+//! or written. Each thread keeps its buffers; where their memory comes from matters as much as anything
 //! else here (see `buffer`).
 //!
 //! Measurements with ELECTRA-Large in the page cache (`scripts/bench.sh`) on two cores of an AMD EPYC; `cp`
@@ -30,66 +35,63 @@
 //! remaining limit: the kernel's lock on the file lets one thread write at a time, and writing alone takes
 //! 0.45 s, most of it for new pages. `copy_file_range` is no option because checksums are computed.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
-use std::ops::{ControlFlow, Range};
-use std::path::Path;
+use std::ops::ControlFlow;
 
 use parking_lot::Mutex;
-use tf_checkpoint::{Checkpoint, Contiguous};
+use tf_checkpoint::Checkpoint;
 
 use super::checksums::RecordedChecksums;
+use super::kernel::bands;
+use super::steps::STEP;
+use super::target::Target;
+use super::worker::{Job, Results, Worker};
 use crate::export::Error;
-use crate::export::buffer::AlignedBytes;
-use crate::export::materialise::convert_tensor;
-use crate::export::transform::transpose_rows;
-use crate::plan::PlannedTensor;
 use crate::progress::Watch;
-use crate::sys;
 use crate::threads::{available, each};
 use crate::variables::Recipe;
 
-/// Bytes that are read, checked and transposed or written at a time: they fit into the second-level cache
-/// and contain many rows of a kernel, which fill cache lines of the transposed one.
-const STEP: usize = 1 << 20;
-/// Bytes that one job copies.
+/// Bytes of a variable that one job copies.
 const PART: u64 = 8 << 20;
-/// The memory for the buffers of all threads in bytes; two threads may take more.
-const BUFFERS: usize = 40 << 20;
+/// The memory for the transposed bands of all threads in bytes.
+const BANDS: usize = 64 << 20;
+/// The memory for the band of one thread, if there are many threads: with less, the writes are too short.
+const MIN_BAND: usize = 4 << 20;
 
-/// The file that the tensors are written to.
-pub(super) struct Target<'a> {
-    pub(super) file: &'a File,
-    pub(super) path: &'a Path,
-    /// The tensors with their offsets in the file.
-    pub(super) tensors: &'a [(&'a PlannedTensor, u64)],
+/// The threads, and the sizes of their jobs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Threads {
+    count: usize,
+    /// The memory for the transposed band of one thread in bytes.
+    band: usize,
+    /// Bytes of a variable that one job copies: a multiple of every element size.
+    part: u64,
 }
 
-/// A tensor or a part of it.
-struct Job {
-    /// Index into [`Target::tensors`].
-    tensor: usize,
-    /// The bytes of the part; `None` for the whole tensor.
-    part: Option<Range<u64>>,
-}
-
-/// The results of all threads.
-#[derive(Default)]
-struct Results {
-    /// The first error.
-    error: Option<Error>,
-    parts: Vec<CopiedPart>,
-}
-
-/// A part of a tensor that was copied; ordered by tensor and start.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct CopiedPart {
-    /// Index into [`Target::tensors`].
-    tensor: usize,
-    /// In bytes, as `len`.
-    start: u64,
-    len: usize,
-    crc32c: u32,
+impl Threads {
+    /// Returns the number of threads, `requested` or as many as there are cores, and divides the memory
+    /// among them. By default there are only so many threads that the largest kernel fits into the memory
+    /// of one, because more threads would only wait for each other's writes; but there are at least two of
+    /// the cores.
+    pub(super) fn new(target: &Target<'_>, requested: Option<NonZeroUsize>) -> Self {
+        let transposed = target
+            .tensors
+            .iter()
+            .map(|(tensor, _)| match tensor.recipe {
+                Recipe::Copy => STEP,
+                _ => tensor.bytes(),
+            });
+        let largest = transposed.max().unwrap_or(STEP).max(1);
+        let count = requested.map_or_else(
+            || available().min((BANDS / largest).max(2)),
+            NonZeroUsize::get,
+        );
+        Self {
+            count,
+            band: (BANDS / count).max(MIN_BAND),
+            part: PART,
+        }
+    }
 }
 
 /// Writes every tensor to its place, and records the checksums of written tensors in `checksums`.
@@ -97,184 +99,248 @@ pub(super) fn stream(
     target: &Target<'_>,
     checkpoint: &Checkpoint,
     checksums: &mut RecordedChecksums,
-    threads: Option<NonZeroUsize>,
+    threads: Threads,
     watch: &Watch<'_>,
 ) -> Result<(), Error> {
-    let jobs = jobs(target, checkpoint);
-    let results = Mutex::new(Results::default());
-    let checksums = Mutex::new(checksums);
-    let worker = || Worker {
-        target,
-        checkpoint,
-        watch,
-        source: AlignedBytes::default(),
-        transposed: AlignedBytes::default(),
-    };
-    let work = |worker: &mut Worker<'_>, job: usize| match worker.run(&jobs[job], &checksums) {
-        Ok(part) => {
-            results.lock().parts.extend(part);
-            ControlFlow::Continue(())
-        }
+    let jobs = jobs(target, checkpoint, threads);
+    let results = Mutex::new(Results::new(checksums));
+    let failed = Mutex::new(None);
+    let worker = || Worker::new(target, checkpoint, &results, watch);
+    let work = |worker: &mut Worker<'_, '_>, job: usize| match worker.run(&jobs[job]) {
+        Ok(()) => ControlFlow::Continue(()),
         Err(error) => {
-            results.lock().error.get_or_insert(error);
+            failed.lock().get_or_insert(error);
             ControlFlow::Break(())
         }
     };
-    each(jobs.len(), thread_count(target, threads), worker, work);
-    let mut results = results.into_inner();
-    if let Some(error) = results.error {
-        return Err(error);
-    }
-    results.parts.sort_unstable();
-    for parts in results.parts.chunk_by(|a, b| a.tensor == b.tensor) {
-        let crc32c = parts.iter().fold(0, |crc32c, part| {
-            crc32c::crc32c_combine(crc32c, part.crc32c, part.len)
-        });
-        let (tensor, _) = target.tensors[parts[0].tensor];
-        let variable = checkpoint.contiguous(&tensor.variables[0]);
-        variable.expect("was copied as such").check(crc32c)?;
-    }
-    Ok(())
-}
-
-/// Returns the number of threads: `requested`, or as many as there are cores, limited by the memory of
-/// their buffers, but at least two of the cores.
-fn thread_count(target: &Target<'_>, requested: Option<NonZeroUsize>) -> usize {
-    if let Some(requested) = requested {
-        return requested.get();
-    }
-    let transposed = target
-        .tensors
-        .iter()
-        .map(|(tensor, _)| match tensor.recipe {
-            Recipe::Copy => STEP,
-            _ => tensor.bytes(),
-        });
-    let largest = transposed.max().unwrap_or(STEP).max(1);
-    available().min((BUFFERS / largest).max(2))
+    each(jobs.len(), threads.count, worker, work);
+    failed.into_inner().map_or(Ok(()), Err)
 }
 
 /// Returns the jobs, the largest tensors first: the last jobs are small, so that all threads end together.
-fn jobs(target: &Target<'_>, checkpoint: &Checkpoint) -> Vec<Job> {
+fn jobs(target: &Target<'_>, checkpoint: &Checkpoint, threads: Threads) -> Vec<Job> {
     let mut order: Vec<usize> = (0..target.tensors.len()).collect();
     order.sort_by_key(|&at| std::cmp::Reverse(target.tensors[at].0.bytes()));
     let mut jobs = Vec::with_capacity(order.len());
     for tensor in order {
         let (planned, _) = target.tensors[tensor];
-        let is_copied = planned.recipe == Recipe::Copy
-            && planned.cast.is_none()
-            && checkpoint.contiguous(&planned.variables[0]).is_some();
-        if !is_copied {
-            jobs.push(Job { tensor, part: None });
-            continue;
+        let mut add = |part| jobs.push(Job { tensor, part });
+        if target.streamed(tensor, checkpoint).is_none() {
+            add(None);
+        } else if planned.recipe == Recipe::Transpose {
+            bands(planned, threads.band)
+                .into_iter()
+                .map(Some)
+                .for_each(add);
+        } else {
+            let len = planned.source_bytes();
+            let part = threads.part;
+            let starts = (0..len.div_ceil(part).max(1)).map(|n| n * part);
+            starts.for_each(|start| add(Some(start..len.min(start + part))));
         }
-        let len = planned.bytes() as u64;
-        let parts = (0..len.div_ceil(PART)).map(|n| n * PART);
-        jobs.extend(parts.map(|start| Job {
-            tensor,
-            part: Some(start..len.min(start + PART)),
-        }));
     }
     jobs
 }
 
-/// The state of one thread.
-struct Worker<'a> {
-    target: &'a Target<'a>,
-    checkpoint: &'a Checkpoint,
-    watch: &'a Watch<'a>,
-    source: AlignedBytes,
-    transposed: AlignedBytes,
-}
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
 
-impl Worker<'_> {
-    /// Runs a job; returns the part if it is one.
-    fn run(
-        &mut self,
-        job: &Job,
-        checksums: &Mutex<&mut RecordedChecksums>,
-    ) -> Result<Option<CopiedPart>, Error> {
-        let (tensor, offset) = self.target.tensors[job.tensor];
-        if let Some(part) = &job.part {
-            let variable = self.checkpoint.contiguous(&tensor.variables[0]);
-            let variable = variable.expect("only contiguous variables have parts");
-            return Ok(Some(CopiedPart {
-                tensor: job.tensor,
-                start: part.start,
-                len: usize::try_from(part.end - part.start).expect("at most PART"),
-                crc32c: self.copy(&variable, part.clone(), offset)?,
-            }));
-        }
-        if tensor.recipe == Recipe::Transpose
-            && tensor.cast.is_none()
-            && let Some(variable) = self.checkpoint.contiguous(&tensor.variables[0])
-        {
-            self.transpose(&variable, tensor, offset)?;
-            return Ok(None);
-        }
-        self.watch.check()?;
-        let bytes = convert_tensor(tensor, self.checkpoint)?;
-        self.watch.check()?;
-        self.write(bytes.as_bytes(), offset)?;
-        checksums
-            .lock()
-            .record(&tensor.name, tensor.cast.to, bytes.as_bytes());
-        self.watch.advance(tensor.source_bytes())?;
-        Ok(None)
+    use half::{bf16, f16};
+    use safetensors::Dtype;
+    use testkit::bundle_writer::{BFLOAT16, Bundle, FLOAT16, FLOAT32, FLOAT64};
+    use tf_checkpoint::{DType, locate};
+
+    use super::*;
+    use crate::export::materialise::convert_tensor;
+    use crate::plan::{Cast, PlannedTensor};
+
+    /// Rows and columns that are no multiples of the tiles, steps, parts and bands.
+    const SHAPES: [[usize; 2]; 6] = [[37, 53], [1, 70], [70, 1], [16, 48], [211, 19], [0, 3]];
+    const TYPES: [(u64, DType); 4] = [
+        (FLOAT16, DType::Float16),
+        (BFLOAT16, DType::BFloat16),
+        (FLOAT32, DType::Float32),
+        (FLOAT64, DType::Float64),
+    ];
+
+    fn bytes(values: impl Iterator<Item = f64>, dtype: DType) -> Vec<u8> {
+        let bytes = |value: f64| match dtype {
+            DType::Float16 => f16::from_f64(value).to_le_bytes().to_vec(),
+            DType::BFloat16 => bf16::from_f64(value).to_le_bytes().to_vec(),
+            #[allow(clippy::cast_possible_truncation, reason = "rounds on purpose")]
+            DType::Float32 => (value as f32).to_le_bytes().to_vec(),
+            _ => value.to_le_bytes().to_vec(),
+        };
+        values.flat_map(bytes).collect()
     }
 
-    fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
-        sys::write_all_at(self.target.file, bytes, offset).map_err(Error::writing(self.target.path))
+    /// Adds a matrix whose elements differ, except for those in `set`.
+    fn add(bundle: &mut Bundle, name: &str, shape: [usize; 2], kind: usize, set: &[(usize, f64)]) {
+        let (number, dtype) = TYPES[kind];
+        let value = |at: usize| {
+            let value = set.iter().find(|(index, _)| *index == at);
+            value.map_or(f64::from(u32::try_from(at).unwrap()) * 0.37 - 99.0, |v| v.1)
+        };
+        let bytes = bytes((0..shape[0] * shape[1]).map(value), dtype);
+        let shape = shape.map(|size| i64::try_from(size).unwrap());
+        bundle.add(name, number, &shape, &bytes);
     }
 
-    /// Copies a part of a variable; returns its CRC-32C.
-    fn copy(
-        &mut self,
-        variable: &Contiguous<'_>,
-        part: Range<u64>,
-        offset: u64,
-    ) -> Result<u32, Error> {
-        let first = variable.offset() + part.start;
-        self.source.resize_aligned_to(STEP, first);
-        let mut sum = 0;
-        let mut at = part.start;
-        while at < part.end {
-            let len = usize::try_from(part.end - at).map_or(STEP, |left| left.min(STEP));
-            let step = &mut self.source.as_bytes_mut()[..len];
-            variable.read(step, at)?;
-            sum = crc32c::crc32c_append(sum, step);
-            self.write(&self.source.as_bytes()[..len], offset + at)?;
-            at += len as u64;
-            self.watch.advance(len as u64)?;
-        }
-        Ok(sum)
+    fn open(bundle: &Bundle, folder: &Path) -> Checkpoint {
+        bundle.write(&folder.join("model"));
+        Checkpoint::open(locate(folder, None).unwrap()).unwrap()
     }
 
-    /// Reads a kernel, transposes its rows while they are in the cache, checks its checksum and writes it.
-    fn transpose(
-        &mut self,
-        variable: &Contiguous<'_>,
-        tensor: &PlannedTensor,
-        offset: u64,
-    ) -> Result<(), Error> {
-        let [width, height] = tensor.matrix();
-        let element = tensor.cast.to_size();
-        let row = width * element;
-        let step = (STEP / row.max(1)).max(1);
-        self.transposed.resize_aligned_to(tensor.bytes(), offset);
-        let mut sum = 0;
-        for first in (0..height).step_by(step) {
-            let at = (first * row) as u64;
-            let len = step.min(height - first) * row;
-            self.source.resize_aligned_to(len, variable.offset() + at);
-            variable.read(self.source.as_bytes_mut(), at)?;
-            sum = crc32c::crc32c_append(sum, self.source.as_bytes());
-            let target = self.transposed.as_bytes_mut();
-            transpose_rows(&self.source, height, first, element, target);
-            self.watch.advance(len as u64)?;
+    /// Plans a tensor of each variable.
+    fn plan(checkpoint: &Checkpoint, recipe: Recipe, to: Dtype) -> Vec<PlannedTensor> {
+        let planned = checkpoint.variables().iter().map(|variable| PlannedTensor {
+            name: format!("{} {recipe:?}", variable.name),
+            variables: vec![variable.clone()],
+            recipe,
+            cast: Cast {
+                from: variable.dtype,
+                to,
+            },
+            shape: recipe.reorder(&variable.shape),
+        });
+        planned.collect()
+    }
+
+    /// Writes the tensors one after the other; returns the file and the checksums.
+    fn write(
+        tensors: &[PlannedTensor],
+        checkpoint: &Checkpoint,
+        folder: &Path,
+        threads: Threads,
+    ) -> Result<(Vec<u8>, String), Error> {
+        let mut end = 24;
+        let placed: Vec<_> = tensors
+            .iter()
+            .map(|tensor| {
+                let start = end;
+                end += tensor.bytes() as u64;
+                (tensor, start)
+            })
+            .collect();
+        let path = folder.join("weights");
+        let file = File::create(&path).unwrap();
+        file.set_len(end).unwrap();
+        let target = Target {
+            file: &file,
+            path: &path,
+            tensors: &placed,
+        };
+        let mut checksums = RecordedChecksums::planned(tensors);
+        let watch = Watch::new(&());
+        stream(&target, checkpoint, &mut checksums, threads, &watch)?;
+        Ok((fs::read(&path).unwrap()[24..].to_vec(), checksums.to_json()))
+    }
+
+    /// Sizes of jobs from one row or element to the whole tensor.
+    fn sizes() -> impl Iterator<Item = Threads> + Clone {
+        let sizes = [
+            (1, 8),
+            (700, 80),
+            (2048, 1000),
+            (300 << 10, 1 << 16),
+            (BANDS, PART),
+        ];
+        sizes.into_iter().map(|(band, part)| Threads {
+            count: 2,
+            band,
+            part,
+        })
+    }
+
+    #[test]
+    fn tensors_in_parts_and_in_memory_are_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bundle = Bundle::default();
+        for (kind, (_, dtype)) in TYPES.iter().enumerate() {
+            for [rows, columns] in SHAPES {
+                let name = format!("{dtype} {rows} {columns}");
+                add(&mut bundle, &name, [rows, columns], kind, &[]);
+            }
         }
-        variable.check(sum)?;
-        self.write(self.transposed.as_bytes(), offset)?;
-        Ok(())
+        let checkpoint = open(&bundle, folder.path());
+        for to in [Dtype::F32, Dtype::F16, Dtype::BF16] {
+            check(&checkpoint, to, folder.path(), sizes());
+        }
+    }
+
+    #[test]
+    fn a_kernel_of_several_steps_is_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bundle = Bundle::default();
+        // float16 has the values of no larger kernel.
+        add(&mut bundle, "kernel", [293, 601], 3, &[]);
+        let checkpoint = open(&bundle, folder.path());
+        let sizes = sizes().skip(2);
+        check(&checkpoint, Dtype::F16, folder.path(), sizes);
+    }
+
+    /// Compares tensors that are copied or transposed in parts with those made in memory.
+    fn check(
+        checkpoint: &Checkpoint,
+        to: Dtype,
+        folder: &Path,
+        sizes: impl Iterator<Item = Threads> + Clone,
+    ) {
+        for recipe in [Recipe::Copy, Recipe::Transpose] {
+            let tensors = plan(checkpoint, recipe, to);
+            let mut checksums = RecordedChecksums::planned(&tensors);
+            let mut expected = Vec::new();
+            for tensor in &tensors {
+                let bytes = convert_tensor(tensor, checkpoint).unwrap();
+                expected.extend_from_slice(bytes.as_bytes());
+                if checksums.needs(tensor) {
+                    checksums.record(tensor, crc32c::crc32c(bytes.as_bytes()));
+                }
+            }
+            for threads in sizes.clone() {
+                let (found, sums) = write(&tensors, checkpoint, folder, threads).unwrap();
+                assert!(found == expected, "{recipe:?} to {to:?}, {threads:?}");
+                assert_eq!(
+                    sums,
+                    checksums.to_json(),
+                    "{recipe:?} to {to:?}, {threads:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_overflow_is_reported_with_its_index_in_the_variable() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bundle = Bundle::default();
+        let [first, second] = [20 * 53 + 5, 21 * 53 + 2];
+        let set = [(first, -1e5), (second, 1e6)];
+        add(&mut bundle, "kernel", SHAPES[0], 2, &set);
+        let checkpoint = open(&bundle, folder.path());
+        // A flip of the exponent's first bit makes the first element too large.
+        let mut damaged = bundle.clone();
+        damaged.data[3] ^= 0x40;
+        let other = tempfile::tempdir().unwrap();
+        let damaged = open(&damaged, other.path());
+        for recipe in [Recipe::Copy, Recipe::Transpose] {
+            let tensors = plan(&checkpoint, recipe, Dtype::F16);
+            let in_memory = convert_tensor(&tensors[0], &checkpoint).unwrap_err();
+            for threads in sizes() {
+                let error = write(&tensors, &checkpoint, folder.path(), threads).unwrap_err();
+                assert_eq!(error.to_string(), in_memory.to_string());
+                assert!(
+                    matches!(error, Error::Overflow { index, value, .. } if index == first && value < 0.0),
+                    "{error}"
+                );
+                let error = write(&tensors, &damaged, folder.path(), threads).unwrap_err();
+                let is_checksum = matches!(
+                    error,
+                    Error::Checkpoint(tf_checkpoint::Error::Checksum { .. })
+                );
+                assert!(is_checksum, "{error}");
+            }
+        }
     }
 }

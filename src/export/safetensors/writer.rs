@@ -15,7 +15,8 @@ use tf_checkpoint::Checkpoint;
 
 use super::checksums::{self, RecordedChecksums};
 use super::header;
-use super::stream::{Target, stream};
+use super::stream::{Threads, stream};
+use super::target::Target;
 use crate::export::Error;
 use crate::plan::{Plan, PlannedTensor};
 use crate::progress::Watch;
@@ -81,7 +82,7 @@ pub(crate) fn write_safetensors(
     threads: Option<NonZeroUsize>,
     watch: &Watch<'_>,
 ) -> Result<u64, Error> {
-    let mut checksums = RecordedChecksums::planned(plan);
+    let mut checksums = RecordedChecksums::planned(&plan.tensors);
     let layout = Layout::new(plan, metadata, &checksums)?;
     let file = File::create_new(path).map_err(Error::writing(path))?;
     file.set_len(layout.len).map_err(Error::writing(path))?;
@@ -90,6 +91,7 @@ pub(crate) fn write_safetensors(
         path,
         tensors: &layout.tensors,
     };
+    let threads = Threads::new(&target, threads);
     stream(&target, checkpoint, &mut checksums, threads, watch)?;
     // The header comes last because it holds checksums of written tensors.
     let header = Layout::new(plan, metadata, &checksums)?.header;

@@ -1,0 +1,65 @@
+//! Transposes kernels in bands of rows.
+//!
+//! A kernel `[in, out]` is read row by row and written as a weight `[out, in]`. A thread keeps the transposed
+//! bytes of one band. A kernel that fits into the memory of a thread is one band and is written at once; a
+//! larger one is cut into bands of rows of the variable, and each band is a range of columns of the weight,
+//! written with one positioned write for each of its rows. So the variable is read sequentially in both
+//! cases, which its checksum requires.
+
+use std::ops::Range;
+
+use super::steps::{STEP, Steps};
+use super::target::Streamed;
+use crate::export::Error;
+use crate::export::buffer::AlignedBytes;
+use crate::export::transform::transpose_rows;
+use crate::plan::PlannedTensor;
+
+/// Returns the bands of a kernel as ranges of bytes of the variable. The transposed bytes of a band are at most
+/// `memory`, but a band has at least one row.
+pub(super) fn bands(kernel: &PlannedTensor, memory: usize) -> Vec<Range<u64>> {
+    let [width, height] = kernel.matrix();
+    let count = kernel.bytes().div_ceil(memory.max(1)).max(1);
+    // Bands of the same height, so that the writes of the last one are not shorter than the others.
+    let rows = height.div_ceil(count).max(1);
+    let row = (width * kernel.cast.from_size()) as u64;
+    let band = |first: usize| first as u64 * row..height.min(first + rows) as u64 * row;
+    (0..height.max(1)).step_by(rows).map(band).collect()
+}
+
+/// Reads a band of a kernel, transposes its rows while they are in the cache, and passes the transposed bytes
+/// to `write` with their offset in the file. Returns the CRC-32C of the band in the checkpoint. Afterwards
+/// `buffer` has the transposed bytes.
+pub(super) fn transpose_band(
+    steps: &mut Steps<'_>,
+    buffer: &mut AlignedBytes,
+    kernel: &Streamed<'_>,
+    band: Range<u64>,
+    write: impl Fn(&[u8], u64) -> Result<(), Error>,
+) -> Result<u32, Error> {
+    let [width, height] = kernel.tensor.matrix();
+    let element = kernel.tensor.cast.to_size();
+    let row = width * kernel.tensor.cast.from_size();
+    let row_at = |at: u64| usize::try_from(at / row.max(1) as u64).expect("a row of the kernel");
+    let first = row_at(band.start);
+    let rows = row_at(band.end) - first;
+    buffer.resize_aligned_to(
+        width * rows * element,
+        kernel.offset + (first * element) as u64,
+    );
+    let step = (STEP / row.max(1)).max(1) * row;
+    let sum = steps.cast(kernel, band, step, |step, start| {
+        let target = buffer.as_bytes_mut();
+        transpose_rows(step, rows, row_at(start) - first, element, target);
+        Ok(())
+    })?;
+    if rows == height {
+        write(buffer.as_bytes(), kernel.offset)?;
+        return Ok(sum);
+    }
+    for (column, bytes) in buffer.as_bytes().chunks_exact(rows * element).enumerate() {
+        let offset = (column * height + first) * element;
+        write(bytes, kernel.offset + offset as u64)?;
+    }
+    Ok(sum)
+}

@@ -1,0 +1,58 @@
+//! The file that the tensors are written to, and the places of the tensors.
+
+use std::fs::File;
+use std::path::Path;
+
+use tf_checkpoint::{Checkpoint, Contiguous};
+
+use crate::export::Error;
+use crate::plan::PlannedTensor;
+use crate::sys;
+
+/// The file that the tensors are written to.
+pub(super) struct Target<'a> {
+    pub(super) file: &'a File,
+    pub(super) path: &'a Path,
+    /// The tensors with their offsets in the file.
+    pub(super) tensors: &'a [(&'a PlannedTensor, u64)],
+}
+
+impl<'a> Target<'a> {
+    /// Returns a tensor that is copied or transposed from one run of bytes; `None` for the others.
+    pub(super) fn streamed(
+        &self,
+        tensor: usize,
+        checkpoint: &'a Checkpoint,
+    ) -> Option<Streamed<'a>> {
+        let (tensor, offset) = self.tensors[tensor];
+        if !tensor.recipe.is_reversible() {
+            return None;
+        }
+        Some(Streamed {
+            tensor,
+            variable: checkpoint.contiguous(&tensor.variables[0])?,
+            offset,
+        })
+    }
+
+    /// Writes at an offset of the file. Several threads may write.
+    pub(super) fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
+        sys::write_all_at(self.file, bytes, offset).map_err(Error::writing(self.path))
+    }
+}
+
+/// A tensor that is streamed from a variable in the checkpoint to its place in the file.
+pub(super) struct Streamed<'a> {
+    pub(super) tensor: &'a PlannedTensor,
+    pub(super) variable: Contiguous<'a>,
+    /// The offset of the tensor in the file.
+    pub(super) offset: u64,
+}
+
+impl Streamed<'_> {
+    /// Returns the number of bytes of the tensor that `len` bytes of the variable become.
+    pub(super) fn written_len(&self, len: u64) -> u64 {
+        let cast = self.tensor.cast;
+        len / cast.from_size() as u64 * cast.to_size() as u64
+    }
+}

@@ -1,0 +1,238 @@
+//! The work of one thread: copies, transposes or makes tensors, and combines the checksums of their parts.
+//!
+//! The thread that writes the last part of a tensor checks the checksum of the variable. It also records the
+//! checksum of the written tensor where that of the variable is not enough. The bands of a large kernel are
+//! not ranges of the file: there the tensor is read back.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use parking_lot::Mutex;
+use tf_checkpoint::Checkpoint;
+use tf_checkpoint::storage::{LocalFile, ReadAt as _};
+
+use super::checksums::RecordedChecksums;
+use super::kernel::transpose_band;
+use super::steps::{STEP, Steps};
+use super::target::{Streamed, Target};
+use crate::export::Error;
+use crate::export::buffer::AlignedBytes;
+use crate::export::materialise::convert_tensor;
+use crate::progress::Watch;
+use crate::variables::Recipe;
+
+/// A tensor or a part of it.
+pub(super) struct Job {
+    /// Index into [`Target::tensors`].
+    pub(super) tensor: usize,
+    /// The bytes of the variable; `None` for a tensor that is made in memory.
+    pub(super) part: Option<Range<u64>>,
+}
+
+/// A part of a variable that was written.
+struct Written {
+    /// The bytes of the variable.
+    part: Range<u64>,
+    /// The checksum of these bytes.
+    crc32c: u32,
+    /// The checksum of the written bytes, if they are needed and in one range of the file.
+    written_crc32c: Option<u32>,
+}
+
+impl Written {
+    /// Returns the number of bytes of the variable.
+    fn len(&self) -> u64 {
+        self.part.end - self.part.start
+    }
+}
+
+/// The results of all threads.
+pub(super) struct Results<'a> {
+    checksums: &'a mut RecordedChecksums,
+    /// The tensors with parts that are not yet written.
+    unfinished: BTreeMap<usize, Unfinished>,
+}
+
+impl<'a> Results<'a> {
+    pub(super) fn new(checksums: &'a mut RecordedChecksums) -> Self {
+        Self {
+            checksums,
+            unfinished: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a part; returns all parts of the tensor if this was the last one, in the order of the variable.
+    fn add(&mut self, job: &Job, written: Written, len: u64) -> Option<Vec<Written>> {
+        let tensor = self.unfinished.entry(job.tensor).or_default();
+        tensor.len += written.len();
+        tensor.parts.push(written);
+        if tensor.len < len {
+            return None;
+        }
+        let mut parts = self.unfinished.remove(&job.tensor)?.parts;
+        parts.sort_unstable_by_key(|written| written.part.start);
+        Some(parts)
+    }
+}
+
+/// A tensor of which some parts are written.
+#[derive(Default)]
+struct Unfinished {
+    parts: Vec<Written>,
+    /// The bytes of the variable in these parts.
+    len: u64,
+}
+
+/// The state of one thread.
+pub(super) struct Worker<'a, 'r> {
+    target: &'a Target<'a>,
+    checkpoint: &'a Checkpoint,
+    watch: &'a Watch<'a>,
+    results: &'a Mutex<Results<'r>>,
+    steps: Steps<'a>,
+    band: AlignedBytes,
+}
+
+impl<'a, 'r> Worker<'a, 'r> {
+    pub(super) fn new(
+        target: &'a Target<'a>,
+        checkpoint: &'a Checkpoint,
+        results: &'a Mutex<Results<'r>>,
+        watch: &'a Watch<'a>,
+    ) -> Self {
+        Self {
+            target,
+            checkpoint,
+            watch,
+            results,
+            steps: Steps::new(watch),
+            band: AlignedBytes::default(),
+        }
+    }
+
+    /// Runs a job.
+    pub(super) fn run(&mut self, job: &Job) -> Result<(), Error> {
+        let Some(part) = &job.part else {
+            return self.materialise(job.tensor);
+        };
+        let source = self.target.streamed(job.tensor, self.checkpoint);
+        let source = source.expect("only streamed tensors have parts");
+        let is_recorded = self.results.lock().checksums.needs(source.tensor);
+        let written = match source.tensor.recipe {
+            Recipe::Transpose => self.transpose(&source, part.clone(), is_recorded)?,
+            _ => self.copy(&source, part.clone(), is_recorded)?,
+        };
+        let len = source.tensor.source_bytes();
+        let finished = self.results.lock().add(job, written, len);
+        if let Some(parts) = finished {
+            self.finish(&source, &parts, is_recorded)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a tensor in memory and writes it.
+    fn materialise(&self, tensor: usize) -> Result<(), Error> {
+        let (tensor, offset) = self.target.tensors[tensor];
+        self.watch.check()?;
+        let bytes = convert_tensor(tensor, self.checkpoint)?;
+        self.watch.check()?;
+        self.target.write(bytes.as_bytes(), offset)?;
+        if self.results.lock().checksums.needs(tensor) {
+            let crc32c = crc32c::crc32c(bytes.as_bytes());
+            self.results.lock().checksums.record(tensor, crc32c);
+        }
+        self.watch.advance(tensor.source_bytes())?;
+        Ok(())
+    }
+
+    /// Copies a part of a variable.
+    fn copy(
+        &mut self,
+        source: &Streamed<'_>,
+        part: Range<u64>,
+        is_recorded: bool,
+    ) -> Result<Written, Error> {
+        let mut sum = 0;
+        let crc32c = self.steps.cast(source, part.clone(), STEP, |step, start| {
+            if is_recorded {
+                sum = crc32c::crc32c_append(sum, step.as_bytes());
+            }
+            let offset = source.offset + source.written_len(start);
+            self.target.write(step.as_bytes(), offset)
+        })?;
+        Ok(Written {
+            part,
+            crc32c,
+            written_crc32c: is_recorded.then_some(sum),
+        })
+    }
+
+    /// Transposes a band of a kernel.
+    fn transpose(
+        &mut self,
+        source: &Streamed<'_>,
+        band: Range<u64>,
+        is_recorded: bool,
+    ) -> Result<Written, Error> {
+        let write = |bytes: &[u8], offset| self.target.write(bytes, offset);
+        let crc32c = transpose_band(&mut self.steps, &mut self.band, source, band.clone(), write)?;
+        let is_whole = self.band.len() == source.tensor.bytes();
+        Ok(Written {
+            part: band,
+            crc32c,
+            written_crc32c: (is_recorded && is_whole).then(|| crc32c::crc32c(self.band.as_bytes())),
+        })
+    }
+
+    /// Checks the checksum of a variable that was written as a whole, and records that of the tensor.
+    fn finish(
+        &mut self,
+        source: &Streamed<'_>,
+        parts: &[Written],
+        is_recorded: bool,
+    ) -> Result<(), Error> {
+        let sums = parts.iter().map(|written| (written.crc32c, written.len()));
+        source.variable.check(combine(sums))?;
+        if is_recorded {
+            let sums = parts.iter().map(|written| {
+                let len = source.written_len(written.len());
+                written.written_crc32c.map(|crc32c| (crc32c, len))
+            });
+            let crc32c = match sums.collect::<Option<Vec<_>>>() {
+                Some(sums) => combine(sums),
+                // The bands of a kernel are not ranges of the file.
+                None => self.read_back(source)?,
+            };
+            self.results.lock().checksums.record(source.tensor, crc32c);
+        }
+        Ok(())
+    }
+
+    /// Returns the checksum of a tensor in the file.
+    fn read_back(&mut self, source: &Streamed<'_>) -> Result<u32, Error> {
+        let path = self.target.path;
+        let file = LocalFile::open(path).map_err(Error::writing(path))?;
+        let end = source.offset + source.tensor.bytes() as u64;
+        let mut sum = 0;
+        let mut at = source.offset;
+        while at < end {
+            self.watch.check()?;
+            let len = usize::try_from(end - at).map_or(STEP, |left| left.min(STEP));
+            self.band.resize_aligned_to(len, at);
+            let bytes = self.band.as_bytes_mut();
+            file.read_exact_at(bytes, at)
+                .map_err(Error::writing(path))?;
+            sum = crc32c::crc32c_append(sum, bytes);
+            at += len as u64;
+        }
+        Ok(sum)
+    }
+}
+
+/// Returns the checksum of parts in their order, from the checksum and the length of each.
+fn combine(parts: impl IntoIterator<Item = (u32, u64)>) -> u32 {
+    parts.into_iter().fold(0, |sum, (crc32c, len)| {
+        let len = usize::try_from(len).expect("the platform has 64 bits");
+        crc32c::crc32c_combine(sum, crc32c, len)
+    })
+}
