@@ -7,6 +7,7 @@
 //! convert`).
 
 use bytemuck::Pod;
+use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};
 use safetensors::Dtype;
 use tf_checkpoint::DType;
@@ -105,24 +106,44 @@ pub(crate) fn uncast(tensor: AlignedBytes, cast: Cast) -> Option<AlignedBytes> {
 
 fn narrow<S: Float>(source: &[S], to: Dtype, target: &mut [u8]) -> Result<(), Overflow> {
     match to {
-        Dtype::F32 => cast_elements::<S, f32>(source, bytemuck::cast_slice_mut(target)),
-        Dtype::F16 => cast_elements::<S, f16>(source, bytemuck::cast_slice_mut(target)),
-        Dtype::BF16 => cast_elements::<S, bf16>(source, bytemuck::cast_slice_mut(target)),
+        Dtype::F32 => cast_elements(source, bytemuck::cast_slice_mut(target), round::<S, f32>),
+        Dtype::F16 => cast_elements(source, bytemuck::cast_slice_mut(target), S::round_to_f16),
+        Dtype::BF16 => cast_elements(source, bytemuck::cast_slice_mut(target), S::round_to_bf16),
         to => unreachable!("no cast to {to:?} is planned"),
     }
 }
 
-fn cast_elements<S: Float, T: Float>(source: &[S], target: &mut [T]) -> Result<(), Overflow> {
-    for (index, (to, from)) in std::iter::zip(target, source).enumerate() {
-        *to = T::round_from(from.widen());
-        if !to.widen().is_finite() && from.widen().is_finite() {
+/// Elements that are cast before they are checked, while they are in the first-level cache.
+const CHUNK: usize = 1024;
+
+fn cast_elements<S: Float, T: Float>(
+    source: &[S],
+    target: &mut [T],
+    round: impl Fn(&[S], &mut [T]),
+) -> Result<(), Overflow> {
+    let chunks = std::iter::zip(target.chunks_mut(CHUNK), source.chunks(CHUNK));
+    for (chunk, (to, from)) in chunks.enumerate() {
+        round(from, to);
+        // No early exit: the compiler uses vector instructions.
+        if to.iter().fold(true, |all, to| all & to.is_finite()) {
+            continue;
+        }
+        let overflows = |(to, from): (&T, &S)| !to.is_finite() && from.is_finite();
+        if let Some(index) = std::iter::zip(&*to, from).position(overflows) {
             return Err(Overflow {
-                index,
-                value: from.widen(),
+                index: chunk * CHUNK + index,
+                value: from[index].widen(),
             });
         }
     }
     Ok(())
+}
+
+/// Rounds all elements.
+fn round<S: Float, T: Float>(source: &[S], target: &mut [T]) {
+    for (to, from) in std::iter::zip(target, source) {
+        *to = T::round_from(from.widen());
+    }
 }
 
 /// A floating-point element type.
@@ -131,6 +152,16 @@ trait Float: Pod {
     fn widen(self) -> f64;
     /// Returns the nearest value, ties to even.
     fn round_from(value: f64) -> Self;
+    /// Returns true for a number, false for an infinity or NaN.
+    fn is_finite(self) -> bool;
+
+    fn round_to_f16(source: &[Self], target: &mut [f16]) {
+        round(source, target);
+    }
+
+    fn round_to_bf16(source: &[Self], target: &mut [bf16]) {
+        round(source, target);
+    }
 }
 
 impl Float for f64 {
@@ -140,6 +171,10 @@ impl Float for f64 {
 
     fn round_from(value: f64) -> Self {
         value
+    }
+
+    fn is_finite(self) -> bool {
+        self.is_finite()
     }
 }
 
@@ -152,6 +187,19 @@ impl Float for f32 {
     fn round_from(value: f64) -> Self {
         value as Self
     }
+
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+
+    /// Uses the instruction for eight elements, where there is one.
+    fn round_to_f16(source: &[Self], target: &mut [f16]) {
+        target.convert_from_f32_slice(source);
+    }
+
+    fn round_to_bf16(source: &[Self], target: &mut [bf16]) {
+        target.convert_from_f32_slice(source);
+    }
 }
 
 impl Float for f16 {
@@ -162,6 +210,10 @@ impl Float for f16 {
     fn round_from(value: f64) -> Self {
         Self::from_f32(round_to_odd(value))
     }
+
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
 }
 
 impl Float for bf16 {
@@ -171,6 +223,10 @@ impl Float for bf16 {
 
     fn round_from(value: f64) -> Self {
         Self::from_f32(round_to_odd(value))
+    }
+
+    fn is_finite(self) -> bool {
+        self.is_finite()
     }
 }
 

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use super::steps::{STEP, Steps};
-use super::target::Streamed;
+use super::target::{Streamed, Target};
 use crate::export::Error;
 use crate::export::buffer::AlignedBytes;
 use crate::export::transform::transpose_rows;
@@ -27,15 +27,14 @@ pub(super) fn bands(kernel: &PlannedTensor, memory: usize) -> Vec<Range<u64>> {
     (0..height.max(1)).step_by(rows).map(band).collect()
 }
 
-/// Reads a band of a kernel, transposes its rows while they are in the cache, and passes the transposed bytes
-/// to `write` with their offset in the file. Returns the CRC-32C of the band in the checkpoint. Afterwards
+/// Reads a band of a kernel, transposes its rows while they are in the cache, and writes it. Returns the CRC-32C of the band in the checkpoint. Afterwards
 /// `buffer` has the transposed bytes.
 pub(super) fn transpose_band(
     steps: &mut Steps<'_>,
     buffer: &mut AlignedBytes,
     kernel: &Streamed<'_>,
     band: Range<u64>,
-    write: impl Fn(&[u8], u64) -> Result<(), Error>,
+    target: &Target<'_>,
 ) -> Result<u32, Error> {
     let [width, height] = kernel.tensor.matrix();
     let element = kernel.tensor.cast.to_size();
@@ -49,17 +48,16 @@ pub(super) fn transpose_band(
     );
     let step = (STEP / row.max(1)).max(1) * row;
     let sum = steps.cast(kernel, band, step, |step, start| {
-        let target = buffer.as_bytes_mut();
-        transpose_rows(step, rows, row_at(start) - first, element, target);
+        let transposed = buffer.as_bytes_mut();
+        transpose_rows(step, rows, row_at(start) - first, element, transposed);
         Ok(())
     })?;
+    let bytes = buffer.as_bytes();
     if rows == height {
-        write(buffer.as_bytes(), kernel.offset)?;
-        return Ok(sum);
-    }
-    for (column, bytes) in buffer.as_bytes().chunks_exact(rows * element).enumerate() {
-        let offset = (column * height + first) * element;
-        write(bytes, kernel.offset + offset as u64)?;
+        target.write(bytes, kernel.offset)?;
+    } else {
+        let offset = kernel.offset + (first * element) as u64;
+        target.write_strided(bytes, rows * element, offset, height * element)?;
     }
     Ok(sum)
 }

@@ -231,6 +231,7 @@ mod tests {
             file: &file,
             path: &path,
             tensors: &placed,
+            short_writes: Mutex::new(()),
         };
         let mut checksums = RecordedChecksums::planned(tensors);
         let watch = Watch::new(&());

@@ -174,8 +174,13 @@ impl<'a, 'r> Worker<'a, 'r> {
         band: Range<u64>,
         is_recorded: bool,
     ) -> Result<Written, Error> {
-        let write = |bytes: &[u8], offset| self.target.write(bytes, offset);
-        let crc32c = transpose_band(&mut self.steps, &mut self.band, source, band.clone(), write)?;
+        let crc32c = transpose_band(
+            &mut self.steps,
+            &mut self.band,
+            source,
+            band.clone(),
+            self.target,
+        )?;
         let is_whole = self.band.len() == source.tensor.bytes();
         Ok(Written {
             part: band,

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use parking_lot::Mutex;
 use safetensors::tensor::TensorInfo;
 use tf_checkpoint::Checkpoint;
 
@@ -90,6 +91,7 @@ pub(crate) fn write_safetensors(
         file: &file,
         path,
         tensors: &layout.tensors,
+        short_writes: Mutex::new(()),
     };
     let threads = Threads::new(&target, threads);
     stream(&target, checkpoint, &mut checksums, threads, watch)?;
