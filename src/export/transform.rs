@@ -402,6 +402,18 @@ mod tests {
         }
 
         #[test]
+        fn slices_are_rounded_as_their_elements(bits in prop::collection::vec(0..=u32::MAX, 1..20)) {
+            let values: Vec<f32> = bits.into_iter().map(f32::from_bits).collect();
+            let (mut slice, mut elements) = (vec![0; values.len()], vec![0; values.len()]);
+            f32::round_to_f16(&values, bytemuck::cast_slice_mut::<u16, f16>(&mut slice));
+            round::<_, f16>(&values, bytemuck::cast_slice_mut(&mut elements));
+            prop_assert_eq!(&slice, &elements);
+            f32::round_to_bf16(&values, bytemuck::cast_slice_mut::<u16, bf16>(&mut slice));
+            round::<_, bf16>(&values, bytemuck::cast_slice_mut(&mut elements));
+            prop_assert_eq!(&slice, &elements);
+        }
+
+        #[test]
         fn transposing_twice_changes_nothing(rows in 1..40_usize, columns in 1..40_usize) {
             let values: Vec<u32> = (0..u32::try_from(rows * columns).unwrap()).collect();
             let source = aligned(&values);

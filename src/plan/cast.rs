@@ -71,11 +71,11 @@ impl Cast {
 
     /// Returns the number of bytes that `len` bytes of the variable have in the tensor.
     pub(crate) fn written_len(self, len: usize) -> usize {
-        len / self.from_size() * self.to_size()
+        len / self.source_size() * self.to_size()
     }
 
     /// Returns the number of bytes of an element of the variable.
-    pub(crate) fn from_size(self) -> usize {
+    pub(crate) fn source_size(self) -> usize {
         let size = self.from.size();
         size.expect("only floating-point types are planned")
     }

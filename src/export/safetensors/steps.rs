@@ -82,7 +82,7 @@ impl<'a> Steps<'a> {
             {
                 let before = usize::try_from(start).expect("the platform has 64 bits");
                 first = Some(Overflow {
-                    index: before / cast.from_size() + overflow.index,
+                    index: before / cast.source_size() + overflow.index,
                     ..overflow
                 });
             }

@@ -72,6 +72,6 @@ impl Streamed<'_> {
     /// Returns the number of bytes of the tensor that `len` bytes of the variable become.
     pub(super) fn written_len(&self, len: u64) -> u64 {
         let cast = self.tensor.cast;
-        len / cast.from_size() as u64 * cast.to_size() as u64
+        len / cast.source_size() as u64 * cast.to_size() as u64
     }
 }

@@ -36,7 +36,7 @@ struct Written {
     /// The checksum of these bytes.
     crc32c: u32,
     /// The checksum of the written bytes, if they are needed and in one range of the file.
-    written_crc32c: Option<u32>,
+    output_crc32c: Option<u32>,
 }
 
 impl Written {
@@ -163,7 +163,7 @@ impl<'a, 'r> Worker<'a, 'r> {
         Ok(Written {
             part,
             crc32c,
-            written_crc32c: is_recorded.then_some(sum),
+            output_crc32c: is_recorded.then_some(sum),
         })
     }
 
@@ -185,7 +185,7 @@ impl<'a, 'r> Worker<'a, 'r> {
         Ok(Written {
             part: band,
             crc32c,
-            written_crc32c: (is_recorded && is_whole).then(|| crc32c::crc32c(self.band.as_bytes())),
+            output_crc32c: (is_recorded && is_whole).then(|| crc32c::crc32c(self.band.as_bytes())),
         })
     }
 
@@ -201,7 +201,7 @@ impl<'a, 'r> Worker<'a, 'r> {
         if is_recorded {
             let sums = parts.iter().map(|written| {
                 let len = source.written_len(written.len());
-                written.written_crc32c.map(|crc32c| (crc32c, len))
+                written.output_crc32c.map(|crc32c| (crc32c, len))
             });
             let crc32c = match sums.collect::<Option<Vec<_>>>() {
                 Some(sums) => combine(sums),
