@@ -28,8 +28,8 @@ pub(super) fn bands(kernel: &PlannedTensor, memory: usize) -> Vec<Range<u64>> {
     (0..height.max(1)).step_by(rows).map(band).collect()
 }
 
-/// Reads a band of a kernel, transposes its rows while they are in the cache, and writes it. Returns the CRC-32C of the band in the checkpoint. Afterwards
-/// `buffer` has the transposed bytes.
+/// Reads a band of a kernel, transposes its rows while they are in the cache, and writes it. Returns
+/// the CRC-32C of the band in the checkpoint. Afterwards `buffer` has the transposed bytes.
 pub(super) fn transpose_band(
     steps: &mut Steps<'_>,
     buffer: &mut AlignedBytes,
