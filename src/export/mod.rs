@@ -21,7 +21,9 @@ mod publish;
 mod safetensors;
 mod transform;
 
-pub(crate) use self::safetensors::{SliceChecksum, TensorChecksums, provenance, write_safetensors};
+pub(crate) use self::safetensors::{
+    STEP, SliceChecksum, TensorChecksums, provenance, write_safetensors,
+};
 pub use self::safetensors::{TASK_KEY, WEIGHTS_KEY, WeightsFile};
 pub use buffer::AlignedBytes;
 pub use config::{MAX_CONFIG_LEN, read_config};

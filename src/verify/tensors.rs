@@ -20,14 +20,11 @@ use super::failure::Failure;
 use super::in_order::InOrder;
 use super::inputs::CompareWith;
 use super::values::{Value, ValueCheck, Values};
-use crate::export::{AlignedBytes, LoadError, WeightsFile, transpose_rows};
+use crate::export::{AlignedBytes, LoadError, STEP, WeightsFile, transpose_rows};
 use crate::head_norms::Squares;
 use crate::progress::Watch;
 use crate::streamed_model::{FileWeights, WeightSource};
 use crate::threads;
-
-/// Bytes that are read at a time.
-const STEP: usize = 1 << 20;
 
 /// The results of all tensors.
 #[derive(Default)]

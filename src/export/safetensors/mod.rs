@@ -32,4 +32,5 @@ pub(crate) use checksums::{SliceChecksum, TensorChecksums};
 pub(crate) use metadata::provenance;
 pub use metadata::{TASK_KEY, WEIGHTS_KEY};
 pub use reader::WeightsFile;
+pub(crate) use steps::STEP;
 pub(crate) use writer::write_safetensors;

@@ -15,7 +15,7 @@ use crate::progress::Watch;
 
 /// Bytes of a step: they fit into the second-level cache and contain many rows of a kernel, which fill cache
 /// lines of the transposed one.
-pub(super) const STEP: usize = 1 << 20;
+pub(crate) const STEP: usize = 1 << 20;
 
 /// The buffers of one thread.
 pub(super) struct Steps<'a> {
