@@ -6,6 +6,7 @@ use crate::bundle::Bundle;
 use crate::contiguous::Contiguous;
 use crate::error::Error;
 use crate::graph::MetaGraph;
+use crate::hdf5;
 use crate::locate::{Format, Location};
 use crate::reader::Reader;
 #[cfg(feature = "tensorflow")]
@@ -51,6 +52,7 @@ impl Checkpoint {
         let reader: Box<dyn Reader> = match location.format() {
             Format::TensorBundle => Box::new(Bundle::open(&location)?),
             Format::V1 => Box::new(Tables::open(&location)?),
+            Format::Hdf5 => Box::new(hdf5::Weights::open(&location)?),
         };
         let reader = match read_by {
             ReadBy::Native => reader,
@@ -122,11 +124,13 @@ impl Checkpoint {
         self.reader.contiguous(variable)
     }
 
-    /// Reads all of `variable` into `buf`, little-endian and row-major, and verifies the CRC-32C.
+    /// Reads all of `variable` into `buf`, little-endian and row-major, and verifies the CRC-32C. HDF5 files
+    /// have no checksums.
     ///
     /// # Errors
-    /// [`Error::Checksum`] if the bytes are damaged, [`Error::UnknownVariable`] for a variable that is not
-    /// one of [`variables`](Self::variables), or an error of the data file.
+    /// [`Error::Checksum`] if the bytes are damaged, [`Error::CopiesDiffer`] if an HDF5 file stores other
+    /// bytes with another layer, [`Error::UnknownVariable`] for a variable that is not one of
+    /// [`variables`](Self::variables), or an error of the data file.
     ///
     /// # Panics
     /// If the length of `buf` is not [`Variable::bytes`].

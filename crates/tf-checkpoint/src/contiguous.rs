@@ -10,16 +10,21 @@ use crate::variable::{Piece, StoredBytes, Variable};
 
 /// The length of the longest counter, an `int64`, in bytes.
 const MAX_COUNTER_LEN: u64 = 8;
+/// The number of bytes of a copy that are compared at a time.
+const COMPARED: usize = 64 << 10;
 
 /// The bytes of a variable as one run in a data file, little-endian and row-major, to be read in parts.
 ///
-/// The caller computes the CRC-32C over all of the bytes and passes it to [`check`](Self::check).
+/// The caller computes the CRC-32C over all of the bytes and passes it to [`check`](Self::check). An HDF5
+/// file has no checksums; what it stores twice is compared.
 #[derive(Debug)]
 pub struct Contiguous<'a> {
     pub(crate) path: &'a Path,
     pub(crate) file: &'a dyn ReadAt,
     pub(crate) variable: &'a Variable,
     pub(crate) piece: &'a Piece,
+    /// The offsets of further copies of the bytes, which must be equal.
+    pub(crate) copies: &'a [u64],
 }
 
 impl Contiguous<'_> {
@@ -55,7 +60,8 @@ impl Contiguous<'_> {
     /// Fills `buf` with the bytes of the run from `at` on.
     ///
     /// # Errors
-    /// [`Error::ShardTruncated`] if the data file is too short, or [`Error::Io`].
+    /// [`Error::ShardTruncated`] if the data file is too short, [`Error::CopiesDiffer`] if the bytes are
+    /// stored twice and differ, or [`Error::Io`].
     pub fn read(&self, buf: &mut [u8], at: u64) -> Result<(), Error> {
         let offset = self.offset() + at;
         // A counter may be the only value read of an archive.
@@ -64,21 +70,53 @@ impl Contiguous<'_> {
         } else {
             self.file.read_exact_at(buf, offset)
         };
-        read.map_err(|source| match source.kind() {
-            io::ErrorKind::UnexpectedEof => self.truncated(),
-            _ => Error::reading(self.path, source),
-        })
+        read.map_err(|source| self.failed(source))?;
+        self.copies
+            .iter()
+            .try_for_each(|copy| self.compare(buf, at, *copy))
     }
 
-    /// Checks `found`, the CRC-32C of the whole run, against the one in the index.
+    fn failed(&self, source: io::Error) -> Error {
+        match source.kind() {
+            io::ErrorKind::UnexpectedEof => self.truncated(),
+            _ => Error::reading(self.path, source),
+        }
+    }
+
+    /// Compares the bytes of the run from `at` on with those of the copy at `copy`.
+    fn compare(&self, bytes: &[u8], at: u64, copy: u64) -> Result<(), Error> {
+        let mut buf = vec![0; bytes.len().min(COMPARED)];
+        let mut offset = copy + at;
+        for part in bytes.chunks(COMPARED) {
+            let buf = &mut buf[..part.len()];
+            let read = self.file.read_exact_at(buf, offset);
+            read.map_err(|source| self.failed(source))?;
+            if buf != part {
+                return Err(Error::CopiesDiffer {
+                    path: self.path.to_owned(),
+                    variable: self.variable.name.clone(),
+                    offsets: [self.offset(), copy],
+                });
+            }
+            offset += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Returns true if the checkpoint has a checksum of the bytes.
+    pub fn has_checksum(&self) -> bool {
+        self.extent().crc32c.is_some()
+    }
+
+    /// Checks `found`, the CRC-32C of the whole run, against the one in the index, if there is one.
     ///
     /// # Errors
     /// [`Error::Checksum`] if they differ.
     pub fn check(&self, found: u32) -> Result<(), Error> {
         let StoredBytes { offset, crc32c, .. } = self.extent();
-        if found == crc32c {
+        let Some(crc32c) = crc32c.filter(|expected| *expected != found) else {
             return Ok(());
-        }
+        };
         Err(self.stand_in().unwrap_or_else(|| Error::Checksum {
             path: self.path.to_owned(),
             variable: self.variable.name.clone(),
@@ -91,5 +129,5 @@ impl Contiguous<'_> {
 }
 
 pub(crate) fn extent(piece: &Piece) -> StoredBytes {
-    piece.extent.expect("a bundle's pieces have one")
+    piece.extent.expect("contiguous pieces have one")
 }

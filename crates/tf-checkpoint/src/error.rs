@@ -194,6 +194,35 @@ pub enum Error {
         /// What was found, and what was expected.
         what: String,
     },
+    /// A structure of an HDF5 file is invalid.
+    #[error(
+        "{} is damaged: its {object} {what}; copy it again from where it was made",
+        path.display()
+    )]
+    Hdf5 {
+        /// The file.
+        path: PathBuf,
+        /// The object, such as `group "electra"`.
+        object: String,
+        /// What was found, and what was expected.
+        what: String,
+    },
+    /// A variable that an HDF5 file stores twice has different values.
+    #[error(
+        "{}: variable {variable} is stored at byte {} and at byte {}, with different values; save the \
+         model again with the class that wrote it",
+        path.display(),
+        offsets[0],
+        offsets[1]
+    )]
+    CopiesDiffer {
+        /// The file.
+        path: PathBuf,
+        /// Name of the variable.
+        variable: String,
+        /// The offsets of the two copies.
+        offsets: [u64; 2],
+    },
     /// The contents of a file exceed what [`Limits`](crate::Limits) allow for its length.
     #[error(
         "{} is damaged or was made to exhaust memory: copy it again from where it was trained",

@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::address::quoted;
 use crate::error::Error;
 use crate::file_kind::FileKind;
+use crate::hdf5;
 use crate::storage::ReadAt;
 
 /// Number of bytes at the start of a file that are examined.
@@ -103,8 +104,8 @@ const TABLE: &[Row] = &[
     row(SavedModel, &[Name], &["saved_model.pb", "saved_model.pbtxt"], "the graph of a SavedModel",
         "give the variables beside it, which are a checkpoint: {directory}/variables/variables", Beside),
     row(Safetensors, &[At(8, b"{\"")], &["model.safetensors"], "a safetensors file", PYTORCH, Beside),
-    row(Model, &[At(0, b"\x89HDF\r\n\x1a\n"), At(512, b"\x89HDF\r\n\x1a\n")], &[],
-        "an HDF5 file, as Keras and the TensorFlow classes of transformers save it", KERAS, Beside),
+    row(Model, &[At(512, hdf5::SIGNATURE)], &[], "an HDF5 file behind a block of other contents",
+        "remove the block with the HDF5 tools (h5unjam -i {file} -o plain.h5) and give plain.h5", Beside),
     row(Model, &[InZip("model.weights.h5")], &[], "a Keras 3 model", KERAS, Beside),
     row(Model, &[At(0, ZIP)], &[".keras"], "a Keras 3 model", KERAS, Beside),
     row(Model, &[InZip("data.pkl")], &[], "a PyTorch file", PYTORCH, Beside),
@@ -316,7 +317,6 @@ mod tests {
             ),
             ("model.keras", b"PK\x03\x04", "Keras 3"),
             ("pytorch_model.bin", b"\x80\x02}q", "PyTorch"),
-            ("tf_model.h5", b"\x89HDF\r\n\x1a\n\0", "HDF5"),
             (
                 "model.safetensors",
                 b"\x08\0\0\0\0\0\0\0{\"a\"",

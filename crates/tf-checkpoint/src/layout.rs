@@ -207,6 +207,33 @@ fn push_corners(
     }
 }
 
+/// Checks that no two variables share bytes: a list of a few kilobytes could otherwise refer to the same
+/// gigabyte a thousand times. No writer shares bytes. Each place is a file, a range of bytes and the name of
+/// a variable; the error has the name of the second of two.
+pub(crate) fn check_apart<'a>(
+    places: impl Iterator<Item = (usize, Range<u64>, &'a str)> + Clone,
+    budget: &Budget,
+) -> Result<(), (&'a str, Fault)> {
+    let places = places.filter(|(_, range, _)| !range.is_empty());
+    let count = places.clone().count();
+    budget
+        .check(count * size_of::<(usize, u64, u64, &str)>())
+        .map_err(|error| ("", error.into()))?;
+    let places = places.map(|(shard, range, name)| (shard, range.start, range.end, name));
+    let mut places: Vec<_> = places.collect();
+    places.sort_unstable();
+    match places
+        .array_windows()
+        .find(|[a, b]| a.0 == b.0 && b.1 < a.2)
+    {
+        Some([a, b]) => {
+            let what = format!("shares bytes of data file {} with variable {}", a.0, a.3);
+            Err((b.3, what.into()))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Returns the shape of a slice.
 pub(crate) fn slice_shape(ranges: &[Range<usize>]) -> Vec<usize> {
     ranges.iter().map(ExactSizeIterator::len).collect()

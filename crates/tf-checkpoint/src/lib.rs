@@ -36,6 +36,7 @@
 //! | `PREFIX.index`, `PREFIX.data-00000-of-00001` | TensorBundle (V2), with one or several data files |
 //! | the same, with an object graph | object-based checkpoint of TensorFlow 2 |
 //! | `PREFIX`, or `PREFIX-00000-of-00002` | V1 |
+//! | `tf_model.h5`, `weights.h5` | weights that Keras or transformers saved as HDF5 |
 //! | any of these in a zip archive | |
 //! | `PREFIX.meta` | training graph, `MetaGraphDef` |
 //! | `checkpoint` | state file that names the latest checkpoint |
@@ -62,6 +63,7 @@ mod error;
 mod file_kind;
 mod foreign;
 mod graph;
+mod hdf5;
 mod layout;
 mod limits;
 mod locate;

@@ -50,6 +50,12 @@ impl TensorFlow {
         let prefix = match location.format() {
             Format::TensorBundle => location.prefix().to_owned(),
             Format::V1 => location.table_pattern(),
+            Format::Hdf5 => {
+                return Err(Error::OutOfReach {
+                    path: location.prefix().to_owned(),
+                    why: "an HDF5 file",
+                });
+            }
         };
         let out_of_reach = |why| Error::OutOfReach {
             path: prefix.clone(),

@@ -73,7 +73,8 @@ impl fmt::Display for DType {
 /// A variable, as the list of a checkpoint describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
-    /// The key in the checkpoint; equal to the name, except in object-based checkpoints.
+    /// The key in the checkpoint; equal to the name, except in object-based checkpoints and in HDF5 files,
+    /// where it is the path of the dataset.
     pub key: String,
     /// The full name, such as `encoder/layer_0/output/dense/kernel`.
     pub name: String,
@@ -93,20 +94,20 @@ pub struct Piece {
     pub shard: usize,
     /// The number of bytes.
     pub len: u64,
-    /// The location in a data file of a TensorBundle; `None` in a V1 checkpoint, which stores values in
-    /// another form.
+    /// The location in a data file of a TensorBundle, or in an HDF5 file; `None` in a V1 checkpoint, which
+    /// stores values in another form.
     pub extent: Option<StoredBytes>,
     /// The part of the variable, as an index range for each axis; `None` for all of it.
     pub slice: Option<Vec<Range<usize>>>,
 }
 
-/// A run of bytes in a data file.
+/// A run of bytes in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredBytes {
     /// The offset of the first byte.
     pub offset: u64,
-    /// The CRC-32C of the bytes, not masked.
-    pub crc32c: u32,
+    /// The CRC-32C of the bytes, not masked; `None` if the format has no checksums.
+    pub crc32c: Option<u32>,
     /// True if the elements are big-endian.
     pub big_endian: bool,
 }

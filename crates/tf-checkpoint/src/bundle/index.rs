@@ -79,36 +79,14 @@ pub(crate) fn read_index(
             slices.len()
         )));
     }
-    check_apart(&variables, &budget).map_err(|(name, fault)| fault.at(path, name))?;
-    Ok((files.count, variables))
-}
-
-/// Checks that no two variables share bytes: an index of a few kilobytes could otherwise refer to the
-/// same gigabyte a thousand times. No writer shares bytes.
-fn check_apart<'a>(variables: &'a [Variable], budget: &Budget) -> Result<(), (&'a str, Fault)> {
-    let pieces = variables.iter().flat_map(|variable| {
-        let pieces = variable.pieces.iter().filter(|piece| piece.len > 0);
-        pieces.filter_map(|piece| {
+    let places = variables.iter().flat_map(|variable| {
+        variable.pieces.iter().filter_map(|piece| {
             let start = piece.extent?.offset;
-            Some((piece.shard, start, start + piece.len, &variable.name[..]))
+            Some((piece.shard, start..start + piece.len, &variable.name[..]))
         })
     });
-    let count = pieces.clone().count();
-    budget
-        .check(count * size_of::<(usize, u64, u64, &str)>())
-        .map_err(|error| ("", error.into()))?;
-    let mut places: Vec<_> = pieces.collect();
-    places.sort_unstable();
-    match places
-        .array_windows()
-        .find(|[a, b]| a.0 == b.0 && b.1 < a.2)
-    {
-        Some([a, b]) => {
-            let what = format!("shares bytes of data file {} with variable {}", a.0, a.3);
-            Err((b.3, what.into()))
-        }
-        None => Ok(()),
-    }
+    layout::check_apart(places, &budget).map_err(|(name, fault)| fault.at(path, name))?;
+    Ok((files.count, variables))
 }
 
 /// An error during [`Table::scan`]: of the table, or of its contents.
@@ -306,7 +284,7 @@ fn piece(entry: &Entry, dtype: DType, files: DataFiles) -> Result<Piece, Fault> 
         len,
         extent: Some(StoredBytes {
             offset,
-            crc32c: crc::unmask(entry.crc32c),
+            crc32c: Some(crc::unmask(entry.crc32c)),
             big_endian: files.big_endian,
         }),
         slice: None,

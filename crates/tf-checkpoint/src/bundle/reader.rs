@@ -91,7 +91,8 @@ impl Bundle {
         self.check_present(graph, 0)?;
         let mut bytes = vec![0; usize::try_from(piece.len).expect("bounded by MAX_LEN")];
         self.bytes(graph, piece)?.read(&mut bytes, 0)?;
-        let text = object_graph::string(&bytes, extent(piece).crc32c).map_err(error)?;
+        let checksum = extent(piece).crc32c.expect("bundles have checksums");
+        let text = object_graph::string(&bytes, checksum).map_err(error)?;
         let mut budget = limits.budget(piece.len);
         object_graph::name(&mut self.variables, text, &mut budget).map_err(error)
     }
@@ -109,6 +110,7 @@ impl Bundle {
                 file: file.as_ref(),
                 variable,
                 piece,
+                copies: &[],
             }),
             None => Err(Error::ShardMissing {
                 path: path.clone(),

@@ -8,11 +8,16 @@ use std::sync::Arc;
 use super::location::{Files, Location};
 use super::prefix::{INDEX, Prefix, base_of, step_of, table_shard};
 use crate::error::Error;
+use crate::hdf5;
 use crate::limits::Limits;
 use crate::sstable;
 use crate::storage::Storage;
 use crate::storage::regular::{Kind, is_absence};
 
+/// The models of transformers that need no conversion.
+const PYTORCH: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
+/// The usual extensions of HDF5 files.
+const HDF5_EXTENSIONS: [&str; 2] = ["h5", "hdf5"];
 /// The most names that an error lists.
 pub(super) const MAX_LISTED: usize = 8;
 
@@ -72,7 +77,22 @@ impl Finder {
             return Ok(Some(location));
         }
         let names = self.names(prefix.directory())?;
-        names.map_or(Ok(None), |names| self.tables(prefix, &Names::new(names)))
+        let tables = names.map_or(Ok(None), |names| self.tables(prefix, &Names::new(names)))?;
+        match tables {
+            None => self.hdf5(prefix),
+            tables => Ok(tables),
+        }
+    }
+
+    /// Returns the HDF5 file at a path, by its content.
+    fn hdf5(&self, path: &Prefix) -> Result<Option<Location>, Error> {
+        if self.kind(path.path())? != Some(Kind::File) {
+            return Ok(None);
+        }
+        let start = self.storage.start(path.path());
+        let start = start.map_err(|source| Error::reading(path.path(), source))?;
+        let is_hdf5 = start.starts_with(hdf5::SIGNATURE);
+        Ok(is_hdf5.then(|| self.location(path, Files::Hdf5)))
     }
 
     /// Returns the checkpoint with a prefix, if it is a TensorBundle or a V1 checkpoint in one file.
@@ -135,8 +155,27 @@ impl Finder {
     }
 
     /// Returns the checkpoints in a directory, ordered by step, then by name.
+    ///
+    /// HDF5 files count if there is no other checkpoint, and no model of PyTorch beside them: transformers
+    /// often publishes the same weights in both forms.
     pub(super) fn all_in(&self, folder: &Path) -> Result<Vec<Location>, Error> {
-        let names = Names::new(self.names(folder)?.unwrap_or_default());
+        let mut names = Names::new(self.names(folder)?.unwrap_or_default());
+        let mut found = self.of_tensorflow(folder, &names)?;
+        let has_pytorch = PYTORCH.iter().any(|name| names.all.contains(OsStr::new(name)));
+        if !found.is_empty() || has_pytorch {
+            return Ok(found);
+        }
+        names.all.retain(|name| is_hdf5_name(name));
+        let mut names: Vec<OsString> = names.all.into_iter().collect();
+        names.sort();
+        for name in names {
+            found.extend(self.hdf5(&Prefix::within(folder, &name))?);
+        }
+        Ok(found)
+    }
+
+    /// Returns the TensorBundles and V1 checkpoints in a directory, ordered by step, then by name.
+    fn of_tensorflow(&self, folder: &Path, names: &Names) -> Result<Vec<Location>, Error> {
         let has = |name: &OsStr| names.all.contains(name);
         let mut bases: Vec<OsString> = names
             .all
@@ -150,7 +189,7 @@ impl Finder {
             let prefix = Prefix::within(folder, &base);
             found.extend(match self.single(&prefix)? {
                 Some(location) => Some(location),
-                None => self.tables(&prefix, &names)?,
+                None => self.tables(&prefix, names)?,
             });
         }
         Ok(found)
@@ -179,6 +218,13 @@ impl Finder {
         let names = listed(&found, below).join(", ");
         format!("{} holds {names}", folder.display())
     }
+}
+
+/// Returns true for the usual names of an HDF5 file.
+fn is_hdf5_name(name: &OsStr) -> bool {
+    let extension = Path::new(name).extension().unwrap_or_default();
+    let is_hidden = name.as_encoded_bytes().starts_with(b".");
+    !is_hidden && HDF5_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Returns the first names, and the number of others.

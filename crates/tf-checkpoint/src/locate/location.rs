@@ -16,14 +16,17 @@ pub enum Format {
     TensorBundle,
     /// Tables that hold the values, the format before 1.0 and an option since.
     V1,
+    /// An HDF5 file of Keras weights, such as `tf_model.h5`.
+    Hdf5,
 }
 
 impl Format {
-    /// Returns the identifier for machines: `tensor_bundle` or `v1`.
+    /// Returns the identifier for machines: `tensor_bundle`, `v1` or `hdf5`.
     pub fn key(self) -> &'static str {
         match self {
             Self::TensorBundle => "tensor_bundle",
             Self::V1 => "v1",
+            Self::Hdf5 => "hdf5",
         }
     }
 }
@@ -33,6 +36,7 @@ impl fmt::Display for Format {
         f.pad(match self {
             Self::TensorBundle => "TensorBundle",
             Self::V1 => "V1 checkpoint",
+            Self::Hdf5 => "HDF5 file of Keras weights",
         })
     }
 }
@@ -55,11 +59,13 @@ pub(super) enum Files {
     Table,
     /// `PREFIX-00000-of-00002`, with the number of files.
     Tables(usize),
+    /// `PREFIX`, an HDF5 file.
+    Hdf5,
 }
 
 impl Location {
-    /// Returns the path that the files share, such as `runs/model.ckpt-400`. It ends in a separator if the
-    /// files have no base name (`runs/.index`).
+    /// Returns the path that the files share, such as `runs/model.ckpt-400`; the path of an HDF5 file. It
+    /// ends in a separator if the files have no base name (`runs/.index`).
     pub fn prefix(&self) -> &Path {
         self.prefix.path()
     }
@@ -84,6 +90,7 @@ impl Location {
         match self.files {
             Files::Bundle => Format::TensorBundle,
             Files::Table | Files::Tables(_) => Format::V1,
+            Files::Hdf5 => Format::Hdf5,
         }
     }
 
@@ -115,11 +122,11 @@ impl Location {
     }
 
     /// Returns the path of a file with values: `PREFIX.data-00000-of-00001` of a TensorBundle, a table of a
-    /// V1 checkpoint. `shard` counts from 0.
+    /// V1 checkpoint, an HDF5 file. `shard` counts from 0.
     pub fn data_path(&self, shard: usize, shard_count: usize) -> PathBuf {
         let shard = match self.files {
             Files::Bundle => format!(".data-{shard:05}-of-{shard_count:05}"),
-            Files::Table => String::new(),
+            Files::Table | Files::Hdf5 => String::new(),
             Files::Tables(_) => format!("-{shard:05}-of-{shard_count:05}"),
         };
         self.prefix.with(&shard)
@@ -130,7 +137,7 @@ impl Location {
     pub(crate) fn table_pattern(&self) -> PathBuf {
         match self.files {
             Files::Tables(count) => self.prefix.with(&format!("-?????-of-{count:05}")),
-            Files::Bundle | Files::Table => self.prefix().to_owned(),
+            Files::Bundle | Files::Table | Files::Hdf5 => self.prefix().to_owned(),
         }
     }
 
@@ -138,7 +145,7 @@ impl Location {
     pub(crate) fn table_count(&self) -> usize {
         match self.files {
             Files::Tables(count) => count,
-            Files::Bundle | Files::Table => 1,
+            Files::Bundle | Files::Table | Files::Hdf5 => 1,
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A checkpoint is named by a prefix: `model.ckpt-400` stands for `model.ckpt-400.index`, `.meta` and
 //! `.data-00000-of-00001`. (In V1 it may be the file itself, or stand for
 //! `model.ckpt-400-00000-of-00002`.) Users give the prefix, any of the files, the directory, or the
-//! `checkpoint` state file that TensorFlow writes, whose paths are often those of another machine.
+//! `checkpoint` state file that TensorFlow writes, whose paths are often those of another machine. An
+//! HDF5 file is recognised by its content, and in a directory without other checkpoints.
 //! Nothing is guessed: if several checkpoints qualify, the error lists them; if none does, `missing`
 //! reports what is there instead.
 
