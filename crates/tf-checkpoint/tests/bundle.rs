@@ -172,7 +172,6 @@ fn other_files_are_recognised() {
             FileKind::Safetensors,
         ),
         ("pytorch_model.bin", b"\x80\x02}q", FileKind::Model),
-        ("tf_model.h5", b"\x89HDF\r\n\x1a\n\0", FileKind::Model),
         ("config.json", b"{\n", FileKind::Json),
         (
             "model.ckpt-4",

@@ -89,23 +89,33 @@ impl Attribute {
         strings: &mut Vec<String>,
     ) -> Result<(), Problem> {
         if self.is_shared {
-            return Err(Problem::unsupported("has an attribute with a shared datatype"));
+            return Err(Problem::unsupported(
+                "has an attribute with a shared datatype",
+            ));
         }
         let shape = dataset::read_dataspace(&self.dataspace)?;
         // Keras writes an empty list as numbers.
         if shape.contains(&0) {
             return Ok(());
         }
-        let count = shape.iter().try_fold(1_usize, |n, &size| n.checked_mul(size));
+        let count = shape
+            .iter()
+            .try_fold(1_usize, |n, &size| n.checked_mul(size));
         let (class, bits, size) = dataset::read_class(&mut Cursor::new(&self.datatype))?;
         let element = match class {
             STRING => usize::try_from(size).unwrap_or(usize::MAX),
             VARIABLE_LENGTH if bits[0] & 0xf == VARIABLE_STRING => REFERENCE_LEN,
-            _ => return Err(Problem::damaged("has an attribute that is not a list of strings")),
+            _ => {
+                return Err(Problem::damaged(
+                    "has an attribute that is not a list of strings",
+                ));
+            }
         };
         let len = count.and_then(|count| count.checked_mul(element));
         // The data may be padded.
-        let data = len.and_then(|len| self.data.get(..len)).filter(|_| element > 0);
+        let data = len
+            .and_then(|len| self.data.get(..len))
+            .filter(|_| element > 0);
         let Some(data) = data else {
             let have = self.data.len();
             return Err(Problem::Damaged(format!(

@@ -108,7 +108,8 @@ pub(super) fn read_dataspace(message: &[u8]) -> Result<Vec<usize>, Problem> {
     let mut shape = Vec::with_capacity(rank.into());
     for _ in 0..rank {
         let size = cursor.u64()?;
-        let size = usize::try_from(size).map_err(|_| Problem::damaged("is too large for memory"))?;
+        let size =
+            usize::try_from(size).map_err(|_| Problem::damaged("is too large for memory"))?;
         shape.push(size);
     }
     Ok(shape)
@@ -219,6 +220,8 @@ fn read_layout(message: &Message) -> Result<(u64, u64), Problem> {
         }
         CONTIGUOUS => Ok((cursor.u64()?, cursor.u64()?)),
         CHUNKED => Err(Problem::unsupported("is stored in chunks")),
-        class => Err(Problem::Unsupported(format!("has a layout of class {class}"))),
+        class => Err(Problem::Unsupported(format!(
+            "has a layout of class {class}"
+        ))),
     }
 }

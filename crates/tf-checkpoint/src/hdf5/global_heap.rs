@@ -57,7 +57,9 @@ impl Collection {
         cursor.skip(3)?;
         let len = cursor.u64()?;
         let Some(len) = len.checked_sub(PREFIX_LEN) else {
-            return Err(Problem::Damaged(format!("has a global heap of {len} bytes")));
+            return Err(Problem::Damaged(format!(
+                "has a global heap of {len} bytes"
+            )));
         };
         let bytes = source.read(address + PREFIX_LEN, len)?;
         source.budget.take(bytes.len())?;

@@ -94,7 +94,10 @@ impl Object {
             cursor.skip(3)?;
             let at = address + (block.len() - cursor.len()) as u64;
             let bytes = cursor.bytes(len.into())?;
-            let is_kept = matches!(kind, DATASPACE | DATATYPE | LAYOUT | ATTRIBUTE | SYMBOL_TABLE);
+            let is_kept = matches!(
+                kind,
+                DATASPACE | DATATYPE | LAYOUT | ATTRIBUTE | SYMBOL_TABLE
+            );
             if is_kept && flags & SHARED != 0 {
                 return Err(Problem::unsupported("has a shared header message"));
             }
@@ -115,7 +118,9 @@ impl Object {
                     return Err(Problem::unsupported("lists its links in header messages"));
                 }
                 ATTRIBUTE_INFO => {
-                    return Err(Problem::unsupported("stores its attributes in a fractal heap"));
+                    return Err(Problem::unsupported(
+                        "stores its attributes in a fractal heap",
+                    ));
                 }
                 EXTERNAL_FILES => self.unsupported = Some("has its values in another file"),
                 FILTERS => self.unsupported = Some("is compressed or filtered"),

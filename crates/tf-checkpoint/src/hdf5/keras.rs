@@ -148,7 +148,8 @@ impl Tree<'_> {
             let dataset = object
                 .and_then(|object| Dataset::new(&object, self.source.file_len()))
                 .map_err(|problem| problem.at(self.path, &format!("dataset {path:?}")))?;
-            let kept = 2 * size_of::<Listed>() + size_of::<Variable>() + 2 * name.len() + path.len();
+            let kept =
+                2 * size_of::<Listed>() + size_of::<Variable>() + 2 * name.len() + path.len();
             let budget = &mut self.source.budget;
             budget
                 .take(kept + size_of_val(&dataset.shape[..]))
@@ -192,7 +193,6 @@ impl Tree<'_> {
         self.groups.insert(address, Rc::clone(&group));
         Ok(group)
     }
-
 
     /// Returns the address of the object at `inside`, a path below `group`; `None` if there is none.
     fn find(&mut self, group: &Rc<Group>, inside: &str) -> Result<Option<u64>, Error> {

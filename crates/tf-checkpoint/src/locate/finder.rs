@@ -161,7 +161,9 @@ impl Finder {
     pub(super) fn all_in(&self, folder: &Path) -> Result<Vec<Location>, Error> {
         let mut names = Names::new(self.names(folder)?.unwrap_or_default());
         let mut found = self.of_tensorflow(folder, &names)?;
-        let has_pytorch = PYTORCH.iter().any(|name| names.all.contains(OsStr::new(name)));
+        let has_pytorch = PYTORCH
+            .iter()
+            .any(|name| names.all.contains(OsStr::new(name)));
         if !found.is_empty() || has_pytorch {
             return Ok(found);
         }
@@ -224,7 +226,10 @@ impl Finder {
 fn is_hdf5_name(name: &OsStr) -> bool {
     let extension = Path::new(name).extension().unwrap_or_default();
     let is_hidden = name.as_encoded_bytes().starts_with(b".");
-    !is_hidden && HDF5_EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+    !is_hidden
+        && HDF5_EXTENSIONS
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Returns the first names, and the number of others.
