@@ -97,7 +97,7 @@ def weights():
             "dtypes/none:0": np.zeros((0, 3), "<f4"),
             "dtypes/compact:0": floats(2, 2, start=40),
         },
-        "many": {f"many/layer_._{at}/kernel:0": np.float32(at) for at in range(24)},
+        "many": {f"many/kernel_{at}:0": np.float32(at) for at in range(24)},
         "top_level_model_weights": {"scale:0": floats(1, start=9)},
     }
 
@@ -110,7 +110,7 @@ def write_files(folder):
     with h5py.File(folder / "weights.h5", "w") as file:
         write_layers(file, weights())
         # So many links that the B-tree has two levels.
-        for at in range(300):
+        for at in range(200):
             file[f"head/link_{at}"] = file["fixed/dtypes/f8:0"]
     with h5py.File(folder / "model.h5", "w") as file:
         file.attrs["model_config"] = "{}"

@@ -18,7 +18,7 @@ const VARIABLE_STRING: u8 = 1;
 const SPACE_PADDED: u8 = 2;
 /// The length of a reference to a string in a global heap, in bytes.
 const REFERENCE_LEN: usize = 16;
-/// The memory of an attribute besides its bytes.
+/// The memory of an attribute besides its bytes; a growing map is partly empty.
 const ATTRIBUTE_COST: usize = 2 * size_of::<(Vec<u8>, Attribute)>();
 
 /// The value of an attribute.

@@ -11,8 +11,8 @@ use super::source::Source;
 
 /// The length of the fixed part of a collection, and of an object, in bytes.
 const PREFIX_LEN: u64 = 16;
-/// The memory of the place of an object.
-const PLACE_COST: usize = 2 * size_of::<(u32, Range<usize>)>();
+/// The memory of the place of an object, in bytes; a growing map is partly empty.
+const PLACE_COST: usize = 4 * size_of::<(u32, Range<usize>)>();
 
 /// The collections that were read, by address.
 #[derive(Debug, Default)]

@@ -20,8 +20,8 @@ const ENTRY_LEN: u64 = 40;
 const HEAP_PREFIX_LEN: u64 = 32;
 /// The cache type of the entry of a soft link.
 const SOFT_LINK: u32 = 2;
-/// The memory of a link besides its name, in bytes.
-const LINK_COST: usize = 2 * size_of::<(Vec<u8>, u64)>();
+/// The memory of a link besides its name, in bytes; a growing map is partly empty.
+const LINK_COST: usize = 4 * size_of::<(Vec<u8>, u64)>();
 
 /// The addresses of the object headers in a group, by name; [`UNDEFINED`] for a soft link.
 #[derive(Debug, Default)]

@@ -28,7 +28,7 @@ use crate::error::Error;
 use crate::file_kind::FileKind;
 use crate::limits::Limits;
 use crate::storage::ReadAt;
-use crate::variable::Variable;
+use crate::variable::{Piece, Variable};
 
 /// The attribute of the model's group.
 const LAYER_NAMES: &str = "layer_names";
@@ -40,6 +40,8 @@ const MODEL: &str = "model_weights";
 const TOP_LEVEL: &str = "top_level_model_weights";
 /// Groups at the root of a Keras 3 weights file.
 const KERAS_3: [&str; 3] = ["layers", "_layer_checkpoint_dependencies", "vars"];
+/// The longest path of a variable below its layer, in groups. Those of Keras have less than ten.
+const MAX_DEPTH: usize = 64;
 /// What TensorFlow appends to the name of a variable: the number of an operation's output.
 const OUTPUT: &str = ":0";
 
@@ -148,12 +150,11 @@ impl Tree<'_> {
             let dataset = object
                 .and_then(|object| Dataset::new(&object, self.source.file_len()))
                 .map_err(|problem| problem.at(self.path, &format!("dataset {path:?}")))?;
-            let kept =
-                2 * size_of::<Listed>() + size_of::<Variable>() + 2 * name.len() + path.len();
-            let budget = &mut self.source.budget;
-            budget
-                .take(kept + size_of_val(&dataset.shape[..]))
-                .map_err(|error| Error::too_dense(self.path, error))?;
+            // The texts and the shape are copied once; a growing list briefly holds its elements twice.
+            let texts = name.len() + path.len() + size_of_val(&dataset.shape[..]);
+            let kept = 2 * size_of::<Listed>() + size_of::<Variable>() + size_of::<Piece>();
+            let kept = self.source.budget.take(kept + 2 * texts);
+            kept.map_err(|error| Error::too_dense(self.path, error))?;
             let name = name.strip_suffix(OUTPUT).unwrap_or(&name).to_owned();
             self.listed.push(Listed {
                 name,
@@ -197,18 +198,21 @@ impl Tree<'_> {
     /// Returns the address of the object at `inside`, a path below `group`; `None` if there is none.
     fn find(&mut self, group: &Rc<Group>, inside: &str) -> Result<Option<u64>, Error> {
         let mut group = Rc::clone(group);
-        let mut parts = inside.split('/').peekable();
-        while let Some(part) = parts.next() {
+        let mut rest = inside;
+        for _ in 0..MAX_DEPTH {
+            let Some((part, below)) = rest.split_once('/') else {
+                return Ok(group.links.get(rest));
+            };
             let Some(address) = group.links.get(part) else {
                 return Ok(None);
             };
-            if parts.peek().is_none() {
-                return Ok(Some(address));
-            }
-            let path = join(&group.path, part);
-            group = self.group(address, &path)?;
+            group = self.group(address, &join(&group.path, part))?;
+            rest = below;
         }
-        Ok(None)
+        Err(Problem::Damaged(format!(
+            "lists a path of more than {MAX_DEPTH} groups: {inside:?}"
+        ))
+        .at(self.path, &described(&group.path)))
     }
 
     /// Returns the names in an attribute of a group, or in its numbered parts; `None` if there is no such

@@ -3,10 +3,13 @@
 use std::io;
 use std::path::Path;
 
-use crate::address::quoted;
 use crate::error::Error;
 use crate::file_kind::FileKind;
 use crate::limits::TooDense;
+
+/// What to do about an unsupported part of HDF5: the tool writes the oldest version of the format.
+const ADVICE: &str =
+    "rewrite it with the HDF5 tools (h5repack -l CONTI -f NONE IN.h5 OUT.h5) and give OUT.h5";
 
 /// What is wrong with an object. The texts are predicates of a sentence about the object.
 #[derive(Debug)]
@@ -39,19 +42,13 @@ impl Problem {
                 object: object.to_owned(),
                 what,
             },
-            Self::Unsupported(what) => {
-                let file = quoted(path.as_os_str());
-                Error::Unsupported {
-                    path: path.to_owned(),
-                    kind: FileKind::Model,
-                    what: format!("an HDF5 file that is not read, because its {object} {what}"),
-                    advice: format!(
-                        "rewrite it with the HDF5 tools (h5repack -l CONTI -f NONE {file} plain.h5) and \
-                         give plain.h5"
-                    ),
-                    checkpoint: None,
-                }
-            }
+            Self::Unsupported(what) => Error::Unsupported {
+                path: path.to_owned(),
+                kind: FileKind::Model,
+                what: format!("an HDF5 file that is not read, because its {object} {what}"),
+                advice: ADVICE.to_owned(),
+                checkpoint: None,
+            },
             Self::TooDense(source) => Error::too_dense(path, source),
         }
     }
