@@ -142,7 +142,7 @@ fn checksums(checksums: &ChecksumsReport) -> String {
         ),
         (
             checksums.by_value,
-            "equal to the checkpoint's variables, value by value (V1 has no checksums of them)",
+            "equal to the checkpoint's variables, value by value (V1 and HDF5 have no checksums of them)",
         ),
         (
             checksums.computed,

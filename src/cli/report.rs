@@ -43,6 +43,7 @@ fn print(mut out: impl Write, text: &str) -> anyhow::Result<()> {
 pub(crate) fn checkpoint_line(checkpoint: &CheckpointReport) -> String {
     let format = match checkpoint.format {
         "v1" => "V1 checkpoint",
+        "hdf5" => "HDF5 file of Keras weights",
         _ => "TensorBundle",
     };
     let objects = if checkpoint.object_based {

@@ -25,7 +25,7 @@ pub struct CheckpointReport {
     pub prefix: String,
     /// The last part of the prefix.
     pub name: String,
-    /// The format of the files: `tensor_bundle` or `v1`.
+    /// The format of the files: `tensor_bundle`, `v1` or `hdf5`.
     pub format: &'static str,
     /// True if TensorFlow 2 saved objects.
     pub object_based: bool,

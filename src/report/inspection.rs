@@ -302,7 +302,7 @@ pub struct PieceReport {
     pub offset: Option<u64>,
     /// Its length in bytes.
     pub bytes: u64,
-    /// Its CRC-32C, eight hexadecimal digits; `None` in V1 checkpoints.
+    /// Its CRC-32C, eight hexadecimal digits; `None` in V1 checkpoints and HDF5 files.
     pub crc32c: Option<String>,
     /// Of a slice, start and end on each axis.
     pub slice: Option<Vec<[usize; 2]>>,
@@ -320,7 +320,9 @@ impl PieceReport {
             file: name.map(|name| name.to_string_lossy().into_owned()),
             offset: stored.map(|stored| stored.offset),
             bytes: piece.len,
-            crc32c: stored.map(|stored| format!("{:08x}", stored.crc32c)),
+            crc32c: stored
+                .and_then(|stored| stored.crc32c)
+                .map(|crc32c| format!("{crc32c:08x}")),
             slice: slice.map(|ranges| ranges.iter().map(|r| [r.start, r.end]).collect()),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! A tensor is transformed back into its variable (transposed, widened values narrowed again), and the
 //! CRC-32C of the result must be the one in the checkpoint's index, piece by piece if the variable is
-//! partitioned. A rounded tensor cannot be transformed back, and a V1 checkpoint has no checksums of
-//! variables; then the variable is converted again and the results are compared value by value, which needs
+//! partitioned. A rounded tensor cannot be transformed back, and V1 checkpoints and HDF5 files have no
+//! checksums of variables; then the variable is converted again and the results are compared value by value, which needs
 //! the checkpoint's data files.
 
 use std::borrow::Cow;
@@ -31,7 +31,7 @@ pub struct ChecksumReport {
     pub against_index: usize,
     /// Value by value with the rounded variable.
     pub rounded: usize,
-    /// Value by value with the variable, because the checkpoint has no checksum of it (V1).
+    /// Value by value with the variable, because the checkpoint has no checksum of it (V1, HDF5).
     pub by_value: usize,
     /// Value by value with the result of a computation on several variables.
     pub computed: usize,

@@ -7,6 +7,7 @@ mod corrupt;
 mod errors;
 mod finetuned;
 mod graphs;
+mod hdf5;
 mod head_count;
 mod inspect;
 mod json;

@@ -207,16 +207,6 @@ fn formats() -> Vec<(&'static str, Vec<u8>, [&'static str; 2])> {
             ["Zstandard", "unzstd"],
         ),
         (
-            "tf_model.h5",
-            b"\x89HDF\r\n\x1a\n\0".to_vec(),
-            ["HDF5", "save_weights"],
-        ),
-        (
-            "model.weights.h5",
-            b"\x89HDF\r\n\x1a\n\0".to_vec(),
-            ["HDF5", "save_weights"],
-        ),
-        (
             "model.keras",
             zip("metadata.json"),
             ["Keras 3", "save_weights"],

@@ -299,7 +299,7 @@ fn other_formats_in_an_archive_are_named() {
         (
             "a/tf_model.h5",
             &b"\x89HDF\r\n\x1a\n"[..],
-            ["a/tf_model.h5", "HDF5"],
+            ["a/tf_model.h5", "superblock"],
         ),
         (
             "a/e.tar.gz",

@@ -2,7 +2,7 @@
 //! weights can be verified later without the checkpoint.
 //!
 //! Where possible they are the checksums of the variables in the checkpoint's index, so that the weights
-//! can be compared with the files of the checkpoint too. Where the index has none (V1 checkpoints), or the
+//! can be compared with the files of the checkpoint too. Where it has none (V1 checkpoints, HDF5), or the
 //! tensor cannot be transformed back into its variable (rounded or computed tensors), the checksum of the
 //! written tensor is recorded.
 
@@ -58,7 +58,7 @@ impl SliceChecksum {
         let extent = piece.extent?;
         let slice = piece.slice.as_ref();
         Some(Self {
-            crc32c: hex(extent.crc32c),
+            crc32c: hex(extent.crc32c?),
             big_endian: extent.big_endian,
             slice: slice.map(|ranges| ranges.iter().map(|r| [r.start, r.end]).collect()),
         })

@@ -9,7 +9,7 @@
 //!   [`BANDS`]; a larger one is split into bands of rows (see `kernel`).
 //!
 //! The memory of these does not depend on the size of the tensors. All other tensors (partitioned variables,
-//! V1 checkpoints, computed heads) are made in memory as a whole by `convert_tensor`.
+//! V1 checkpoints, HDF5 files, computed heads) are made in memory as a whole by `convert_tensor`.
 //!
 //! Bytes are read in steps that stay in the cache until their checksum is computed and they are transposed
 //! or written. Each thread keeps its buffers; where their memory comes from matters as much as anything

@@ -32,9 +32,12 @@ impl<'a> Target<'a> {
         if !tensor.recipe.is_reversible() {
             return None;
         }
-        Some(Streamed {
+        let variable = checkpoint.contiguous(&tensor.variables[0])?;
+        // Without a checksum in the checkpoint, that of the written tensor is recorded, for which the tensor
+        // is made in memory.
+        variable.has_checksum().then_some(Streamed {
             tensor,
-            variable: checkpoint.contiguous(&tensor.variables[0])?,
+            variable,
             offset,
         })
     }

@@ -1,0 +1,132 @@
+//! HDF5 files of Hugging Face's TensorFlow classes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use testkit::{copy_of, fixture, raw_variable, read_weights, run, temp, transposed};
+
+/// Fixture, model, class.
+const MODELS: [(&str, &str, &str); 3] = [
+    ("h5_pre_training", "discriminator", "ElectraForPreTraining"),
+    ("h5_masked_lm", "generator", "ElectraForMaskedLM"),
+    (
+        "h5_sequence_classification",
+        "finetuned",
+        "ElectraForSequenceClassification",
+    ),
+];
+
+/// A file that `scripts/make_hdf5_files.py` wrote.
+fn written(name: &str) -> PathBuf {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/tf-checkpoint/tests/data/hdf5");
+    data.join(name)
+}
+
+#[test]
+fn every_tensor_is_its_variable() {
+    for (name, model, class) in MODELS {
+        let source = fixture(name);
+        let config = source.join("config.json");
+        let out = temp();
+        let run = run![
+            "--model",
+            model,
+            "--config",
+            config,
+            source,
+            out.path(),
+            "--json"
+        ]
+        .ok();
+        let report = run.json();
+        assert_eq!(report["checkpoint"]["format"], "hdf5");
+        run!["verify", out.path()].ok();
+        run!["verify", out.path(), "--source", source].ok();
+
+        let config = testkit::read_json(&out.path().join("config.json"));
+        assert_eq!(config["architectures"][0], class);
+        let listed = run!["inspect", source, "--json"].ok().json();
+        let variables = listed["variables"].as_array().unwrap();
+        let mut known: Vec<(Vec<u8>, Vec<u64>)> = Vec::new();
+        for variable in variables {
+            assert!(variable["pieces"][0]["crc32c"].is_null());
+            let bytes = raw_variable(&source, variable);
+            let shape: Vec<u64> = serde_json::from_value(variable["shape"].clone()).unwrap();
+            if let [rows, columns] = shape[..] {
+                let sizes = [rows, columns].map(|size| usize::try_from(size).unwrap());
+                known.push((transposed(&bytes, &sizes), vec![columns, rows]));
+            }
+            known.push((bytes, shape));
+        }
+        let weights = read_weights(out.path());
+        assert_eq!(weights.len(), variables.len());
+        for (tensor, found) in weights {
+            let shape = found.shape.iter().map(|&size| size as u64).collect();
+            assert!(known.contains(&(found.bytes, shape)), "{name} {tensor}");
+        }
+    }
+}
+
+#[test]
+fn outputs_are_those_of_the_keras_model() {
+    let source = fixture("h5_pre_training");
+    let config = source.join("config.json");
+    let golden = source.join("golden.safetensors");
+    let out = temp();
+    run![
+        "--model",
+        "discriminator",
+        "--config",
+        config,
+        source.join("tf_model.h5"),
+        out.path()
+    ]
+    .ok();
+    let run = run!["verify", out.path(), "--golden", golden, "--json"].ok();
+    let compared = run.json()["golden"]["outputs"].as_array().unwrap().len();
+    assert_eq!(compared, 1);
+}
+
+#[test]
+fn copies_that_differ_are_an_error() {
+    let folder = copy_of("h5_masked_lm");
+    let path = folder.path().join("tf_model.h5");
+    let mut bytes = fs::read(&path).unwrap();
+    // In the second copy of the word embeddings.
+    bytes[149_120 + 7000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let config = folder.path().join("config.json");
+    let out = folder.path().join("out");
+    run!["--model", "generator", "--config", config, path, out].fails(
+        3,
+        &[
+            "word_embeddings/weight",
+            "byte 11688",
+            "byte 149120",
+            "different values",
+        ],
+    );
+    assert!(!out.exists());
+}
+
+#[test]
+fn files_that_are_not_read_are_named() {
+    for (name, words) in [
+        ("gzip.h5", ["compressed", "h5repack"]),
+        ("latest.h5", ["superblock", "libver"]),
+        ("keras3.weights.h5", ["Keras 3", "save_weights"]),
+        ("user_block.h5", ["a block of other contents", "h5unjam"]),
+        // Not an ELECTRA.
+        ("other.h5", ["without Keras weights", "layer_names"]),
+    ] {
+        let folder = temp();
+        let path = folder.path().join(name);
+        fs::copy(written(name), &path).unwrap();
+        let out = folder.path().join("out");
+        for given in [&path, &folder.path().to_owned()] {
+            run!["inspect", given].fails(3, &[name, words[0], words[1]]);
+            run!["--model", "discriminator", given, out].fails(3, &[name, words[0], words[1]]);
+            assert!(!out.exists());
+        }
+    }
+}
