@@ -94,6 +94,10 @@ fn main() {
     for (name, method) in [("stored", Method::Stored), ("deflated", Method::Deflated)] {
         put("zip", name, &archive(method));
     }
+    for name in ["weights", "model", "gzip", "tracked"] {
+        let file = format!("../crates/tf-checkpoint/tests/data/hdf5/{name}.h5");
+        put("hdf5", name, &read(&file));
+    }
     put("vocabulary", "tiny", &read("tokenizer/lower.txt"));
     put(
         "config",
