@@ -1,5 +1,6 @@
 //! An open checkpoint whose variables have their roles.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -8,11 +9,11 @@ use std::{env, iter};
 
 use candle_electra::{ElectraConfig, ModelClass};
 use parking_lot::Mutex;
-use tf_checkpoint::{Checkpoint, MetaGraph, ReadBy};
+use tf_checkpoint::{Checkpoint, Format, MetaGraph, ReadBy};
 
-use crate::config::{ConfigOptions, Encoder, HeadCount, TaskKind};
+use crate::config::{ConfigFile, ConfigOptions, Encoder, HeadCount, TaskKind};
 use crate::error::Error;
-use crate::export::{TASK_KEY, WEIGHTS_KEY};
+use crate::export::{CONFIG_FILE, MAX_CONFIG_LEN, TASK_KEY, WEIGHTS_KEY};
 use crate::head_norms;
 use crate::plan::{self, Plan, PlanOptions, TargetDtype, Weights};
 use crate::progress::Watch;
@@ -195,7 +196,32 @@ impl ElectraCheckpoint {
 
     /// As [`plan`](Self::plan), without reading any weights.
     pub fn plan_by_index(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
-        Ok(self.plan_without_values(model, options)?)
+        let options = self.with_config_beside(options)?;
+        Ok(self.plan_without_values(model, &options)?)
+    }
+
+    /// Adds the config.json beside an HDF5 file, which holds the settings that the file does not have, unless
+    /// the user gives another one. That of an encoder in a TensorFlow checkpoint would be of unknown origin.
+    fn with_config_beside<'o>(
+        &self,
+        options: &'o PlanOptions,
+    ) -> Result<Cow<'o, PlanOptions>, Error> {
+        if self.checkpoint.location().format() != Format::Hdf5 || options.config.file.is_some() {
+            return Ok(Cow::Borrowed(options));
+        }
+        let location = self.checkpoint.location();
+        let path = location.folder().join(CONFIG_FILE);
+        let text = location.storage().read_if_there(&path, MAX_CONFIG_LEN);
+        let text = text.map_err(|source| tf_checkpoint::Error::reading(&path, source))?;
+        let Some(text) = text else {
+            return Ok(Cow::Borrowed(options));
+        };
+        tf_checkpoint::refuse_stand_in(&path, &text)?;
+        let file = ConfigFile::from_json(path.clone(), &text)
+            .map_err(|what| variables::Error::ConfigFile { path, what })?;
+        let mut options = options.clone();
+        options.config.file = Some(file);
+        Ok(Cow::Owned(options))
     }
 
     /// As [`plan`](Self::plan), with cancellation.
@@ -205,6 +231,7 @@ impl ElectraCheckpoint {
         options: &PlanOptions,
         watch: &Watch<'_>,
     ) -> Result<Plan, Error> {
+        let options = &*self.with_config_beside(options)?;
         match self.plan_with_weights(model, options, watch) {
             Err(Error::Model(error @ variables::Error::Unrecognised { .. })) => {
                 if let Some(options) = self.evaluated(model, options, watch) {

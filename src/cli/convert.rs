@@ -19,7 +19,7 @@ use electra_convert::{
     TextRequest,
 };
 use tf_checkpoint::address::Use;
-use tf_checkpoint::{Limits, ReadBy};
+use tf_checkpoint::ReadBy;
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
 use super::exit::Usage;
@@ -167,15 +167,9 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<ConfigOptions> {
         .as_ref()
         .map(|path| {
             let text = input::read("--config", path, MAX_CONFIG_LEN)?;
-            (Limits::default().check_json(&text))
+            let file = ConfigFile::from_json(path.clone(), &text)
                 .map_err(|error| Usage(format!("--config {}: {error}", path.display())))?;
-            let values = serde_json::from_slice(&text).map_err(|error| {
-                Usage(format!(
-                    "--config {}: not a JSON object: {error}",
-                    path.display()
-                ))
-            })?;
-            anyhow::Ok(ConfigFile::new(path.clone(), values))
+            anyhow::Ok(file)
         })
         .transpose()?;
     let mut options = ConfigOptions::default();

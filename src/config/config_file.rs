@@ -1,10 +1,12 @@
-//! A config.json given by the user (`--config`): a source of candidate values.
+//! A config.json that the user gives (`--config`), or that lies beside an HDF5 file: a source of candidate
+//! values.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use candle_electra::{Activation, ElectraConfig};
 use serde_json::{Map, Value};
+use tf_checkpoint::Limits;
 
 use crate::config::candidate::{Candidate, ValueSource};
 use crate::config::epsilon::Epsilon;
@@ -47,6 +49,18 @@ impl ConfigFile {
     /// Creates a config file from its content.
     pub fn new(path: PathBuf, values: Map<String, Value>) -> Self {
         Self { path, values }
+    }
+
+    /// Parses a file.
+    ///
+    /// # Errors
+    /// If it is not a JSON object, in words.
+    pub fn from_json(path: PathBuf, text: &[u8]) -> Result<Self, String> {
+        let checked = Limits::default().check_json(text);
+        checked.map_err(|error| error.to_string())?;
+        let values = serde_json::from_slice(text);
+        let values = values.map_err(|error| format!("not a JSON object: {error}"))?;
+        Ok(Self::new(path, values))
     }
 
     /// Removes sizes and head count.

@@ -1,7 +1,7 @@
 //! Errors of the variables: why no model, or not the requested one, can be exported.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::variables::list::list;
 use crate::variables::model::Model;
@@ -237,6 +237,14 @@ pub enum Error {
         second: Box<str>,
         /// The source of the other value.
         second_source: Box<str>,
+    },
+    /// The config.json beside an HDF5 file is not one.
+    #[error("{}: {what}; correct the file, or give another one with --config", path.display())]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
     },
     /// A value that no model can have.
     #[error("{key} is {value} by {origin}: {why}")]

@@ -26,18 +26,8 @@ fn written(name: &str) -> PathBuf {
 fn every_tensor_is_its_variable() {
     for (name, model, class) in MODELS {
         let source = fixture(name);
-        let config = source.join("config.json");
         let out = temp();
-        let run = run![
-            "--model",
-            model,
-            "--config",
-            config,
-            source,
-            out.path(),
-            "--json"
-        ]
-        .ok();
+        let run = run!["--model", model, source, out.path(), "--json"].ok();
         let report = run.json();
         assert_eq!(report["checkpoint"]["format"], "hdf5");
         run!["verify", out.path()].ok();
@@ -70,21 +60,44 @@ fn every_tensor_is_its_variable() {
 #[test]
 fn outputs_are_those_of_the_keras_model() {
     let source = fixture("h5_pre_training");
-    let config = source.join("config.json");
     let golden = source.join("golden.safetensors");
     let out = temp();
-    run![
-        "--model",
-        "discriminator",
-        "--config",
-        config,
-        source.join("tf_model.h5"),
-        out.path()
-    ]
-    .ok();
+    let file = source.join("tf_model.h5");
+    run!["--model", "discriminator", file, out.path()].ok();
     let run = run!["verify", out.path(), "--golden", golden, "--json"].ok();
     let compared = run.json()["golden"]["outputs"].as_array().unwrap().len();
     assert_eq!(compared, 1);
+}
+
+#[test]
+fn settings_are_those_of_the_config_beside_the_file() {
+    let folder = copy_of("h5_pre_training");
+    let path = folder.path().join("config.json");
+    let out = folder.path().join("out");
+    let convert = || run!["--model", "discriminator", folder.path(), out, "--json"];
+    let sound = testkit::read_json(&path);
+    let mut config = sound.clone();
+    config["hidden_act"] = "relu".into();
+    config["layer_norm_eps"] = 1e-5.into();
+    fs::write(&path, config.to_string()).unwrap();
+    let report = convert().ok().json();
+    let sources = &report["exports"][0]["config_sources"];
+    for key in ["hidden_act", "layer_norm_eps", "num_attention_heads"] {
+        assert_eq!(sources[key]["kind"], "config_file", "{sources}");
+    }
+    let written = testkit::read_json(&out.join("config.json"));
+    assert_eq!(written["hidden_act"], "relu");
+    assert_eq!(written["num_attention_heads"], sound["num_attention_heads"]);
+    fs::remove_dir_all(&out).unwrap();
+
+    config["hidden_size"] = 48.into();
+    fs::write(&path, config.to_string()).unwrap();
+    convert().fails(4, &["hidden_size", "48", "config.json"]);
+    fs::write(&path, "[]").unwrap();
+    convert().fails(4, &["config.json", "not a JSON object", "--config"]);
+    fs::remove_file(&path).unwrap();
+    convert().fails(4, &["--num-attention-heads"]);
+    assert!(!out.exists());
 }
 
 #[test]
@@ -95,9 +108,8 @@ fn copies_that_differ_are_an_error() {
     // In the second copy of the word embeddings.
     bytes[149_120 + 7000] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let config = folder.path().join("config.json");
     let out = folder.path().join("out");
-    run!["--model", "generator", "--config", config, path, out].fails(
+    run!["--model", "generator", path, out].fails(
         3,
         &[
             "word_embeddings/weight",
