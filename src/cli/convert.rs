@@ -18,8 +18,8 @@ use electra_convert::{
     Conversion, ElectraCheckpoint, Error, ErrorKind, Model, Models, OpenOptions, Plan, PlanOptions,
     TextRequest,
 };
-use tf_checkpoint::address::Use;
 use tf_checkpoint::ReadBy;
+use tf_checkpoint::address::Use;
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
 use super::exit::Usage;
