@@ -74,6 +74,14 @@ for size in "${sizes[@]}"; do
         row "$size" "convert ($kind), in memory" "$seconds" "$(ratio "$seconds" "$copy")" "$(peak "$command")"
         rm -rf "$work/out"
     done
+    command="$program --model discriminator --vocab none -q $work/$size-weights $work/out"
+    seconds=$(median "$command" "rm -rf $work/out")
+    rm -rf "$work/out"
+    row "$size" "convert and verify, in memory" "$seconds" "$(ratio "$seconds" "$copy")" "$(peak "$command")"
+    command="$program verify -q $work/out"
+    seconds=$(median "$command" true)
+    row "$size" "verify alone, in memory" "$seconds" "$(ratio "$seconds" "$copy")" "$(peak "$command")"
+    rm -rf "$work/out"
     if [ -n "${DISK:-}" ]; then
         synced="dd if=$work/source of=$DISK/copy bs=4M conv=fsync"
         copy=$(median "$synced" "rm -f $DISK/copy")
@@ -84,13 +92,6 @@ for size in "${sizes[@]}"; do
         rm -rf "$DISK/out"
     fi
     rm -f "$work/source"
-    command="$program --model discriminator --vocab none -q $work/$size-weights $work/out"
-    seconds=$(median "$command" "rm -rf $work/out")
-    rm -rf "$work/out"
-    row "$size" "convert and verify, in memory" "$seconds" "" "$(peak "$command")"
-    command="$program verify -q $work/out"
-    row "$size" "verify alone, in memory" "$(median "$command" true)" "" "$(peak "$command")"
-    rm -rf "$work/out"
     if [ -n "${ORIGINAL:-}" ]; then
         command="$ORIGINAL -m $script --tf_checkpoint_path $work/$size-${kinds[-1]}/model.ckpt-1000"
         command+=" --config_file $work/config.json --discriminator_or_generator discriminator"

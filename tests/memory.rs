@@ -1,16 +1,13 @@
-//! The memory of a conversion does not grow with its tensors.
-//!
-//! Measured is the peak of the resident memory of this process, because buffers on huge pages are mapped and
-//! no allocator sees them. It is that of the whole process, so this file has one test.
+//! The memory of a conversion does not grow with its tensors. Alone in its file, because the memory is that of
+//! the whole process.
 
 #![cfg(target_os = "linux")]
 
-use std::fs;
 use std::num::NonZeroUsize;
 
 use electra_convert::{Conversion, ElectraCheckpoint, Model, PlanOptions, TargetDtype};
 use testkit::bundle_writer::{SMALL, Sizes, discriminator};
-use testkit::temp;
+use testkit::{peak_during, temp};
 
 /// The memory for the transposed bands of all threads, and the rest of the process beside them.
 const LIMIT: usize = (64 + 16) << 20;
@@ -24,14 +21,6 @@ const SIZES: Sizes = Sizes {
     layers: 1,
     ..SMALL
 };
-
-/// Returns a value of `/proc/self/status` in bytes.
-fn status(key: &str) -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(key));
-    let kib = line.unwrap().trim_matches([':', ' ', '\t']);
-    kib.strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
-}
 
 #[test]
 fn the_peak_is_that_of_the_buffers_of_the_threads() {
@@ -49,11 +38,8 @@ fn the_peak_is_that_of_the_buffers_of_the_threads() {
             .options(options)
             .verify(false)
             .threads(NonZeroUsize::new(2));
-        // Sets the peak to what is resident now.
-        fs::write("/proc/self/clear_refs", "5").unwrap();
-        let before = status("VmRSS");
-        conversion.run(folder.path().join(name), &()).unwrap();
-        let peak = status("VmHWM") - before;
+        let out = folder.path().join(name);
+        let peak = peak_during(|| drop(conversion.run(out, &()).unwrap()));
         println!("{name}: {} MiB", peak >> 20);
         assert!(peak < LIMIT, "{name}: {} MiB", peak >> 20);
     }

@@ -1,16 +1,16 @@
 //! Runs every class on two short sequences.
 //!
-//! Three batches go through the encoder:
+//! Two batches go through the encoder:
 //!
 //! | batch | sequences | proves |
 //! |---|---|---|
 //! | padded | long, short with other tokens under its padding, long | the first and the last output are equal: the place in the batch has no effect |
 //! | alone | short, without padding | its output equals the one in the padded batch: padding and the tokens under it have no effect |
 //!
-//! and both once more with causal attention, for the one class that has it. All are short, because they only
+//! and both once more with causal attention, for the one class that has it. They are short, because they only
 //! have to pass through every weight: with 36 tokens in all, the matrix products cost less than reading the
-//! weights and their checksums. The five heads of the other classes share the hidden states. Weights that a
-//! file does not have are initialised with fixed pseudo-random numbers, as for fine-tuning.
+//! weights and computing their checksums. All other classes share the hidden states. Weights that a file does
+//! not have are initialised with fixed pseudo-random numbers, as for fine-tuning.
 
 use std::time::Instant;
 

@@ -13,7 +13,10 @@
 //! | text | does another head count predict a text clearly better? (if a text is given) | [`text_check`](crate::probe::text_check) |
 //! | golden | are the outputs those of a reference? (if one is given) | `golden` |
 //!
-//! `run` runs all of them; `tensors` reads each tensor once for *checksums*, *values* and *heads*.
+//! `run` runs all of them. `tensors` reads each tensor once for *checksums*, *values* and *heads*, and gives it to
+//! *forward*, which requests one layer after the other: the memory does not grow with the number of layers. The
+//! other computations read the weights again in the same way
+//! (`streamed_model`).
 //!
 //! # What the checks prove
 //!

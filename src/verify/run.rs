@@ -3,15 +3,17 @@
 use std::path::Path;
 use std::time::Instant;
 
-use candle_electra::{ModelClass, WORD_EMBEDDINGS};
+use candle_electra::{ElectraConfig, ModelClass, WORD_EMBEDDINGS};
 use safetensors::tensor::TensorInfo;
 
 use super::error::Error;
 use super::failure::Failure;
 use super::files::check_files;
+use super::forward::ClassOutput;
 use super::inputs::{CompareWith, References};
 use super::report::{ClassReport, Report};
-use super::tensors::TensorChecks;
+use super::structure::Structure;
+use super::tensors::{TensorChecks, TensorReport};
 use super::{config, forward, golden, graph, head_count, structure, task_head, tokenizer};
 use crate::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use crate::probe::text_check::{self, Text, TextCheck, Verdict};
@@ -67,25 +69,13 @@ pub(crate) fn watched(
         .and_then(|info| info.shape.first())
         .map_or(config.vocab_size, |&rows| rows);
 
-    let checks = TensorChecks::new(&weights, compare_with, watch, &mut failures);
-    let mut outputs = Vec::new();
-    let mut of_forward = Vec::new();
-    if can_run(&failures) {
-        // Another class may expect another shape of a tensor; transformers does not load it either.
-        let loads = structures.iter().filter(|(_, s)| s.mismatched.is_empty());
-        let classes = loads.map(|(class, _)| *class);
-        let classes = classes.filter(|class| class.can_run(&config));
-        let allows_random = config.num_labels() <= MAX_RANDOM_LABELS;
-        let classes = classes.filter(|other| *other == class || allows_random);
-        let file = (&weights, &config);
-        let ran = forward::check(&checks, file, classes, watch, &mut of_forward);
-        // An error of reading a tensor explains the one of the forward pass.
-        if let Some(error) = checks.take_error() {
-            return Err(error);
-        }
-        outputs = ran?;
-    }
-    let tensors = checks.end(&mut failures)?;
+    let (tensors, mut outputs, mut of_forward) = check_weights(
+        (&weights, &config, class),
+        &structures,
+        compare_with,
+        watch,
+        &mut failures,
+    )?;
     let head_count = head_count::check(&config, tensors.norms, &mut failures);
     let before = failures.len();
     let tokenizer = tokenizer::check(folder, &config, rows, &mut failures)?;
@@ -146,6 +136,45 @@ pub(crate) fn watched(
         failures,
         seconds: start.elapsed().as_secs_f64(),
     })
+}
+
+/// The outputs of the classes that ran.
+type Outputs = Vec<(ModelClass, ClassOutput)>;
+
+/// Checks the tensors and runs every class, in one pass over the weights. Returns the failures of the forward
+/// pass apart: they have no meaning if the tensors are wrong.
+fn check_weights(
+    (weights, config, class): (&WeightsFile, &ElectraConfig, ModelClass),
+    structures: &[(ModelClass, Structure)],
+    compare_with: CompareWith<'_>,
+    watch: &Watch<'_>,
+    failures: &mut Vec<Failure>,
+) -> Result<(TensorReport, Outputs, Vec<Failure>), Error> {
+    let checks = TensorChecks::new(weights, compare_with, watch, failures);
+    let mut outputs = Vec::new();
+    let mut of_forward = Vec::new();
+    if can_run(failures) {
+        // Another class may expect another shape of a tensor; transformers does not load it either.
+        let loads = structures.iter().filter(|(_, s)| s.mismatched.is_empty());
+        let classes = loads.map(|(class, _)| *class);
+        let classes = classes.filter(|class| class.can_run(config));
+        let allows_random = config.num_labels() <= MAX_RANDOM_LABELS;
+        let classes = classes.filter(|other| *other == class || allows_random);
+        let ran = forward::check(&checks, (weights, config), classes, watch, &mut of_forward);
+        // An error of reading a tensor explains the one of the forward pass.
+        if let Some(error) = checks.take_error() {
+            return Err(error);
+        }
+        match ran {
+            Ok(ran) => outputs = ran,
+            Err(error) => of_forward.push(Failure::Forward {
+                class,
+                what: format!("cannot be computed: {error}"),
+            }),
+        }
+        watch.check()?;
+    }
+    Ok((checks.end(failures)?, outputs, of_forward))
 }
 
 fn can_run(failures: &[Failure]) -> bool {

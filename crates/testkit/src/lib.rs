@@ -15,6 +15,8 @@ mod exported;
 mod fixtures;
 mod graph_checkpoint;
 pub mod graph_writer;
+#[cfg(target_os = "linux")]
+mod memory;
 mod program;
 pub mod v1_writer;
 
@@ -24,4 +26,6 @@ pub use exported::{
 };
 pub use fixtures::{copy_of, fixture, fixtures, temp};
 pub use graph_checkpoint::graph_checkpoint;
+#[cfg(target_os = "linux")]
+pub use memory::peak_during;
 pub use program::{Run, command, program};
