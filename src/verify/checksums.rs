@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use safetensors::tensor::TensorInfo;
 use tf_checkpoint::{Checkpoint, cut};
 
+use super::differences::{checksum_differs, element_differs, first_difference};
 use super::error::Error;
 use super::failure::Failure;
 use super::in_order::InOrder;
@@ -319,25 +320,4 @@ fn compare_checksums(
         }
     }
     differences
-}
-
-/// States that a checksum differs; `part` names what it is of, after a space.
-pub(super) fn checksum_differs(part: &str, found: Option<u32>, expected: Option<u32>) -> String {
-    let hex = |crc: Option<u32>| crc.map_or("none".into(), |crc| format!("{crc:08x}"));
-    format!(
-        "the CRC-32C{part} is {}, expected {}",
-        hex(found),
-        hex(expected)
-    )
-}
-
-/// States that an element differs.
-pub(super) fn element_differs(element: usize) -> String {
-    format!("element {element} differs from the converted variable")
-}
-
-pub(super) fn first_difference(a: &[u8], b: &[u8]) -> usize {
-    std::iter::zip(a, b)
-        .position(|(a, b)| a != b)
-        .unwrap_or(a.len().min(b.len()))
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use tf_checkpoint::{Checkpoint, Contiguous};
 
-use super::checksums::{checksum_differs, element_differs, first_difference};
+use super::differences::{checksum_differs, element_differs, first_difference};
 use super::error::Error;
 use crate::export::{self, AlignedBytes, SliceChecksum, cast_step, uncast};
 use crate::plan::{Cast, PlannedTensor};

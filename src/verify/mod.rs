@@ -35,6 +35,7 @@
 
 mod checksums;
 mod config;
+mod differences;
 mod error;
 mod failure;
 mod files;

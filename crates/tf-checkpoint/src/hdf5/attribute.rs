@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::cursor::Cursor;
-use super::dataset;
 use super::global_heap::GlobalHeap;
 use super::problem::Problem;
 use super::source::Source;
+use super::space::{read_class, read_dataspace};
 use super::{MAX_NAME_LEN, UNDEFINED};
 
 /// The classes of datatypes: strings of fixed length, sequences of variable length.
@@ -93,7 +93,7 @@ impl Attribute {
                 "has an attribute with a shared datatype",
             ));
         }
-        let shape = dataset::read_dataspace(&self.dataspace)?;
+        let shape = read_dataspace(&self.dataspace)?;
         // Keras writes an empty list as numbers.
         if shape.contains(&0) {
             return Ok(());
@@ -101,7 +101,7 @@ impl Attribute {
         let count = shape
             .iter()
             .try_fold(1_usize, |n, &size| n.checked_mul(size));
-        let (class, bits, size) = dataset::read_class(&mut Cursor::new(&self.datatype))?;
+        let (class, bits, size) = read_class(&mut Cursor::new(&self.datatype))?;
         let element = match class {
             STRING => usize::try_from(size).unwrap_or(usize::MAX),
             VARIABLE_LENGTH if bits[0] & 0xf == VARIABLE_STRING => REFERENCE_LEN,

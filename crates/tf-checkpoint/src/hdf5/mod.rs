@@ -37,6 +37,7 @@ mod keras;
 mod problem;
 mod reader;
 mod source;
+mod space;
 mod superblock;
 
 pub(crate) use reader::Weights;
