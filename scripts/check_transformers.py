@@ -326,7 +326,7 @@ def checkpoints(paths):
 
     def is_complete(folder):
         is_v1 = (folder / "checkpoint").is_file() and not any(folder.glob("*.index"))
-        return is_v1 or any(folder.glob("*.data-*"))
+        return is_v1 or any(folder.glob("*.data-*")) or any(folder.glob("*.h5"))
 
     for path in paths:
         if not path.is_dir() or is_complete(path):

@@ -11,7 +11,7 @@ use electra_convert::Checkpoint;
 use testkit::bundle_writer::{self, Bundle, Field, SMALL, discriminator, message};
 use testkit::fixtures;
 use testkit::v1_writer::Tables;
-use tf_checkpoint::{DType, ReadBy, Variable, locate};
+use tf_checkpoint::{DType, Format, ReadBy, Variable, locate};
 
 const NEEDS: &str = "needs libtensorflow.so";
 
@@ -61,8 +61,9 @@ fn both_readers_read_the_same_bytes_of_every_fixture() {
             path
         };
         let is_checkpoint = locate(&path, None).is_ok_and(|location| {
-            // Of some there is only the index, and the library does not look into archives.
-            location.data_path(0, 1).is_file() || location.data_path(0, 2).is_file()
+            // Of some there is only the index; the library looks into no archives and reads no HDF5.
+            location.format() != Format::Hdf5
+                && (location.data_path(0, 1).is_file() || location.data_path(0, 2).is_file())
         });
         if is_checkpoint {
             compared.push((name, compare(&path)));
@@ -78,6 +79,9 @@ fn both_readers_read_the_same_bytes_of_every_fixture() {
             "facts",
             "fmt_zip.zip",
             "graphs",
+            "h5_masked_lm",
+            "h5_pre_training",
+            "h5_sequence_classification",
             "head_norms",
             "text",
             "tiny_small_like",
