@@ -201,7 +201,7 @@ impl ElectraCheckpoint {
     }
 
     /// Adds the config.json beside an HDF5 file, which holds the settings that the file does not have, unless
-    /// the user gives another one. That of an encoder in a TensorFlow checkpoint would be of unknown origin.
+    /// the user gives another one. Beside a TensorFlow checkpoint the origin of a config.json is unknown.
     fn with_config_beside<'o>(
         &self,
         options: &'o PlanOptions,

@@ -1,8 +1,8 @@
 //! Reads every tensor once, for the checks of its checksum and of its values, and for the forward pass.
 //!
 //! A tensor is checked when the forward pass requests it ([`WeightSource`]), from the bytes that it gets; the
-//! others are checked in [`TensorChecks::end`]. A tensor is read in steps that stay in the cache. A kernel is
-//! transposed back while it is read: the checksum is computed in the order of the variable, and the matrix
+//! other tensors are checked in [`TensorChecks::end`]. A tensor is read in steps that stay in the cache. A kernel
+//! is transposed back while it is read: the checksum is computed in the order of the variable, and the matrix
 //! product is faster in that order, too.
 
 use std::collections::{BTreeMap, HashMap};
@@ -62,7 +62,7 @@ pub(super) struct TensorChecks<'a> {
     infos: HashMap<String, &'a TensorInfo>,
     /// By name. A tensor that is being checked is there without a result.
     found: Mutex<HashMap<String, Option<Found>>>,
-    /// The first error, which candle would hide in one of its own.
+    /// The first error. candle passes it on as text only.
     error: Mutex<Option<Error>>,
 }
 
@@ -117,7 +117,7 @@ impl<'a> TensorChecks<'a> {
         Ok(report)
     }
 
-    /// True if nobody has begun to check this tensor; the caller then does.
+    /// Returns true if no thread has begun to check this tensor. The caller must then check it.
     fn begin(&self, name: &str) -> bool {
         let mut found = self.found.lock();
         let is_new = !found.contains_key(name);

@@ -14,7 +14,7 @@ const LEAST: usize = 1 << 13;
 /// Sums are computed in so many parts, which the compiler puts into vector registers.
 const LANES: usize = 8;
 
-/// Adds `bias` `[size]` to `x` `[…, size]`, which nobody else may hold.
+/// Adds `bias` `[size]` to `x` `[…, size]`, whose storage no other tensor may share.
 pub(crate) fn add_bias(x: Tensor, bias: &Tensor) -> Result<Tensor> {
     if !is_supported(&[&x, bias]) {
         return x.broadcast_add(bias);

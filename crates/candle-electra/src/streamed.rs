@@ -1,7 +1,7 @@
 //! Runs embeddings and layers without holding the weights.
 //!
-//! A layer is loaded while the one before it is computed, and dropped afterwards, so that two layers are in
-//! memory, however many the model has. All batches go through a layer together: each weight is read once.
+//! A layer is loaded while the one before it is computed, and dropped afterwards: two layers are in memory at a
+//! time. All batches go through a layer together: each weight is read once.
 
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;

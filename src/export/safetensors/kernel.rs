@@ -4,8 +4,8 @@
 //! bytes of one band. A kernel that fits into the memory of a thread is one band and is written at once; a
 //! larger one is cut into bands of rows of the variable, and each band is a range of columns of the weight,
 //! written with one positioned write for each of its rows. So the variable is read sequentially in both
-//! cases, which its checksum requires. Short writes are slow: writes of 4 KiB take about one and a half
-//! times as long as one write of the same bytes, writes of 16 KiB about as long as one.
+//! cases, which its checksum requires. Short writes are slow: on a busy machine, writes of 4 KiB took about
+//! one and a half times as long as one write of the same bytes, writes of 16 KiB about as long as one.
 
 use std::ops::Range;
 

@@ -195,7 +195,7 @@ impl Tree<'_> {
         Ok(group)
     }
 
-    /// Returns the address of the object at `inside`, a path below `group`; `None` if there is none.
+    /// Returns the address of the object at `inside`, a path below `group`; `None` if it does not exist.
     fn find(&mut self, group: &Rc<Group>, inside: &str) -> Result<Option<u64>, Error> {
         let mut group = Rc::clone(group);
         let mut rest = inside;
