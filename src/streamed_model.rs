@@ -1,6 +1,6 @@
 //! Runs a converted model whose weights are read when they are needed.
 //!
-//! Of the encoder two layers are in memory ([`forward_streamed`]). Of the word embeddings, the largest tensor,
+//! Of the encoder the weights of one layer are in memory ([`forward_streamed`]). Of the word embeddings, the largest tensor,
 //! an encoder needs the rows of its tokens: they are read alone, and the ids are numbered anew. A decoder needs
 //! all rows: it is computed in parts.
 

@@ -196,67 +196,85 @@ fn hide(scores: &Tensor, visible: &Tensor) -> Result<Tensor> {
         .where_cond(scores, &lowest)
 }
 
-/// `ElectraLayer`.
+/// How the tensors of a layer are requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loading {
+    /// One after the other, in the order of the table.
+    InOrder,
+    /// In parallel in the current rayon pool.
+    Parallel,
+}
+
+impl Loading {
+    fn both<A: Send, B: Send>(
+        self,
+        first: impl FnOnce() -> A + Send,
+        second: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        match self {
+            Self::InOrder => (first(), second()),
+            Self::Parallel => rayon::join(first, second),
+        }
+    }
+}
+
+/// `ElectraLayer`: self-attention, then a feed-forward network.
 #[derive(Clone, Debug)]
-pub(crate) struct Layer {
+struct Layer {
     attention: Attention,
+    feed_forward: FeedForward,
+}
+
+impl Layer {
+    fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
+        Ok(Self {
+            attention: Attention::load(vb.pp("attention"), config, Loading::InOrder)?,
+            feed_forward: FeedForward::load(vb, config, Loading::InOrder)?,
+        })
+    }
+
+    /// Returns the hidden states of the tokens, `[tokens, hidden]`; `groups` covers all of them in order.
+    fn forward(&self, hidden: &Tensor, groups: &[Sequences]) -> Result<Tensor> {
+        let attended = self.attention.forward(hidden, groups)?;
+        self.feed_forward.forward(&attended)
+    }
+}
+
+/// `ElectraIntermediate` and `ElectraOutput`.
+#[derive(Clone, Debug)]
+pub(crate) struct FeedForward {
     intermediate: Linear,
     activation: Activation,
     output: Linear,
     norm: LayerNorm,
 }
 
-impl Layer {
-    fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
-        let attention = Attention::load(vb.pp("attention"), config)?;
-        let intermediate = Self::load_intermediate(&vb, config)?;
-        let output = Self::load_output(&vb, config)?;
-        Self::new(attention, intermediate, output, &vb, config)
-    }
-
-    /// As `load`, with the matrices in parallel in the current rayon pool.
-    pub(crate) fn load_parallel(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
-        let attention = || Attention::load(vb.pp("attention"), config);
-        let intermediate = || Self::load_intermediate(&vb, config);
-        let output = || Self::load_output(&vb, config);
-        let (intermediate, (output, attention)) =
-            rayon::join(intermediate, || rayon::join(output, attention));
-        Self::new(attention?, intermediate?, output?, &vb, config)
-    }
-
-    fn load_intermediate(vb: &VarBuilder<'_>, config: &ElectraConfig) -> Result<Linear> {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        linear(hidden, inner, config, vb.pp("intermediate").pp("dense"))
-    }
-
-    fn load_output(vb: &VarBuilder<'_>, config: &ElectraConfig) -> Result<Linear> {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        linear(inner, hidden, config, vb.pp("output").pp("dense"))
-    }
-
-    fn new(
-        attention: Attention,
-        intermediate: Linear,
-        output: Linear,
-        vb: &VarBuilder<'_>,
+impl FeedForward {
+    /// Loads the tensors below `vb`, the scope of the layer.
+    pub(crate) fn load(
+        vb: VarBuilder<'_>,
         config: &ElectraConfig,
+        loading: Loading,
     ) -> Result<Self> {
-        let norm = vb.pp("output").pp("LayerNorm");
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let output = vb.pp("output");
+        let (intermediate, projection) = loading.both(
+            || linear(hidden, inner, config, vb.pp("intermediate").pp("dense")),
+            || linear(inner, hidden, config, output.pp("dense")),
+        );
         Ok(Self {
-            attention,
-            intermediate,
+            intermediate: intermediate?,
             activation: config.hidden_act,
-            output,
-            norm: LayerNorm::load(config.hidden_size, config.layer_norm_eps, norm)?,
+            output: projection?,
+            norm: LayerNorm::load(hidden, config.layer_norm_eps, output.pp("LayerNorm"))?,
         })
     }
 
-    /// Returns the hidden states of the tokens, `[tokens, hidden]`; `groups` covers all of them in order.
-    pub(crate) fn forward(&self, hidden: &Tensor, groups: &[Sequences]) -> Result<Tensor> {
-        let attended = self.attention.forward(hidden, groups)?;
+    /// `attended` and the result are `[tokens, hidden]`.
+    pub(crate) fn forward(&self, attended: &Tensor) -> Result<Tensor> {
         let inner = self
             .intermediate
-            .forward_activated(&attended, self.activation)?;
+            .forward_activated(attended, self.activation)?;
         self.norm
             .forward(&(self.output.forward(&inner)? + attended)?)
     }
@@ -271,7 +289,7 @@ fn check_heads(heads: usize, hidden: usize) -> Result<()> {
 
 /// `ElectraAttention`: multi-head self-attention with its output projection.
 #[derive(Clone, Debug)]
-struct Attention {
+pub(crate) struct Attention {
     query: Linear,
     key: Linear,
     value: Linear,
@@ -281,22 +299,43 @@ struct Attention {
 }
 
 impl Attention {
-    fn load(vb: VarBuilder<'_>, config: &ElectraConfig) -> Result<Self> {
+    /// Loads the tensors below `vb`.
+    pub(crate) fn load(
+        vb: VarBuilder<'_>,
+        config: &ElectraConfig,
+        loading: Loading,
+    ) -> Result<Self> {
         let hidden = config.hidden_size;
         let heads = config.num_attention_heads;
         check_heads(heads, hidden)?;
         let (projections, output) = (vb.pp("self"), vb.pp("output"));
+        let square = |vb| linear(hidden, hidden, config, vb);
+        let ((query, key), (value, projection)) = loading.both(
+            || {
+                loading.both(
+                    || square(projections.pp("query")),
+                    || square(projections.pp("key")),
+                )
+            },
+            || {
+                loading.both(
+                    || square(projections.pp("value")),
+                    || square(output.pp("dense")),
+                )
+            },
+        );
         Ok(Self {
-            query: linear(hidden, hidden, config, projections.pp("query"))?,
-            key: linear(hidden, hidden, config, projections.pp("key"))?,
-            value: linear(hidden, hidden, config, projections.pp("value"))?,
+            query: query?,
+            key: key?,
+            value: value?,
             heads,
-            output: linear(hidden, hidden, config, output.pp("dense"))?,
+            output: projection?,
             norm: LayerNorm::load(hidden, config.layer_norm_eps, output.pp("LayerNorm"))?,
         })
     }
 
-    fn forward(&self, hidden: &Tensor, groups: &[Sequences]) -> Result<Tensor> {
+    /// `hidden` and the result are `[tokens, hidden]`; `groups` covers all tokens in order.
+    pub(crate) fn forward(&self, hidden: &Tensor, groups: &[Sequences]) -> Result<Tensor> {
         let project = |projection: &Linear| split(&projection.forward(hidden)?, groups);
         let (queries, keys, values) = (
             project(&self.query)?,
