@@ -2,8 +2,8 @@
 //!
 //! A tensor is checked when the forward pass requests it ([`WeightSource`]), from the bytes that it gets; the
 //! other tensors are checked in [`TensorChecks::end`]. A tensor is read in steps that stay in the cache. A kernel
-//! is transposed back while it is read: the checksum is computed in the order of the variable, and the matrix
-//! product is faster in that order, too.
+//! is transposed back while it is read, because the matrix product is faster in the order of the variable; the
+//! checksum of a variable is computed in that order, too.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,6 +25,7 @@ use crate::head_norms::Squares;
 use crate::progress::Watch;
 use crate::streamed_model::{FileWeights, WeightSource};
 use crate::threads;
+use crate::variables::names::is_transposed;
 
 /// The results of all tensors.
 #[derive(Default)]
@@ -127,7 +128,7 @@ impl<'a> TensorChecks<'a> {
         is_new
     }
 
-    /// Checks a tensor. Returns what is wanted of it, in the type of the file; `None` if that is nothing.
+    /// Checks a tensor. Returns what is wanted of it, in float32 or float64; `None` if that is nothing.
     fn check(
         &self,
         name: &str,
@@ -220,16 +221,19 @@ impl Reading<'_, '_> {
         }
     }
 
-    /// Reads a tensor in steps; `is_transposed` if its variable is.
+    /// Reads a tensor in steps. With `by_variable`, it is compared in the order of its variable, which is
+    /// transposed.
     fn in_steps<T: Value>(
         &mut self,
-        is_transposed: bool,
+        by_variable: bool,
         mut comparison: Option<InOrder<'_>>,
     ) -> Result<Option<Tensor>, Error> {
         let (height, width) = match self.info.shape[..] {
             [height, width] => (height, width),
             _ => (self.info.shape.iter().product(), 1),
         };
+        let is_weight = matches!(self.wanted, Wanted::All) && self.info.shape.len() == 2;
+        let is_transposed = by_variable || (is_weight && is_transposed(self.name));
         let row = width * size_of::<T>();
         let rows_of_step = (STEP / row.max(1)).max(1);
         let mut values = ValueCheck::<T>::new();
@@ -252,12 +256,13 @@ impl Reading<'_, '_> {
             let elements = step.elements::<T>();
             values.add(elements);
             if let Some(squares) = &mut squares {
-                squares.add(elements, T::widen);
+                add_squares(squares, elements);
             }
             if is_transposed {
                 let target = bytemuck::cast_slice_mut(&mut whole);
                 transpose_rows(&step, height, first, size_of::<T>(), target);
-            } else if let Some(comparison) = &mut comparison {
+            }
+            if let Some(comparison) = comparison.as_mut().filter(|_| !by_variable) {
                 comparison.add(step.as_bytes())?;
             }
             match self.wanted {
@@ -268,7 +273,7 @@ impl Reading<'_, '_> {
             self.checks.watch.advance(step.len() as u64)?;
         }
         if let Some(mut comparison) = comparison {
-            if is_transposed {
+            if by_variable {
                 for step in whole.chunks(STEP / size_of::<T>()) {
                     comparison.add(bytemuck::cast_slice(step))?;
                 }
@@ -297,7 +302,7 @@ impl Reading<'_, '_> {
         values.add(elements);
         self.add_values(values.end());
         self.found.norms = Squares::of_tensor(self.name, &self.info.shape).map(|mut squares| {
-            squares.add(elements, T::widen);
+            add_squares(&mut squares, elements);
             squares.log()
         });
         let device = &Device::Cpu;
@@ -363,6 +368,13 @@ impl Reading<'_, '_> {
                 },
             ),
         }
+    }
+}
+
+fn add_squares<T: Value>(squares: &mut Squares, elements: &[T]) {
+    match T::to_floats(elements) {
+        Some(floats) => squares.add(&floats, f64::from),
+        None => squares.add(elements, T::widen),
     }
 }
 

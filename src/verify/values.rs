@@ -2,6 +2,7 @@
 
 use bytemuck::Pod;
 use candle_core::{Device, Result, Shape, Tensor};
+use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};
 
 /// The kind of the values of a tensor.
@@ -27,18 +28,25 @@ const STRIDE: usize = 4096;
 pub(super) trait Value: Pod + PartialEq {
     fn is_finite(self) -> bool;
     fn widen(self) -> f64;
+
+    /// Returns the elements as float32, if that is exact and useful: 16-bit numbers are slow one by one.
+    fn to_floats(_elements: &[Self]) -> Option<Vec<f32>> {
+        None
+    }
+
+    /// Returns a tensor for a model to compute with, of float32 or float64.
     fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor>;
 }
 
-macro_rules! value {
-    ($type:ty, $widen:expr) => {
+macro_rules! wide {
+    ($type:ty) => {
         impl Value for $type {
             fn is_finite(self) -> bool {
                 self.is_finite()
             }
 
             fn widen(self) -> f64 {
-                $widen(self)
+                f64::from(self)
             }
 
             fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor> {
@@ -48,10 +56,37 @@ macro_rules! value {
     };
 }
 
-value!(f32, f64::from);
-value!(f64, std::convert::identity);
-value!(f16, f16::to_f64);
-value!(bf16, bf16::to_f64);
+macro_rules! narrow {
+    ($type:ty) => {
+        impl Value for $type {
+            fn is_finite(self) -> bool {
+                self.is_finite()
+            }
+
+            fn widen(self) -> f64 {
+                self.to_f64()
+            }
+
+            fn to_floats(elements: &[Self]) -> Option<Vec<f32>> {
+                let mut floats = vec![0.0; elements.len()];
+                elements.convert_to_f32_slice(&mut floats);
+                Some(floats)
+            }
+
+            fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor> {
+                let floats = Self::to_floats(&elements).expect("16-bit numbers are widened");
+                // Before the next tensor is read.
+                drop(elements);
+                Tensor::from_vec(floats, shape, device)
+            }
+        }
+    };
+}
+
+wide!(f32);
+wide!(f64);
+narrow!(f16);
+narrow!(bf16);
 
 /// Checks the elements of a tensor that is read in pieces.
 #[derive(Debug)]
