@@ -13,11 +13,13 @@
 //! | `target` | the open file and the places of the tensors |
 //! | `stream` | copies and transposes the tensors on several threads |
 //! | `worker` | the work of one thread |
-//! | `kernel` | transposes kernels in bands of rows |
+//! | `kernel` | transposes kernels in bands |
+//! | `columns_checksum` | the checksum of a kernel that is read in bands |
 //! | `steps` | reads parts of variables in steps |
 //! | `reader` | an open file, as candle reads weights from it |
 
 mod checksums;
+mod columns_checksum;
 mod header;
 mod kernel;
 mod metadata;

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::columns_checksum::ColumnsChecksum;
 use super::target::Streamed;
 use crate::export::Error;
 use crate::export::buffer::AlignedBytes;
@@ -45,27 +46,49 @@ impl<'a> Steps<'a> {
         len: usize,
         mut sink: impl FnMut(&AlignedBytes, u64) -> Result<(), Error>,
     ) -> Result<u32, Error> {
-        let cast = source.tensor.cast;
-        let target = &mut self.cast;
-        let mut overflows = false;
+        let mut casting = Casting::new(source, &mut self.cast, self.watch);
         let sum = read(&mut self.read, source, part, len, |step, start| {
-            if cast.is_none() {
-                sink(step, start)?;
-            } else {
-                let offset = source.offset + source.written_len(start);
-                target.resize_aligned_to(cast.written_len(step.len()), offset);
-                cast_into(step, cast, target.as_bytes_mut()).map_err(|overflow| {
-                    overflows = true;
-                    overflow_of(source.tensor, overflow)
-                })?;
-                sink(target, start)?;
-            }
-            Ok(self.watch.advance(step.len() as u64)?)
+            let offset = source.offset + source.written_len(start);
+            casting.pass(step, offset, |cast| sink(cast, start))
         });
+        let overflows = casting.overflows;
         if overflows {
             return Err(self.first_overflow(source));
         }
         sum
+    }
+
+    /// As [`cast`](Self::cast), for columns of a matrix. A step is some rows of these columns, and is passed to
+    /// `sink` with the index of its first row. Returns the part of the checksum that the columns contribute.
+    pub(super) fn cast_columns(
+        &mut self,
+        source: &Streamed<'_>,
+        columns: Range<usize>,
+        mut sink: impl FnMut(&AlignedBytes, usize) -> Result<(), Error>,
+    ) -> Result<u32, Error> {
+        let [width, height] = source.tensor.matrix();
+        let element = source.tensor.cast.source_size();
+        let (row, len) = (width * element, columns.len() * element);
+        let place = |row_index: usize| (row_index * row + columns.start * element) as u64;
+        let mut sum = ColumnsChecksum::new(row);
+        let mut casting = Casting::new(source, &mut self.cast, self.watch);
+        let rows_of_step = (STEP / len.max(1)).max(1);
+        for first in (0..height).step_by(rows_of_step) {
+            let rows = rows_of_step.min(height - first);
+            let offset = source.variable.offset() + place(first);
+            self.read.resize_aligned_to(rows * len, offset);
+            let parts = self.read.as_bytes_mut().chunks_exact_mut(len);
+            for (at, part) in (first..).zip(parts) {
+                source.variable.read(part, place(at))?;
+                sum.add(part);
+            }
+            let passed = casting.pass(&self.read, 0, |cast| sink(cast, first));
+            if casting.overflows {
+                return Err(self.first_overflow(source));
+            }
+            passed?;
+        }
+        Ok(sum.end((width - columns.end) * element))
     }
 
     /// Returns the error of a variable that has an overflow. The variable is read again as a whole, because
@@ -92,6 +115,47 @@ impl<'a> Steps<'a> {
             Err(error) => error,
             Ok(()) => overflow_of(source.tensor, first.expect("an element did not fit")),
         }
+    }
+}
+
+/// Casts steps of a tensor.
+struct Casting<'a> {
+    source: &'a Streamed<'a>,
+    target: &'a mut AlignedBytes,
+    watch: &'a Watch<'a>,
+    overflows: bool,
+}
+
+impl<'a> Casting<'a> {
+    fn new(source: &'a Streamed<'a>, target: &'a mut AlignedBytes, watch: &'a Watch<'a>) -> Self {
+        Self {
+            source,
+            target,
+            watch,
+            overflows: false,
+        }
+    }
+
+    /// Casts a step and passes it on; `offset` is its place in the file that is written.
+    fn pass(
+        &mut self,
+        step: &AlignedBytes,
+        offset: u64,
+        sink: impl FnOnce(&AlignedBytes) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let cast = self.source.tensor.cast;
+        if cast.is_none() {
+            sink(step)?;
+        } else {
+            let len = cast.written_len(step.len());
+            self.target.resize_aligned_to(len, offset);
+            cast_into(step, cast, self.target.as_bytes_mut()).map_err(|overflow| {
+                self.overflows = true;
+                overflow_of(self.source.tensor, overflow)
+            })?;
+            sink(self.target)?;
+        }
+        Ok(self.watch.advance(step.len() as u64)?)
     }
 }
 

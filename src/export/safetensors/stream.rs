@@ -6,7 +6,7 @@
 //! - A copy is split into parts whose checksums are combined, so that the word embeddings do not occupy one
 //!   thread while the others are idle.
 //! - A kernel is transposed while it is read. It is written as a whole if it fits into the thread's share of
-//!   [`BANDS`]; a larger one is split into bands of rows (see `kernel`).
+//!   [`BANDS`]; a larger one is split into bands of columns (see `kernel`).
 //!
 //! The memory of these does not depend on the size of the tensors. All other tensors (partitioned variables,
 //! V1 checkpoints, HDF5 files, computed heads) are made in memory as a whole by `convert_tensor`.
@@ -58,7 +58,7 @@ use crate::variables::Recipe;
 const PART: u64 = 8 << 20;
 /// The memory for the transposed bands of all threads in bytes.
 const BANDS: usize = 64 << 20;
-/// The memory for the band of one thread, if there are many threads: with less, the writes are too short.
+/// The memory for the band of one thread, if there are many threads: with less, the reads are too short.
 const MIN_BAND: usize = 4 << 20;
 
 /// The threads, and the sizes of their jobs.
@@ -234,7 +234,6 @@ mod tests {
             file: &file,
             path: &path,
             tensors: &placed,
-            short_writes: Mutex::new(()),
         };
         let mut checksums = RecordedChecksums::planned(tensors);
         let watch = Watch::new(&());

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::path::Path;
 
-use parking_lot::Mutex;
 use tf_checkpoint::{Checkpoint, Contiguous};
 
 use crate::export::Error;
@@ -16,9 +15,6 @@ pub(super) struct Target<'a> {
     pub(super) path: &'a Path,
     /// The tensors with their offsets in the file.
     pub(super) tensors: &'a [(&'a PlannedTensor, u64)],
-    /// Held during many short writes. Without it two threads would pass the kernel's lock on the file back
-    /// and forth.
-    pub(super) short_writes: Mutex<()>,
 }
 
 impl<'a> Target<'a> {
@@ -40,21 +36,6 @@ impl<'a> Target<'a> {
             variable,
             offset,
         })
-    }
-
-    /// Writes parts of `len` bytes at offsets that are `stride` bytes apart.
-    pub(super) fn write_strided(
-        &self,
-        bytes: &[u8],
-        len: usize,
-        offset: u64,
-        stride: usize,
-    ) -> Result<(), Error> {
-        let _alone = self.short_writes.lock();
-        for (n, part) in bytes.chunks_exact(len).enumerate() {
-            self.write(part, offset + (n * stride) as u64)?;
-        }
-        Ok(())
     }
 
     /// Writes at an offset of the file. Several threads may write.

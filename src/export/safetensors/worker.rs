@@ -1,15 +1,13 @@
 //! The work of one thread: copies, transposes or makes tensors, and combines the checksums of their parts.
 //!
 //! The thread that writes the last part of a tensor checks the checksum of the variable. It also records the
-//! checksum of the written tensor where that of the variable is not enough. The bands of a large kernel are
-//! not ranges of the file: there the tensor is read back.
+//! checksum of the written tensor where that of the variable is not enough.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use parking_lot::Mutex;
 use tf_checkpoint::Checkpoint;
-use tf_checkpoint::storage::{LocalFile, ReadAt as _};
 
 use super::checksums::RecordedChecksums;
 use super::kernel::transpose_band;
@@ -25,17 +23,18 @@ use crate::variables::Recipe;
 pub(super) struct Job {
     /// Index into [`Target::tensors`].
     pub(super) tensor: usize,
-    /// The bytes of the variable; `None` for a tensor that is made in memory.
+    /// The bytes of the variable, in the order in which they are written; `None` for a tensor that is made in
+    /// memory.
     pub(super) part: Option<Range<u64>>,
 }
 
 /// A part of a variable that was written.
 struct Written {
-    /// The bytes of the variable.
+    /// The bytes of the variable, in the order in which they are written.
     part: Range<u64>,
-    /// The checksum of these bytes.
+    /// The checksum of these bytes, or the contribution of a band of a kernel.
     crc32c: u32,
-    /// The checksum of the written bytes, if they are needed and in one range of the file.
+    /// The checksum of the written bytes, if it is needed.
     output_crc32c: Option<u32>,
 }
 
@@ -61,7 +60,7 @@ impl<'a> Results<'a> {
         }
     }
 
-    /// Adds a part; returns all parts of the tensor if this was the last one, in the order of the variable.
+    /// Adds a part; returns all parts of the tensor if this was the last one, in the order of the file.
     fn add(&mut self, job: &Job, written: Written, len: u64) -> Option<Vec<Written>> {
         let tensor = self.unfinished.entry(job.tensor).or_default();
         tensor.len += written.len();
@@ -181,56 +180,33 @@ impl<'a, 'r> Worker<'a, 'r> {
             band.clone(),
             self.target,
         )?;
-        let is_whole = self.band.len() == source.tensor.bytes();
         Ok(Written {
             part: band,
             crc32c,
-            output_crc32c: (is_recorded && is_whole).then(|| crc32c::crc32c(self.band.as_bytes())),
+            output_crc32c: is_recorded.then(|| crc32c::crc32c(self.band.as_bytes())),
         })
     }
 
     /// Checks the checksum of a variable that was written as a whole, and records that of the tensor.
     fn finish(
-        &mut self,
+        &self,
         source: &Streamed<'_>,
         parts: &[Written],
         is_recorded: bool,
     ) -> Result<(), Error> {
-        let sums = parts.iter().map(|written| (written.crc32c, written.len()));
-        source.variable.check(combine(sums))?;
+        let crc32c = match source.tensor.recipe {
+            Recipe::Transpose => parts.iter().fold(0, |sum, written| sum ^ written.crc32c),
+            _ => combine(parts.iter().map(|written| (written.crc32c, written.len()))),
+        };
+        source.variable.check(crc32c)?;
         if is_recorded {
-            let sums = parts.iter().map(|written| {
-                let len = source.written_len(written.len());
-                written.output_crc32c.map(|crc32c| (crc32c, len))
-            });
-            let crc32c = match sums.collect::<Option<Vec<_>>>() {
-                Some(sums) => combine(sums),
-                // The bands of a kernel are not ranges of the file.
-                None => self.read_back(source)?,
-            };
+            let crc32c = combine(parts.iter().map(|written| {
+                let crc32c = written.output_crc32c.expect("computed for every part");
+                (crc32c, source.written_len(written.len()))
+            }));
             self.results.lock().checksums.record(source.tensor, crc32c);
         }
         Ok(())
-    }
-
-    /// Returns the checksum of a tensor in the file.
-    fn read_back(&mut self, source: &Streamed<'_>) -> Result<u32, Error> {
-        let path = self.target.path;
-        let file = LocalFile::open(path).map_err(Error::writing(path))?;
-        let end = source.offset + source.tensor.bytes() as u64;
-        let mut sum = 0;
-        let mut at = source.offset;
-        while at < end {
-            self.watch.check()?;
-            let len = usize::try_from(end - at).map_or(STEP, |left| left.min(STEP));
-            self.band.resize_aligned_to(len, at);
-            let bytes = self.band.as_bytes_mut();
-            file.read_exact_at(bytes, at)
-                .map_err(Error::writing(path))?;
-            sum = crc32c::crc32c_append(sum, bytes);
-            at += len as u64;
-        }
-        Ok(sum)
     }
 }
 

@@ -10,7 +10,6 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use parking_lot::Mutex;
 use safetensors::tensor::TensorInfo;
 use tf_checkpoint::Checkpoint;
 
@@ -91,7 +90,6 @@ pub(crate) fn write_safetensors(
         file: &file,
         path,
         tensors: &layout.tensors,
-        short_writes: Mutex::new(()),
     };
     let threads = Threads::new(&target, threads);
     stream(&target, checkpoint, &mut checksums, threads, watch)?;
