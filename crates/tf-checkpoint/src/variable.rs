@@ -78,6 +78,9 @@ pub struct Variable {
     pub key: String,
     /// The full name, such as `encoder/layer_0/output/dense/kernel`.
     pub name: String,
+    /// The full name that the graph of an object-based checkpoint records, even if other variables share it;
+    /// `None` if none is recorded, and in every other format.
+    pub full_name: Option<String>,
     /// The dtype of the elements.
     pub dtype: DType,
     /// The size of each axis; empty for a scalar.

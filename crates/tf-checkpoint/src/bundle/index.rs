@@ -245,6 +245,7 @@ fn read_variable(
     Ok(Variable {
         key: name.to_owned(),
         name: name.to_owned(),
+        full_name: None,
         dtype,
         shape: entry.shape,
         pieces,

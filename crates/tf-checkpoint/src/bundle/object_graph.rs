@@ -4,7 +4,7 @@
 //! The objects are in a `TrackableObjectGraph`, stored as a string under a key of its own. For most
 //! variables it records the full name, the one in a name-based checkpoint, which becomes the name of the
 //! variable here. A variable without full name, or with one that several share (`Variable`), is named
-//! by its path. Only the names of existing variables are kept of the graph.
+//! by its path; its full name is kept beside it. Only the names of existing variables are kept of the graph.
 //! Source: `tensorflow/core/protobuf/trackable_object_graph.proto`, and `ReadStringTensor` in
 //! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
 
@@ -53,7 +53,8 @@ pub(crate) fn name(
         .map(|variable| {
             let name = recorded.get(&variable.key[..]).copied();
             let name = name.unwrap_or_else(|| path(variable));
-            budget.take(name.len())?;
+            // The name, and the recorded full name.
+            budget.take(2 * name.len())?;
             Ok(name.to_owned())
         })
         .collect::<Result<_, Fault>>()?;
@@ -63,6 +64,8 @@ pub(crate) fn name(
     }
     for (variable, name) in std::iter::zip(variables.iter_mut(), &names) {
         let is_own = uses[&name[..]] == 1;
+        let full_name = recorded.get(&variable.key[..]);
+        variable.full_name = full_name.map(|name| (*name).to_owned());
         variable.name = if is_own { name } else { path(variable) }.to_owned();
     }
     variables.sort_by(|a, b| a.name.cmp(&b.name));

@@ -92,6 +92,7 @@ fn variable(listed: &Listed) -> Variable {
     Variable {
         key: path.clone(),
         name: name.clone(),
+        full_name: None,
         dtype: dataset.dtype,
         shape: dataset.shape.clone(),
         pieces: vec![Piece {

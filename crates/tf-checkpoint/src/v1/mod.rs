@@ -139,6 +139,7 @@ fn variable(name: &str, parts: Parts, budget: &Budget) -> Result<(Variable, Vec<
     let variable = Variable {
         key: name.to_owned(),
         name: name.to_owned(),
+        full_name: None,
         dtype,
         shape,
         pieces,
