@@ -299,7 +299,7 @@ fn settings(plan: &PlanReport, verbose: bool) -> String {
     let sources = plan
         .config_sources
         .iter()
-        .filter(|(_, source)| !source.is_shape);
+        .filter(|(_, source)| !source.is_size);
     let (defaults, decided): (Vec<_>, Vec<_>) = sources.partition(|(_, source)| source.is_default);
     let row = |(key, source): &(&&str, &SourceReport)| {
         [(**key).to_owned(), value(key), source_line(source)]

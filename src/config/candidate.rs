@@ -46,6 +46,8 @@ pub enum ValueSource {
     Vocabulary(PathBuf),
     /// A default of the original code, with the rule that gives it.
     OriginalCode(&'static str),
+    /// A default of Model Garden's code, with the setting that can replace it.
+    ModelGarden(&'static str),
     /// A default of transformers, for values that no checkpoint determines.
     TransformersDefault,
 }
@@ -63,6 +65,7 @@ impl ValueSource {
             Self::Weights { .. } => "weights",
             Self::Vocabulary(_) => "vocabulary",
             Self::OriginalCode(_) => "original_code",
+            Self::ModelGarden(_) => "model_garden",
             Self::TransformersDefault => "transformers_default",
         }
     }
@@ -114,6 +117,7 @@ impl fmt::Display for ValueSource {
             ),
             Self::Weights { margin } => write!(f, "the weights (margin {margin})"),
             Self::OriginalCode(rule) => write!(f, "the original code's rule ({rule})"),
+            Self::ModelGarden(rule) => write!(f, "the default of Model Garden's code ({rule})"),
             Self::TransformersDefault => f.write_str("transformers' default"),
         }
     }

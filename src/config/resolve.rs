@@ -64,6 +64,7 @@ pub fn resolve_config(
         options,
         view: view.as_ref(),
         facts: facts.unwrap_or_default(),
+        code: inventory.code(),
     };
     let encoder = Encoder {
         scopes,
@@ -71,7 +72,7 @@ pub fn resolve_config(
         hidden_size,
     };
     let read_weights = || read_weights(inventory, encoder);
-    let heads = settings.head_count(model, encoder, read_weights)?;
+    let heads = settings.head_count(model, encoder, sizes.heads(), read_weights)?;
     let activation = settings.activation()?;
     let epsilon = settings.epsilon()?;
     let generator_head = settings.generator_head()?;

@@ -17,7 +17,7 @@ use crate::config::head_count::HeadCount;
 use crate::config::keys::{ACTIVATION, EPSILON, HEADS};
 use crate::config::options::ConfigOptions;
 use crate::config::resolved::HeadActivation;
-use crate::variables::{Error, Model, follows_head_rule};
+use crate::variables::{Code, Error, Model, follows_head_rule};
 
 /// A setting, with everything that is known of it.
 pub(super) struct Setting<T> {
@@ -45,22 +45,28 @@ pub(super) struct Settings<'a> {
     pub(super) options: &'a ConfigOptions,
     pub(super) view: Option<&'a View<'a>>,
     pub(super) facts: GraphFacts,
+    pub(super) code: Code,
 }
 
 impl Settings<'_> {
-    /// Returns the number of attention heads. `read_weights` is called only if the graph does not show it.
+    /// Returns the number of attention heads. `in_shapes` are the numbers in the shapes of variables;
+    /// `read_weights` is called only if neither they nor the graph show it.
     pub(super) fn head_count(
         &self,
         model: Model,
         encoder: Encoder,
+        in_shapes: Vec<Candidate<usize>>,
         read_weights: impl FnOnce() -> Option<HeadCount>,
     ) -> Result<Setting<usize>, Error> {
         const OPTION: &str = "--num-attention-heads";
         let hidden_size = encoder.hidden_size;
         let file = self.options.file.as_ref();
         let in_file = file.map(|file| file.size(HEADS)).transpose()?.flatten();
-        let mut candidates = given(OPTION, self.options.num_attention_heads, in_file);
-        candidates.extend(self.evaluated(|evaluated| evaluated.heads));
+        let given = given(OPTION, self.options.num_attention_heads, in_file);
+        let evaluated = self.evaluated(|evaluated| evaluated.heads);
+        let is_in_shapes = !in_shapes.is_empty();
+        let mut candidates = in_shapes;
+        candidates.extend(given.into_iter().chain(evaluated));
         let is_given = !candidates.is_empty();
         let [counts, sizes] = [&self.facts.heads.counts, &self.facts.heads.sizes];
         self.check_recognised(counts, is_given, OPTION)?;
@@ -75,7 +81,8 @@ impl Settings<'_> {
             candidates.push(Candidate::new(count, size.source.clone()));
         }
         let is_in_graph = !counts.candidates.is_empty() || !sizes.candidates.is_empty();
-        let in_weights = if is_in_graph { None } else { read_weights() };
+        let is_shown = is_in_shapes || is_in_graph;
+        let in_weights = if is_shown { None } else { read_weights() };
         if let Some(HeadCount::Decided { count, margin }) = in_weights {
             candidates.push(Candidate::new(count, ValueSource::weights(margin)));
         }
@@ -111,13 +118,7 @@ impl Settings<'_> {
         let mut given = given(OPTION, self.options.hidden_act, in_file);
         given.extend(self.evaluated(|evaluated| evaluated.activation));
         let found = self.find(ACTIVATION, given, &self.facts.activation, OPTION)?;
-        Ok(found.unwrap_or_else(|| {
-            let rule = "gelu, unless the training run set another";
-            Setting::new(
-                Candidate::new(Activation::Gelu, ValueSource::OriginalCode(rule)),
-                Vec::new(),
-            )
-        }))
+        Ok(found.unwrap_or_else(|| Setting::new(default_activation(self.code), Vec::new())))
     }
 
     /// Returns the epsilon of every LayerNorm.
@@ -131,7 +132,11 @@ impl Settings<'_> {
         let default = ElectraConfig::default().layer_norm_eps;
         let default = Epsilon::new(default).expect("a small positive number");
         Ok(found.unwrap_or_else(|| {
-            let rule = ValueSource::OriginalCode("LayerNorm adds 1e-12");
+            const RULE: &str = "LayerNorm adds 1e-12";
+            let rule = match self.code {
+                Code::ModelGarden => ValueSource::ModelGarden(RULE),
+                Code::Original | Code::Keras => ValueSource::OriginalCode(RULE),
+            };
             Setting::new(Candidate::new(default, rule), Vec::new())
         }))
     }
@@ -207,6 +212,23 @@ fn others<T>(candidates: &[Candidate<T>]) -> Vec<ValueSource> {
         }
     }
     sources.into_iter().skip(1).collect()
+}
+
+/// Returns the activation of a training run that did not set another. Model Garden's `gelu` is the tanh
+/// approximation (`modeling/activations/gelu.py`).
+fn default_activation(code: Code) -> Candidate<Activation> {
+    match code {
+        Code::ModelGarden => Candidate::new(
+            Activation::GeluNew,
+            ValueSource::ModelGarden(
+                "hidden_activation: gelu, which is the tanh approximation, unless the training run set another",
+            ),
+        ),
+        Code::Original | Code::Keras => Candidate::new(
+            Activation::Gelu,
+            ValueSource::OriginalCode("gelu, unless the training run set another"),
+        ),
+    }
 }
 
 /// Returns the head count by the original code's rule, for a model of which no source has it; `None` if the

@@ -20,6 +20,7 @@ pub(super) struct Sizes<'a> {
     file: Option<&'a ConfigFile>,
     candidates: BTreeMap<Dim, Vec<Candidate<usize>>>,
     layers: Candidate<usize>,
+    heads: Vec<Candidate<usize>>,
 }
 
 impl<'a> Sizes<'a> {
@@ -30,15 +31,16 @@ impl<'a> Sizes<'a> {
         (class, scopes): (ModelClass, Scopes),
         file: Option<&'a ConfigFile>,
     ) -> Result<Self, Error> {
-        let (candidates, layers) = read_shapes(inventory, class, scopes)?;
-        let layers = count_layers(&layers, model, scopes)?;
+        let shapes = read_shapes(inventory, class, scopes)?;
+        let layers = count_layers(&shapes.layers, model, scopes)?;
         Ok(Self {
             model,
             class,
             scopes,
             file,
-            candidates,
+            candidates: shapes.sizes,
             layers,
+            heads: shapes.heads,
         })
     }
 
@@ -61,6 +63,11 @@ impl<'a> Sizes<'a> {
         let candidates = [self.layers.clone()].into_iter();
         let layers = resolve(LAYERS, candidates.chain(self.in_file(LAYERS)?))?;
         Ok(layers.expect("not empty"))
+    }
+
+    /// Returns the numbers of attention heads in the shapes of variables that have an axis for them.
+    pub(super) fn heads(&self) -> Vec<Candidate<usize>> {
+        self.heads.clone()
     }
 
     fn in_file(&self, key: &'static str) -> Result<Option<Candidate<usize>>, Error> {
@@ -87,40 +94,61 @@ impl<'a> Sizes<'a> {
     }
 }
 
-/// The candidates for each size, and the layers that occur.
-type Shapes = (BTreeMap<Dim, Vec<Candidate<usize>>>, BTreeSet<usize>);
+/// What the shapes of a model's variables show.
+#[derive(Default)]
+struct Shapes {
+    /// The candidates for each size.
+    sizes: BTreeMap<Dim, Vec<Candidate<usize>>>,
+    /// The layers that occur.
+    layers: BTreeSet<usize>,
+    /// The candidates for the number of attention heads.
+    heads: Vec<Candidate<usize>>,
+}
 
 fn read_shapes(inventory: &Inventory, class: ModelClass, scopes: Scopes) -> Result<Shapes, Error> {
-    let mut sizes: BTreeMap<Dim, Vec<Candidate<usize>>> = BTreeMap::new();
-    let mut layers = BTreeSet::new();
+    let mut shapes = Shapes::default();
     for entry in inventory.entries() {
         let Some(found) = names::lookup(&entry.name) else {
             continue;
         };
-        let belongs = match found.rule.part() {
-            Part::Embeddings => found.scope == Some(scopes.embeddings),
-            Part::Projection | Part::Layer => found.scope == Some(scopes.body),
-            part => class.head() == Some(part),
+        let belongs = match found.rule.scope(scopes) {
+            Some(scope) => found.scope == Some(scope),
+            None => class.head() == Some(found.rule.part()),
         };
         if !belongs {
             continue;
         }
-        layers.extend(found.layer);
-        let (shape, dims) = (&entry.variable.shape, found.rule.dims());
+        shapes.layers.extend(found.layer);
+        let (shape, dims) = (entry.shape(), found.rule.dims());
         let has_wrong_axis =
-            std::iter::zip(shape, &dims).any(|(&size, &dim)| dim == Dim::One && size != 1);
-        if shape.len() != dims.len() || has_wrong_axis {
-            let dims: Vec<&str> = dims.iter().map(|dim| dim.key()).collect();
-            let expected = format!("[{}]", dims.join(", "));
-            return Err(Error::wrong_shape(&entry.name, shape, expected));
+            std::iter::zip(&shape, &dims).any(|(&size, &dim)| dim == Dim::One && size != 1);
+        let axes = dims.len() + usize::from(entry.head_axis.is_some());
+        let name = inventory.shown_name(entry);
+        if entry.variable.shape.len() != axes || has_wrong_axis {
+            let expected = expected_shape(&dims, entry.head_axis);
+            return Err(Error::wrong_shape(name, &entry.variable.shape, expected));
         }
-        for (&size, &dim) in std::iter::zip(shape, &dims) {
-            let source = ValueSource::Shape(entry.name.clone());
-            let candidates = sizes.entry(dim).or_default();
-            candidates.push(Candidate::new(size, source));
+        let source = || ValueSource::Shape(name.to_owned());
+        for (&size, &dim) in std::iter::zip(&shape, &dims) {
+            let candidates = shapes.sizes.entry(dim).or_default();
+            candidates.push(Candidate::new(size, source()));
         }
+        let heads = entry.heads().map(|heads| Candidate::new(heads, source()));
+        shapes.heads.extend(heads);
     }
-    Ok((sizes, layers))
+    Ok(shapes)
+}
+
+/// Describes the shape of a variable: its axes, of which one may be divided into heads.
+fn expected_shape(dims: &[Dim], head_axis: Option<usize>) -> String {
+    let axes = dims.iter().enumerate().map(|(at, dim)| {
+        if head_axis == Some(at) {
+            "num_attention_heads, head size"
+        } else {
+            dim.key()
+        }
+    });
+    format!("[{}]", axes.collect::<Vec<_>>().join(", "))
 }
 
 /// Counts the layers, which must be numbered from 0 without a gap. The numbers are counted, never used as

@@ -14,7 +14,9 @@ use crate::plan::error::Error;
 use crate::plan::options::{PlanOptions, Weights};
 use crate::plan::tensors::{plan_architecture, plan_task_head};
 use crate::plan::types::{LeftOut, Plan, PlannedTensor};
-use crate::plan::warnings::{about_averages, about_electric, about_heads, about_rounding};
+use crate::plan::warnings::{
+    about_averages, about_electric, about_heads, about_model_garden, about_rounding,
+};
 use crate::tasks::TaskHead;
 use crate::tokenizer::{PAD, TokenizerSetup};
 use crate::variables::{Inventory, InventoryEntry, Model, Role, TrainingSetup};
@@ -80,6 +82,7 @@ impl Plan {
         warnings.extend(about_heads(class, inventory, tasks));
         warnings.extend(about_averages(inventory, options));
         warnings.extend(about_electric(inventory, model));
+        warnings.extend(about_model_garden(inventory));
         warnings.extend(about_rounding(&tensors, options.dtype));
         warnings.extend(task.as_ref().and_then(|task| task.warning.clone()));
         warnings.extend(tokenizer.iter().flat_map(TokenizerSetup::warnings));

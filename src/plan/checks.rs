@@ -132,7 +132,8 @@ fn own_roles(class: ModelClass, scopes: Scopes) -> Vec<Role> {
     let sample = |part: Part| {
         TABLE
             .iter()
-            .find(|rule| rule.part() == part)
+            // Another model may share the word embeddings.
+            .find(|rule| rule.part() == part && !rule.is_word_embeddings())
             .map(|rule| Role::of(&rule.variable(scopes, 0)))
     };
     [Some(Part::Embeddings), Some(Part::Layer), class.head()]

@@ -58,7 +58,7 @@ fn plan_tensor(
         name: rule.tensor.name_in(layer),
         recipe,
         cast: cast_of(&variable, dtype)?,
-        shape: recipe.reorder(&variable.shape),
+        shape: recipe.reorder(&entry.shape()),
         variables: vec![variable],
     })
 }

@@ -5,7 +5,7 @@ use candle_electra::ModelClass;
 use crate::plan::cast::TargetDtype;
 use crate::plan::options::{PlanOptions, Weights};
 use crate::plan::types::PlannedTensor;
-use crate::variables::{Inventory, Model, Role};
+use crate::variables::{Code, Inventory, Model, Role};
 
 /// The difference of an exported Electric discriminator from the original. Source:
 /// `pretrain/run_pretraining.py` in google-research/electra, `_get_discriminator_output`.
@@ -13,6 +13,25 @@ const ELECTRIC: &str = "an Electric discriminator adds the log probability of ea
     generator (log q) to its logits, which no Hugging Face class does: the encoder and the logits \
     without this term are exported, so that the probabilities of `probe` are not those of replaced \
     tokens";
+
+/// Warns about the settings that a Model Garden checkpoint does not show. Pre-training heads show that it is
+/// an ELECTRA.
+pub(super) fn about_model_garden(inventory: &Inventory) -> Option<String> {
+    if inventory.code() != Code::ModelGarden {
+        return None;
+    }
+    let has_heads = inventory.has(Role::DiscriminatorHead) || inventory.has(Role::GeneratorHead);
+    let model = if has_heads {
+        ""
+    } else {
+        "; nor does it show whether the encoder was trained as an ELECTRA or as a BERT, which compute the same"
+    };
+    Some(format!(
+        "a Model Garden checkpoint does not show the settings hidden_activation, norm_first and type of its \
+         encoder, and norm_first: false and type: bert are assumed; compare them with params.yaml of the \
+         training run{model}"
+    ))
+}
 
 /// Warns that the exported discriminator of an Electric model lacks a term.
 pub(super) fn about_electric(inventory: &Inventory, model: Model) -> Option<String> {

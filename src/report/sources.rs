@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::config::ResolvedConfig;
 use crate::config::candidate::ValueSource;
+use crate::config::{HEADS, ResolvedConfig};
 
 /// Where a value of the configuration comes from.
 #[derive(Clone, Debug, Serialize)]
@@ -24,9 +24,10 @@ pub struct SourceReport {
     /// True if the value is transformers' default, about which a checkpoint says nothing.
     #[serde(skip)]
     pub is_default: bool,
-    /// True if the value follows from the shapes of variables.
+    /// True for a size that follows from the shapes of variables. The head count is no such size: few
+    /// checkpoints show it in a shape.
     #[serde(skip)]
-    pub is_shape: bool,
+    pub is_size: bool,
 }
 
 impl SourceReport {
@@ -38,7 +39,7 @@ impl SourceReport {
             agreed,
             note: note.cloned(),
             is_default: *source == ValueSource::TransformersDefault,
-            is_shape: source.is_shape(),
+            is_size: false,
         }
     }
 
@@ -75,7 +76,9 @@ impl AgreedReport {
 pub(super) fn config_sources(resolved: &ResolvedConfig) -> BTreeMap<&'static str, SourceReport> {
     let source = |(&key, source): (&&'static str, &ValueSource)| {
         let (agreed, note) = (resolved.agreed.get(key), resolved.notes.get(key));
-        (key, SourceReport::new(source, agreed, note))
+        let is_size = source.is_shape() && key != HEADS;
+        let report = SourceReport::new(source, agreed, note);
+        (key, SourceReport { is_size, ..report })
     };
     resolved.sources.iter().map(source).collect()
 }

@@ -9,7 +9,7 @@ use crate::tasks::head::{Form, TaskHead, count_labels, rules_of};
 use crate::tasks::input::{self, Input, given_kind};
 use crate::tasks::table::TASK_KIND;
 use crate::variables::names::{Rule, TRANSFORMERS_HEAD, below};
-use crate::variables::{Error, Inventory, InventoryEntry, list};
+use crate::variables::{Code, Error, Inventory, InventoryEntry, list};
 
 /// A head of a transformers class, identified by the name of its last layer.
 pub(super) struct TransformersHead<'a> {
@@ -138,7 +138,9 @@ impl<'a> TransformersHead<'a> {
         let entry = self.get("classifier/kernel").expect("it is a single layer");
         let mut classes = entry.variable.name.split('/');
         let class = classes.find_map(|part| part.strip_prefix(CLASSES));
-        let is_tagging = class.is_some_and(|class| class.starts_with("token_classification"));
+        // Model Garden's only single layer is that of BertTokenClassifier.
+        let is_tagging = class.is_some_and(|class| class.starts_with("token_classification"))
+            || self.inventory.code() == Code::ModelGarden;
         if let Some(given) = given_kind(options) {
             let kind = given.value;
             let by_class = is_tagging.then(|| {

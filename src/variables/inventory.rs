@@ -2,27 +2,30 @@
 //!
 //! Every variable gets exactly one role, so that no variable is ignored silently. The state of the
 //! training run is recognised first (`state`), then TensorFlow 2's names are converted to those of the
-//! original code (`keras`), then the name table gives the role of each weight. Any other variable is
+//! original code (`keras`, `garden`), then the name table gives the role of each weight. Any other variable is
 //! [`Role::Unknown`]: an export leaves it out only on request.
 
 use std::collections::HashMap;
 
 use tf_checkpoint::Variable;
 
+use crate::variables::code::Code;
 use crate::variables::entry::InventoryEntry;
 use crate::variables::names::{self, ELECTRA_BODY, GENERATOR_BODY};
 use crate::variables::rename::Rename;
 use crate::variables::role::Role;
 use crate::variables::state::States;
-use crate::variables::{Error, keras};
+use crate::variables::{Error, garden, keras};
 
 /// All variables of a checkpoint with their roles.
 #[derive(Clone, Debug)]
 pub struct Inventory {
     entries: Vec<InventoryEntry>,
     renames: Vec<Rename>,
-    /// The scopes of the encoders of Keras models.
+    code: Code,
+    /// The scopes of the encoders of TensorFlow 2 code.
     encoders: Vec<String>,
+    shares_words: bool,
 }
 
 impl Inventory {
@@ -36,6 +39,7 @@ impl Inventory {
                 variable: variable.clone(),
                 name: rename(&variable.name, renames),
                 average_of: None,
+                head_axis: None,
             })
             .collect();
         let states = States::new(&entries);
@@ -51,7 +55,16 @@ impl Inventory {
 
     /// Finds the role of every entry that is not state of the training run.
     fn with_states(mut entries: Vec<InventoryEntry>, renames: &[Rename]) -> Result<Self, Error> {
-        let encoders = keras::rename(&mut entries)?;
+        let mut encoders = keras::rename(&mut entries)?;
+        let (mut code, mut shares_words) = (Code::Keras, false);
+        if encoders.is_empty() {
+            let garden = garden::rename(&mut entries, |path| rename(path, renames))?;
+            code = garden
+                .as_ref()
+                .map_or(Code::Original, |_| Code::ModelGarden);
+            let garden = garden.unwrap_or_default();
+            (encoders, shares_words) = (garden.encoders, garden.shares_words);
+        }
         for entry in entries
             .iter_mut()
             .filter(|entry| entry.role == Role::Unknown)
@@ -69,7 +82,9 @@ impl Inventory {
         Ok(Self {
             entries,
             renames: renames.to_vec(),
+            code,
             encoders,
+            shares_words,
         })
     }
 
@@ -105,6 +120,7 @@ impl Inventory {
         let entries = self.entries.iter().map(|entry| {
             let original = rename(&entry.variable.name, &self.renames);
             let mut entry = entry.clone();
+            entry.head_axis = None;
             if entry.role == Role::Average {
                 entry.name = entry
                     .average_of
@@ -128,9 +144,28 @@ impl Inventory {
         &self.entries
     }
 
+    /// Returns the code that wrote the variables.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
     /// Returns true if the variables are those of Keras models: Hugging Face's or NVIDIA's.
     pub fn is_keras(&self) -> bool {
-        !self.encoders.is_empty()
+        self.code == Code::Keras
+    }
+
+    /// Returns the name of a variable in messages. The original code's name of a Model Garden variable occurs
+    /// nowhere in the checkpoint.
+    pub(crate) fn shown_name<'a>(&self, entry: &'a InventoryEntry) -> &'a str {
+        match self.code {
+            Code::ModelGarden => &entry.variable.name,
+            Code::Original | Code::Keras => &entry.name,
+        }
+    }
+
+    /// Returns true if generator and discriminator share one variable with the word embeddings, and no other.
+    pub fn shares_word_embeddings(&self) -> bool {
+        self.shares_words
     }
 
     /// Returns the variable with this name (after renaming).
@@ -144,9 +179,15 @@ impl Inventory {
     /// Returns true if the variable with this name in the checkpoint is in the scope of an encoder.
     pub(crate) fn is_in_encoder(&self, name: &str) -> bool {
         let scopes = self.encoders.iter().map(String::as_str);
-        let mut scopes = scopes.chain([ELECTRA_BODY, GENERATOR_BODY]);
-        let name = self.rename(name);
-        scopes.any(|scope| names::below(&name, scope).is_some())
+        let scopes: Vec<&str> = scopes.chain([ELECTRA_BODY, GENERATOR_BODY]).collect();
+        let is_below = |name: &str| {
+            let mut scopes = scopes.iter();
+            scopes.any(|scope| names::below(name, scope).is_some())
+        };
+        let mut entries = self.entries.iter();
+        let entry = entries.find(|entry| entry.variable.name == name);
+        let path = entry.and_then(|entry| entry.variable.object_path());
+        is_below(&self.rename(name)) || path.is_some_and(is_below)
     }
 
     /// Returns true if a variable has this role.

@@ -3,15 +3,18 @@
 //! | question | answered by |
 //! |---|---|
 //! | Which variable is which tensor? | `names`, the only table of names |
-//! | What would the original code call a variable of TensorFlow 2 code? | `keras` |
+//! | What would the original code call a variable of TensorFlow 2 code? | `keras`, `garden` (Model Garden) |
+//! | Which code wrote the checkpoint? | [`Code`] |
 //! | What is the role of each variable? | [`Inventory`], [`Role`] |
 //! | Which variables are only state of the training run? | `state` |
 //! | Which models does the checkpoint hold? | [`TrainingSetup`] |
 //! | Is it another architecture? | `architecture` |
 
 mod architecture;
+mod code;
 mod entry;
 mod error;
+mod garden;
 mod inventory;
 mod keras;
 mod list;
@@ -23,6 +26,7 @@ mod role;
 mod setup;
 mod state;
 
+pub use code::Code;
 pub use entry::InventoryEntry;
 pub use error::Error;
 pub use inventory::Inventory;

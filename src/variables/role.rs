@@ -28,6 +28,10 @@ pub enum Role {
     ElectricGenerator,
     /// Variables in `task_specific/TASK/`, or in the head of a transformers class.
     TaskHead,
+    /// The dense layer behind a Model Garden encoder, which no ELECTRA has.
+    Pooler,
+    /// The head for the next sentence of a Model Garden generator, which ELECTRA does not use.
+    SentenceHead,
     /// A raw weight whose moving average is exported instead.
     RawWeight,
     /// The moving average of a weight.
@@ -70,6 +74,8 @@ const NAMES: &[(Role, &str, &str)] = &[
         "Electric generator",
     ),
     (Role::TaskHead, "task_head", "fine-tuning head"),
+    (Role::Pooler, "pooler", "pooler"),
+    (Role::SentenceHead, "sentence_head", "next-sentence head"),
     (Role::RawWeight, "raw_weight", "raw weights"),
     (Role::Average, "average", "moving averages"),
     (Role::OptimizerSlot, "optimizer_slot", "optimizer state"),

@@ -26,6 +26,8 @@ enum Condition {
     Lacks(Role),
     /// The training graph has this generator.
     Graph(GraphGenerator),
+    /// Generator and discriminator share one variable with the word embeddings, and no other embeddings.
+    SharesWords,
 }
 
 /// The generator in a training graph.
@@ -40,7 +42,7 @@ enum GraphGenerator {
     Trained,
 }
 
-use Condition::{Graph, Has, Lacks};
+use Condition::{Graph, Has, Lacks, SharesWords};
 use GraphGenerator::{Trained, Uniform};
 use Role::{
     DiscriminatorHead, ElectricGenerator, Encoder, GeneratorEmbeddings, GeneratorEncoder,
@@ -53,6 +55,12 @@ type Place = Result<(ModelClass, Scopes), &'static str>;
 /// The scopes of a generator that shares only the discriminator's embeddings.
 const SHARED_EMBEDDINGS: Scopes = Scopes {
     embeddings: ELECTRA.embeddings,
+    ..SHARED_WORDS
+};
+
+/// The scopes of a generator that shares only the discriminator's word embeddings.
+const SHARED_WORDS: Scopes = Scopes {
+    word_embeddings: ELECTRA.word_embeddings,
     ..GENERATOR
 };
 
@@ -68,6 +76,8 @@ const PLACES: &[(Model, &[Condition], Place)] = &[
     (Model::Generator, &[Has(ElectricGenerator)],
         Err("it is an Electric model, whose two-tower generator (generator_ltr, generator_rtl) \
              has no Hugging Face class")),
+    (Model::Generator, &[Has(GeneratorHead), Has(GeneratorEncoder), SharesWords],
+        Ok((ModelClass::MaskedLm, SHARED_WORDS))),
     (Model::Generator, &[Has(GeneratorHead), Has(GeneratorEncoder), Has(GeneratorEmbeddings)],
         Ok((ModelClass::MaskedLm, GENERATOR))),
     (Model::Generator, &[Has(GeneratorHead), Has(GeneratorEncoder)],
@@ -111,6 +121,8 @@ const KINDS: &[Kind] = &[
         description: "an encoder with the head of a task" },
     Kind { conditions: &[Has(ElectricGenerator)], key: "electric",
         description: "Electric; its generator has two towers" },
+    Kind { conditions: &[SharesWords, Has(DiscriminatorHead)], key: "shared_word_embeddings",
+        description: "ELECTRA; the generator shares the discriminator's word embeddings" },
     Kind { conditions: &[Has(GeneratorEmbeddings), Has(DiscriminatorHead)], key: "untied_generator_embeddings",
         description: "ELECTRA; the generator has embeddings of its own" },
     Kind { conditions: &[Has(GeneratorEncoder), Has(DiscriminatorHead)], key: "default",
@@ -162,6 +174,7 @@ impl TrainingSetup {
                 Has(role) => inventory.has(role),
                 Lacks(role) => !inventory.has(role),
                 Graph(generator) => in_graph == generator,
+                SharesWords => inventory.shares_word_embeddings(),
             })
         };
         let Some(kind) = KINDS.iter().find(|kind| holds(kind.conditions)) else {

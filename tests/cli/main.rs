@@ -6,6 +6,7 @@ mod convert;
 mod corrupt;
 mod errors;
 mod finetuned;
+mod garden;
 mod graphs;
 mod hdf5;
 mod head_count;

@@ -102,6 +102,8 @@ impl TensorChecksums {
     /// no such variable, or the checkpoint's index has no checksums of it.
     pub(crate) fn of_planned(tensor: &PlannedTensor) -> Option<Self> {
         match &tensor.variables[..] {
+            // The slices of a variable with an axis for the heads are no parts of the tensor's matrix.
+            [variable] if is_sliced(variable) && variable.shape.len() != tensor.shape.len() => None,
             [variable] if tensor.recipe.is_reversible() => Self::of_variable(variable),
             _ => None,
         }
@@ -124,6 +126,11 @@ impl TensorChecksums {
     pub(crate) fn dtype(&self) -> Option<DType> {
         DType::from_name(&self.dtype)
     }
+}
+
+fn is_sliced(variable: &Variable) -> bool {
+    let mut pieces = variable.pieces.iter();
+    pieces.any(|piece| piece.slice.is_some())
 }
 
 fn hex(crc32c: u32) -> String {

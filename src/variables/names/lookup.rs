@@ -13,15 +13,17 @@ use super::table::{Rule, TABLE, TASK_HEADS};
 pub(crate) struct Match {
     /// The line of the table.
     pub(crate) rule: &'static Rule,
-    /// The scope in place of `{E}` or `{B}`; `None` for a head.
+    /// The scope in place of `{W}`, `{E}` or `{B}`; `None` for a head.
     pub(crate) scope: Option<&'static str>,
     /// The number in place of `{N}`.
     pub(crate) layer: Option<usize>,
 }
 
 /// The scopes of the original code, longest first, and their placeholders in the table.
-const PLACEHOLDERS: [(&str, &str); 4] = [
+const PLACEHOLDERS: [(&str, &str); 6] = [
+    (ELECTRA_EMBEDDINGS, "{W}"),
     (ELECTRA_EMBEDDINGS, "{E}"),
+    (GENERATOR_EMBEDDINGS, "{W}"),
     (GENERATOR_EMBEDDINGS, "{E}"),
     (ELECTRA_BODY, "{B}"),
     (GENERATOR_BODY, "{B}"),
@@ -41,16 +43,16 @@ pub(crate) fn lookup(name: &str) -> Option<Match> {
             layer: None,
         });
     }
-    let (scope, pattern) = PLACEHOLDERS
-        .into_iter()
-        .find_map(|(scope, placeholder)| {
-            let rest = below(name, scope)?;
-            Some((Some(scope), format!("{placeholder}/{rest}")))
-        })
-        .unwrap_or_else(|| (None, name.to_owned()));
-    let (layer, pattern) = take_layer(&pattern, "/layer_");
-    let rule = TABLE.iter().find(|rule| rule.variable == pattern)?;
-    Some(Match { rule, scope, layer })
+    let scoped = PLACEHOLDERS.into_iter().filter_map(|(scope, placeholder)| {
+        let rest = below(name, scope)?;
+        Some((Some(scope), format!("{placeholder}/{rest}")))
+    });
+    let head = (None, name.to_owned());
+    scoped.chain([head]).find_map(|(scope, pattern)| {
+        let (layer, pattern) = take_layer(&pattern, "/layer_");
+        let rule = TABLE.iter().find(|rule| rule.variable == pattern)?;
+        Some(Match { rule, scope, layer })
+    })
 }
 
 /// Returns the name relative to a scope; `None` if it is not in the scope.

@@ -10,11 +10,14 @@
 //! | `scopes` | the scopes that variables are in |
 //! | `table` | the rows, and what follows from a row: shape, transposition, names in Keras |
 //! | `lookup` | the way from a name to its row, for both naming schemes |
+//! | `garden` | the rows of the object paths of TensorFlow's Model Garden |
 
+mod garden;
 mod lookup;
 mod scopes;
 mod table;
 
+pub(crate) use garden::{GardenHead, GardenLayer, GardenPath};
 pub(crate) use lookup::{KerasMatch, below, lookup, lookup_keras};
 pub use scopes::Scopes;
 pub(crate) use scopes::{

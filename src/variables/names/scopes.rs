@@ -3,7 +3,9 @@
 /// The scopes of one model's variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scopes {
-    /// `{E}` in the table: `electra/embeddings` or `generator/embeddings`.
+    /// `{W}` in the table: the scope of the word embeddings, which two models may share alone.
+    pub word_embeddings: &'static str,
+    /// `{E}` in the table, the other embeddings: `electra/embeddings` or `generator/embeddings`.
     pub embeddings: &'static str,
     /// `{B}` in the table: `electra` or `generator`.
     pub body: &'static str,
@@ -20,11 +22,13 @@ pub(crate) const GENERATOR_BODY: &str = "generator";
 
 /// The scopes of a discriminator.
 pub(crate) const ELECTRA: Scopes = Scopes {
+    word_embeddings: ELECTRA_EMBEDDINGS,
     embeddings: ELECTRA_EMBEDDINGS,
     body: ELECTRA_BODY,
 };
 /// The scopes of a generator that shares nothing.
 pub(crate) const GENERATOR: Scopes = Scopes {
+    word_embeddings: GENERATOR_EMBEDDINGS,
     embeddings: GENERATOR_EMBEDDINGS,
     body: GENERATOR_BODY,
 };

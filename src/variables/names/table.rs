@@ -1,7 +1,7 @@
 //! The table of names: which TensorFlow variable is which Hugging Face tensor, of what shape.
 //!
-//! In a variable's name, `{E}` is the scope of the embeddings, `{B}` the scope of the body
-//! ([`Scopes`](super::scopes::Scopes)) and `{N}` the number of a layer.
+//! In a variable's name, `{W}` is the scope of the word embeddings, `{E}` that of the other embeddings, `{B}`
+//! the scope of the body ([`Scopes`](super::scopes::Scopes)) and `{N}` the number of a layer.
 //!
 //! TensorFlow 2 code (Hugging Face's classes, and NVIDIA's, which are derived from them) has two names
 //! for each variable: the full name, from the Keras layers around it, and the path through the attributes
@@ -37,7 +37,7 @@ type Row = (&'static str, &'static str, &'static [&'static str]);
 /// The variables of an ELECTRA, from the embeddings to the pre-training heads.
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
-    ("{E}/word_embeddings",                                    "electra.embeddings.word_embeddings.weight",                   &["embeddings/word_embeddings/weight", "embeddings/weight"]),
+    ("{W}/word_embeddings",                                    "electra.embeddings.word_embeddings.weight",                   &["embeddings/word_embeddings/weight", "embeddings/weight"]),
     ("{E}/position_embeddings",                                "electra.embeddings.position_embeddings.weight",               &["embeddings/position_embeddings/embeddings", "embeddings/embeddings"]),
     ("{E}/token_type_embeddings",                              "electra.embeddings.token_type_embeddings.weight",             &["embeddings/token_type_embeddings/embeddings", "embeddings/token_type_embeddings"]),
     ("{E}/LayerNorm/gamma",                                    "electra.embeddings.LayerNorm.weight",                         &[]),
@@ -117,13 +117,32 @@ const LAYER_ATTRIBUTES: &[(&str, &str)] = &[
     ("}/output/", "}/bert_output/"),
 ];
 
+/// The length of `{W}`, `{E}` and `{B}`.
+const PLACEHOLDER_LEN: usize = 3;
+
 impl Rule {
     /// Returns the name of the variable in the given scopes and layer.
     pub(crate) fn variable(&self, scopes: Scopes, layer: usize) -> String {
         self.variable
+            .replace("{W}", scopes.word_embeddings)
             .replace("{E}", scopes.embeddings)
             .replace("{B}", scopes.body)
             .replace("{N}", &layer.to_string())
+    }
+
+    /// Returns true for the word embeddings.
+    pub(crate) fn is_word_embeddings(&self) -> bool {
+        self.variable.starts_with("{W}")
+    }
+
+    /// Returns the scope that the variable is in; `None` for a head.
+    pub(crate) fn scope(&self, scopes: Scopes) -> Option<&'static str> {
+        match self.variable.get(..PLACEHOLDER_LEN)? {
+            "{W}" => Some(scopes.word_embeddings),
+            "{E}" => Some(scopes.embeddings),
+            "{B}" => Some(scopes.body),
+            _ => None,
+        }
     }
 
     /// Returns the name of a head's variable; heads have no layers.
@@ -161,6 +180,7 @@ impl Rule {
         }
         let name = self
             .variable
+            .replace("{W}", "embeddings")
             .replace("{E}", "embeddings")
             .replace("{B}/", "");
         let path = LAYER_ATTRIBUTES

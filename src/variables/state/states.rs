@@ -227,6 +227,7 @@ mod tests {
             variable: Variable {
                 key: name.to_owned(),
                 name: name.to_owned(),
+                full_name: None,
                 dtype,
                 shape: shape.to_vec(),
                 pieces: Vec::new(),
@@ -234,6 +235,7 @@ mod tests {
             name: name.to_owned(),
             role: Role::Unknown,
             average_of: None,
+            head_axis: None,
         }
     }
 
