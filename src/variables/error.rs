@@ -21,7 +21,7 @@ pub enum Error {
     /// Several encoders of TensorFlow 2 code that are not one discriminator and its generator.
     #[error(
         "this checkpoint holds {} ELECTRA encoders that are not one discriminator and its generator: {}; \
-         remove the scope of the model to export with --rename '^MODEL/=', and leave the others out \
+         pick the model to export with --rename '^MODEL/={replacement}', and leave the others out \
          with --allow-unknown",
         scopes.len(),
         list(scopes)
@@ -29,6 +29,8 @@ pub enum Error {
     SeveralEncoders {
         /// The scopes of the encoders.
         scopes: Vec<String>,
+        /// What replaces the scope of the model to export.
+        replacement: &'static str,
     },
     /// The checkpoint has moving averages, but not the weights themselves.
     #[error(

@@ -25,6 +25,7 @@ use crate::variables::names::{
     ELECTRA, GENERATOR, GardenHead, GardenLayer, GardenPath, Scopes, TABLE,
 };
 use crate::variables::role::Role;
+use crate::variables::state::SLOT;
 
 /// Attributes and keywords that name a model.
 const DISCRIMINATORS: &[&str] = &["discriminator_network", "discriminator"];
@@ -125,10 +126,15 @@ fn path(entry: &InventoryEntry, rename: impl Fn(&str) -> String) -> Option<Strin
     if entry.role != Role::Unknown {
         return None;
     }
-    if entry.name != entry.variable.name {
+    let path = entry.variable.object_path();
+    if entry.average_of.is_some() {
+        // The path of an average is that of the weight and its place in the optimizer.
+        return Some(rename(path?.split_once(SLOT)?.0));
+    }
+    if path.is_none() || entry.name != entry.variable.name {
         return Some(entry.name.clone());
     }
-    entry.variable.object_path().map(rename)
+    path.map(rename)
 }
 
 fn numbered(paths: &[Option<String>]) -> impl Iterator<Item = (usize, &str)> {
@@ -271,6 +277,7 @@ fn check_pre_training(
 fn several(encoders: &BTreeMap<&str, Vec<Member<'_>>>) -> Error {
     Error::SeveralEncoders {
         scopes: encoders.keys().map(|scope| (*scope).to_owned()).collect(),
+        replacement: "encoder/",
     }
 }
 
@@ -302,15 +309,14 @@ impl Words {
             renamed.insert(at, (rule.variable(scopes, 0), None));
         };
         match (self.electra, self.generator, self.table) {
-            // The head's are the generator's.
-            (Some(_), None, Some(table)) => set(table, GENERATOR),
             (None, None, Some(one)) | (None, Some(one), None) | (Some(one), None, None)
                 if has_electra =>
             {
                 set(one, ELECTRA);
                 return has_generator;
             }
-            (None, None, Some(table)) => set(table, GENERATOR),
+            // The head's are the generator's.
+            (_, None, Some(table)) => set(table, GENERATOR),
             // Three variables, or two of the generator, are not Model Garden's: the head's stays unknown.
             _ => {}
         }

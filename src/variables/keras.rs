@@ -172,6 +172,7 @@ fn places(encoders: &BTreeMap<String, Encoder>) -> Result<BTreeMap<&str, Scopes>
 fn several(encoders: &BTreeMap<String, Encoder>) -> Error {
     Error::SeveralEncoders {
         scopes: encoders.keys().cloned().collect(),
+        replacement: "",
     }
 }
 

@@ -180,3 +180,44 @@ impl IntoIterator for RecordedChecksums {
         self.0.into_iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Cast;
+    use crate::variables::Recipe;
+
+    #[test]
+    fn slices_along_heads_are_no_parts_of_a_matrix() {
+        let planned = |shape: &[usize], slice: Option<Vec<Range<usize>>>| PlannedTensor {
+            name: "weight".to_owned(),
+            variables: vec![Variable {
+                key: "kernel".to_owned(),
+                name: "kernel".to_owned(),
+                full_name: None,
+                dtype: DType::Float32,
+                shape: shape.to_vec(),
+                pieces: vec![Piece {
+                    shard: 0,
+                    len: 64,
+                    extent: Some(tf_checkpoint::StoredBytes {
+                        offset: 0,
+                        crc32c: Some(1),
+                        big_endian: false,
+                    }),
+                    slice,
+                }],
+            }],
+            recipe: Recipe::Transpose,
+            cast: Cast::NONE,
+            shape: vec![4, 4],
+        };
+        let is_known = |planned: &PlannedTensor| TensorChecksums::of_planned(planned).is_some();
+        assert!(is_known(&planned(&[4, 2, 2], None)));
+        assert!(is_known(&planned(&[4, 4], Some(vec![0..2, 0..4]))));
+        assert!(!is_known(&planned(
+            &[4, 2, 2],
+            Some(vec![0..2, 0..2, 0..2])
+        )));
+    }
+}

@@ -182,8 +182,8 @@ impl GardenLayer {
         if let Some(at) = STEM.iter().position(|(attribute, _)| *attribute == last) {
             return Some((scope, Self::Stem(at)));
         }
-        let (scope, list) = scope.rsplit_once('/').unwrap_or(("", scope));
-        (list == BLOCKS).then_some((scope, Self::Block(number(last)?)))
+        let (scope, blocks) = scope.rsplit_once('/').unwrap_or(("", scope));
+        (blocks == BLOCKS).then_some((scope, Self::Block(number(last)?)))
     }
 
     fn may_have(self, inner: &str) -> bool {

@@ -16,3 +16,4 @@ mod states;
 mod tables;
 
 pub(crate) use states::States;
+pub(crate) use tables::SLOT;

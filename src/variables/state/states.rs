@@ -1,12 +1,12 @@
 //! Applies the tables to the variables of one checkpoint.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use tf_checkpoint::Variable;
 
 use super::tables::{
-    METRICS, MODEL_SCOPES, OBJECTS, OPTIMIZER_ATTRIBUTES, ROOT_OBJECTS, SCALARS, STEP_COUNTER,
-    TEMPERATURE, WordRule, unnumbered, word,
+    AVERAGE_SLOT, METRICS, MODEL_SCOPES, OBJECTS, OPTIMIZER_ATTRIBUTES, ROOT_OBJECTS, SCALARS,
+    SLOT, STEP_COUNTER, TEMPERATURE, WordRule, unnumbered, word,
 };
 use crate::variables::entry::InventoryEntry;
 use crate::variables::names;
@@ -32,6 +32,8 @@ impl From<Role> for State {
 pub(crate) struct States<'a> {
     names: HashSet<&'a str>,
     paths: HashSet<&'a str>,
+    /// The names by object path.
+    by_path: HashMap<&'a str, &'a str>,
     /// The object paths of optimizers, each with a trailing slash, sorted, none below another.
     optimizers: Vec<String>,
 }
@@ -51,7 +53,11 @@ impl<'a> States<'a> {
             .collect();
         optimizers.sort();
         optimizers.dedup_by(|below, above| below.starts_with(above.as_str()));
+        let by_path = entries
+            .iter()
+            .filter_map(|entry| Some((entry.variable.object_path()?, entry.name.as_str())));
         Self {
+            by_path: by_path.collect(),
             names: entries.iter().map(|entry| entry.name.as_str()).collect(),
             paths,
             optimizers,
@@ -129,6 +135,15 @@ impl<'a> States<'a> {
         };
         if names::lookup_keras(path).is_some() {
             return None;
+        }
+        if let Some((base, slot)) = path.split_once(SLOT)
+            && slot.rsplit('/').next() == Some(AVERAGE_SLOT)
+            && let Some(name) = self.by_path.get(base)
+        {
+            return Some(State {
+                role: Role::Average,
+                average_of: Some((*name).to_owned()),
+            });
         }
         let mut parts = OBJECTS.iter();
         let part = parts.find(|(object, _)| path.split('/').any(|part| part == *object));

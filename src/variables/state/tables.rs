@@ -131,6 +131,12 @@ pub(super) const OBJECTS: &[(&str, Role)] = &[
     ("loss_tracker", Role::Bookkeeping),
 ];
 
+/// What stands between the object path of a weight and the place of its slot in an optimizer.
+pub(crate) const SLOT: &str = "/.OPTIMIZER_SLOT/";
+/// The slot in which Model Garden's `ExponentialMovingAverage` keeps the average of a weight
+/// (`modeling/optimization/ema_optimizer.py`): `X/.OPTIMIZER_SLOT/optimizer/average`.
+pub(super) const AVERAGE_SLOT: &str = "average";
+
 /// Whole object paths, or keys of entries that are not variables. `step` and `phase2` are NVIDIA's.
 pub(super) const ROOT_OBJECTS: &[(&str, Role)] = &[
     ("step", Role::StepCounter),

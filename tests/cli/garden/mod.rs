@@ -4,9 +4,12 @@
 mod made;
 
 use serde_json::Value;
-use testkit::bundle_writer::{SMALL, Sizes};
-use testkit::{export, export_again, export_bundle, fixture, read_json, read_weights, run, temp};
+use testkit::bundle_writer::{Bundle, SMALL, Sizes};
+use testkit::{
+    export, export_again, export_bundle, fixture, read_json, read_weights, run, temp, transposed,
+};
 
+use crate::objects::SUFFIX;
 use made::{Made, Spelling};
 
 /// Fixture, model, class, number of attention heads.
@@ -482,6 +485,68 @@ fn heads_of_fine_tuning_are_exported_if_a_class_has_them() {
             assert_eq!(config["architectures"][0], class);
             let source = folder.path().join("m");
             run!["verify", folder.path().join("out"), "--source", source].ok();
+        }
+    }
+}
+
+#[test]
+fn moving_averages_are_exported_on_request() {
+    let made = Made::pre_trained(SMALL, HEADS, true);
+    let mut bundle = made.garden(Spelling::Numbered, made::SAVED[0]);
+    let keys: Vec<(String, Vec<i64>)> = bundle
+        .entries
+        .iter()
+        .map(|entry| {
+            (
+                String::from_utf8(entry.name.clone()).unwrap(),
+                entry.shape.clone(),
+            )
+        })
+        .filter_map(|(key, shape)| Some((key.strip_suffix(SUFFIX)?.to_owned(), shape)))
+        .collect();
+    let slot = |path: &str| format!("{path}/.OPTIMIZER_SLOT/optimizer/average");
+    for (path, shape) in &keys {
+        made::add(&mut bundle, &slot(path), "", shape);
+    }
+    let (folder, run) = export_bundle(&bundle, "discriminator", &[]);
+    let run = run.ok();
+    assert!(run.stderr.contains("--weights average"), "{}", run.stderr);
+    for model in ["discriminator", "generator"] {
+        let options = ["--weights", "average", "--allow-inexact"];
+        export_again(&folder, model, &options).ok();
+        let out = folder.path().join("out");
+        run!["verify", out, "--source", folder.path().join("m")].ok();
+        let encoder = if model == "generator" {
+            "model/generator_network"
+        } else {
+            "encoder"
+        };
+        let weights = read_weights(&out);
+        for (path, shape, tensor) in [
+            (
+                "encoder/layer_with_weights-0/embeddings",
+                [40, 8],
+                "embeddings.word_embeddings.weight",
+            ),
+            (
+                "-6/_attention_layer/_query_dense/kernel",
+                [64, 64],
+                "encoder.layer.1.attention.self.query.weight",
+            ),
+        ] {
+            let path = path.replace("-6/", &format!("{encoder}/layer_with_weights-6/"));
+            let mut plain = Bundle::default();
+            plain.add_floats(&slot(&path), &shape.map(|n| i64::try_from(n).unwrap()));
+            let is_kernel = path.ends_with("kernel");
+            let expected = if is_kernel {
+                transposed(&plain.data, &shape)
+            } else {
+                plain.data
+            };
+            assert!(
+                weights[&format!("electra.{tensor}")].bytes == expected,
+                "{model} {tensor}"
+            );
         }
     }
 }
