@@ -1,6 +1,6 @@
 //! Resolves the configuration of a model: each value has a source, and no two sources disagree.
 //!
-//! Sizes come from shapes (`sizes`); head count, activation and LayerNorm epsilon from the options, a
+//! Sizes come from shapes (`sizes`), and so does the head count of Model Garden's encoders; otherwise head count, activation and LayerNorm epsilon from the options, a
 //! config.json, the training graph, the weights (head count only), or the original code's defaults
 //! (`settings`); the rest from a config.json or transformers' defaults (`config_file`).
 

@@ -1,4 +1,5 @@
-//! The settings that leave no trace in shapes: head count, activation, LayerNorm epsilon.
+//! The settings that leave no trace in shapes: head count, activation, LayerNorm epsilon. Only the variables of
+//! TensorFlow's Model Garden have an axis for the heads.
 //!
 //! The options, a config.json, the training graph and the weights must agree; the original code's defaults
 //! apply only if none of them has a value. The weights are read only if the graph does not show the head

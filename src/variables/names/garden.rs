@@ -285,7 +285,7 @@ fn rule(variable: &str) -> &'static Rule {
         .expect("every row names a row of the table of names")
 }
 
-/// Parses a number as the code writes it: `07` and `+7` are none.
+/// Parses a number as the code writes it: not `07`, nor `+7`.
 fn number(digits: &str) -> Option<usize> {
     let number: usize = digits.parse().ok()?;
     (number.to_string() == digits).then_some(number)
