@@ -1,8 +1,9 @@
 //! Resolves the configuration of a model: each value has a source, and no two sources disagree.
 //!
-//! Sizes come from shapes (`sizes`), and so does the head count of Model Garden's encoders; otherwise head count, activation and LayerNorm epsilon from the options, a
-//! config.json, the training graph, the weights (head count only), or the original code's defaults
-//! (`settings`); the rest from a config.json or transformers' defaults (`config_file`).
+//! Sizes come from shapes (`sizes`), and so does the head count of Model Garden's encoders. Otherwise head
+//! count, activation and LayerNorm epsilon come from the options, a config.json, the training graph, the weights
+//! (head count only), or the original code's defaults (`settings`); the rest from a config.json or transformers'
+//! defaults (`config_file`).
 
 use std::collections::BTreeMap;
 
