@@ -5,7 +5,7 @@
 
 Needs `pip install -r scripts/requirements-model-garden.txt` and then
 `pip install --no-deps tf-models-official==2.20.0`, whose many other requirements are not used here.
-Python 3.9 to 3.12.
+Made with Python 3.11.
 
 - garden_tied: a pre-trained model as Trainer saves it (`encoder`, `model`, `optimizer`, `global_step`), with
   tied word embeddings and a projection of the embeddings. 4 heads where hidden size / 64 is 0.
