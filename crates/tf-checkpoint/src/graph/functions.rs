@@ -18,6 +18,7 @@ use std::ops::Range;
 
 use super::attributes::attribute;
 use super::nodes::{Inlined, NodeId, Nodes, RawNode, Tensor};
+use crate::limits::Budget;
 use crate::protobuf::wire::{self, Malformed, last, messages};
 
 /// The most nodes that inlining may add.
@@ -57,6 +58,37 @@ struct Definition {
     outputs: HashMap<Vec<u8>, u32>,
 }
 
+impl Definition {
+    /// Reads the name and the outputs in the signature of a function; `None` if it has no name.
+    fn read(
+        bytes: &[u8],
+        range: Range<usize>,
+        signature: Range<usize>,
+        budget: &mut Budget,
+    ) -> Result<Option<(Vec<u8>, Self)>, String> {
+        let malformed = |error: Malformed| format!("its functions are malformed: {error}");
+        // A map that grows holds its entries twice for a moment.
+        let mut take = |name: &Range<usize>, entry: usize| {
+            let kept = budget.take(2 * entry + name.len());
+            kept.map_err(|error| error.to_string())
+        };
+        let name = last(bytes, signature.clone(), 1).map_err(malformed)?;
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        take(&name, size_of::<(Vec<u8>, Self)>())?;
+        let mut outputs = HashMap::new();
+        for (output, at) in messages(bytes, signature, 3).zip(0..) {
+            let name = last(bytes, output.map_err(malformed)?, 1);
+            if let Some(name) = name.map_err(malformed)? {
+                take(&name, size_of::<(Vec<u8>, u32)>())?;
+                outputs.insert(bytes[name].to_vec(), at);
+            }
+        }
+        Ok(Some((bytes[name].to_vec(), Self { range, outputs })))
+    }
+}
+
 /// The parts of a function.
 #[derive(Debug, Default)]
 struct Function {
@@ -69,33 +101,45 @@ struct Function {
 
 impl Library {
     /// Finds the functions in the given `FunctionDefLibrary` messages.
-    pub(super) fn index(bytes: &[u8], libraries: Vec<Range<usize>>) -> Result<Self, Malformed> {
+    pub(super) fn index(
+        bytes: &[u8],
+        libraries: Vec<Range<usize>>,
+        budget: &mut Budget,
+    ) -> Result<Self, String> {
+        let malformed = |error: Malformed| format!("its functions are malformed: {error}");
         let mut found = HashMap::new();
-        let mut count = 0;
         for library in libraries {
             for function in messages(bytes, library, 1) {
-                let function = function?;
+                let function = function.map_err(malformed)?;
                 for signature in messages(bytes, function.clone(), 1) {
-                    let signature = signature?;
-                    let Some(name) = last(bytes, signature.clone(), 1)? else {
-                        continue;
-                    };
-                    let mut outputs = HashMap::new();
-                    for (output, at) in messages(bytes, signature, 3).zip(0..) {
-                        if let Some(name) = last(bytes, output?, 1)? {
-                            outputs.insert(bytes[name].to_vec(), at);
-                        }
-                    }
-                    count += 1 + outputs.len();
-                    if count > MAX_DECODED {
-                        return Err(too_many("the function library has more than", "outputs"));
-                    }
-                    let range = function.clone();
-                    found.insert(bytes[name].to_vec(), Definition { range, outputs });
+                    let signature = signature.map_err(malformed)?;
+                    let definition = Definition::read(bytes, function.clone(), signature, budget);
+                    found.extend(definition?);
                 }
             }
         }
         Ok(Self(found))
+    }
+
+    /// Returns the arguments of a function, each an `ArgDef`; `None` if the library does not have it.
+    pub(super) fn arguments(
+        &self,
+        bytes: &[u8],
+        name: &[u8],
+    ) -> Result<Option<Vec<Range<usize>>>, Malformed> {
+        let Some(definition) = self.0.get(name) else {
+            return Ok(None);
+        };
+        let mut arguments = Vec::new();
+        for signature in messages(bytes, definition.range.clone(), 1) {
+            for argument in messages(bytes, signature?, 2) {
+                arguments.push(argument?);
+                if arguments.len() > MAX_DECODED {
+                    return Err(too_many("a function has more than", "arguments"));
+                }
+            }
+        }
+        Ok(Some(arguments))
     }
 
     /// Returns how a node calls functions; `None` if it does not, or if the library lacks one of them.

@@ -1,4 +1,5 @@
-//! The training graph that `tf.train.Saver` writes beside a checkpoint, `PREFIX.meta`.
+//! The training graph that `tf.train.Saver` writes beside a checkpoint, `PREFIX.meta`, or the graph of a
+//! SavedModel (`saved_model`).
 //!
 //! A `MetaGraphDef` holds a `GraphDef`: a list of nodes, each with a name, an operation, inputs and
 //! attributes. [`MetaGraph`] indexes the nodes, resolves their inputs and records the consumers of each
@@ -17,6 +18,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use prost::Message as _;
@@ -26,8 +28,10 @@ use super::functions::{self, Library};
 use super::literal::{Literal, literal};
 use super::nodes::{Inlined, MAX_NODES, NodeId, Nodes, RawNode, Tensor, Use};
 use super::proto::{AttrValue, GRAPH_LIBRARY, GRAPH_NODE, META_GRAPH_GRAPH_DEF};
+use super::{saved_functions, saved_model};
 use crate::error::Error;
 use crate::limits::{Budget, Limits};
+use crate::protobuf::message;
 use crate::protobuf::wire::{self, Field, Malformed};
 use crate::storage::Storage;
 
@@ -59,6 +63,29 @@ impl MetaGraph {
         path: &Path,
         limits: &Limits,
     ) -> Result<Option<Self>, Error> {
+        Self::read(storage, path, |bytes| Self::parse(path, bytes, limits))
+    }
+
+    /// As [`open`](Self::open), for a `saved_model.pb`: of its graphs, the one for serving.
+    ///
+    /// # Errors
+    /// [`Error::MetaGraph`] if the file is not a `SavedModel`, or it holds several graphs and none is for
+    /// serving, or an I/O error.
+    pub fn open_saved_model(
+        storage: &dyn Storage,
+        path: &Path,
+        limits: &Limits,
+    ) -> Result<Option<Self>, Error> {
+        Self::read(storage, path, |bytes| {
+            Self::parse_saved_model(path, bytes, limits)
+        })
+    }
+
+    fn read(
+        storage: &dyn Storage,
+        path: &Path,
+        parse: impl Fn(Vec<u8>) -> Result<Self, Error>,
+    ) -> Result<Option<Self>, Error> {
         let bytes = storage
             .read_if_there(path, MAX_LEN)
             .map_err(|source| match source.kind() {
@@ -68,9 +95,7 @@ impl MetaGraph {
                 },
                 _ => Error::reading(path, source),
             })?;
-        let parsed = bytes
-            .map(|bytes| Self::parse(path, bytes, limits))
-            .transpose();
+        let parsed = bytes.map(parse).transpose();
         parsed.map_err(|error| storage.stand_in(path).unwrap_or(error))
     }
 
@@ -79,6 +104,29 @@ impl MetaGraph {
     /// # Errors
     /// [`Error::MetaGraph`] if the bytes are not a `MetaGraphDef`.
     pub fn parse(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
+        let all = 0..bytes.len();
+        Self::parse_within(path, bytes, all, limits)
+    }
+
+    /// Indexes the bytes of a `SavedModel`; `path` is for errors.
+    ///
+    /// # Errors
+    /// [`Error::MetaGraph`] as for [`open_saved_model`](Self::open_saved_model).
+    pub fn parse_saved_model(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
+        let message = saved_model::meta_graph(&bytes).map_err(|what| Error::MetaGraph {
+            path: path.to_owned(),
+            what,
+        })?;
+        Self::parse_within(path, bytes, message, limits)
+    }
+
+    /// Indexes the `MetaGraphDef` at `message` of the bytes.
+    fn parse_within(
+        path: &Path,
+        bytes: Vec<u8>,
+        message: Range<usize>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         let error = |what: String| Error::MetaGraph {
             path: path.to_owned(),
             what,
@@ -91,18 +139,23 @@ impl MetaGraph {
             starts: Vec::new(),
         };
         let mut budget = limits.budget(bytes.len() as u64);
-        graph.index(&bytes, &mut budget).map_err(error)?;
+        graph.index(&bytes, message, &mut budget).map_err(error)?;
         graph.bytes = bytes;
         graph.index_consumers();
         Ok(graph)
     }
 
-    /// Fills `nodes` from the bytes of the file.
-    fn index(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), String> {
+    /// Fills `nodes` from the `MetaGraphDef` at `message` of the file.
+    fn index(
+        &mut self,
+        bytes: &[u8],
+        message: Range<usize>,
+        budget: &mut Budget,
+    ) -> Result<(), String> {
         let malformed = |error: Malformed| format!("it is not a MetaGraphDef: {error}");
         let mut messages = Vec::new();
         let mut functions = Vec::new();
-        for field in wire::fields(bytes, 0..bytes.len()) {
+        for field in wire::fields(bytes, message.clone()) {
             let Field { tag, range } = field.map_err(malformed)?;
             let (META_GRAPH_GRAPH_DEF, Some(definition)) = (tag, range) else {
                 continue;
@@ -133,12 +186,18 @@ impl MetaGraph {
             budget.take(inputs).map_err(|error| error.to_string())?;
             raw.push(node);
         }
-        let library = Library::index(bytes, functions).map_err(malformed)?;
-        self.resolve(bytes, &raw, &library)
+        let library = Library::index(bytes, functions, budget)?;
+        self.resolve((bytes, message), &raw, &library, budget)
     }
 
     /// Resolves the inputs of all nodes, and inlines called functions.
-    fn resolve(&mut self, bytes: &[u8], raw: &[RawNode], library: &Library) -> Result<(), String> {
+    fn resolve(
+        &mut self,
+        (bytes, message): (&[u8], Range<usize>),
+        raw: &[RawNode],
+        library: &Library,
+        budget: &mut Budget,
+    ) -> Result<(), String> {
         let mut by_name = HashMap::with_capacity(raw.len());
         for (node, id) in std::iter::zip(raw, 0..) {
             by_name.insert(&bytes[wire::span(&node.name)], NodeId(id));
@@ -153,6 +212,8 @@ impl MetaGraph {
             });
             self.nodes.push(node, inputs.collect(), None)?;
         }
+        let known = (&by_name, library);
+        saved_functions::add_calls(&mut self.nodes, bytes, message, known, budget)?;
         functions::inline(&mut self.nodes, bytes, library)
     }
 
@@ -218,8 +279,10 @@ impl MetaGraph {
     /// Returns the operation of a node, such as `MatMul`.
     pub fn op(&self, node: NodeId) -> &str {
         let record = self.nodes.get(node);
-        if record.inlined == Inlined::Call {
-            return "IdentityN";
+        match record.inlined {
+            Inlined::Call => return "IdentityN",
+            Inlined::Argument => return "Placeholder",
+            Inlined::No | Inlined::Branches => {}
         }
         std::str::from_utf8(&self.bytes[wire::span(&record.op)]).unwrap_or("")
     }
@@ -279,6 +342,11 @@ impl MetaGraph {
 
     /// Returns a dtype attribute as its number in `types.proto`; `None` if the node has no such attribute.
     pub fn data_type(&self, node: NodeId, key: &str) -> Option<i32> {
+        let record = self.nodes.get(node);
+        if record.inlined == Inlined::Argument {
+            let argument = &self.bytes[wire::span(&record.message)];
+            return (key == "dtype").then(|| argument_type(argument))?;
+        }
         Some(self.attribute(node, key)?.data_type)
     }
 
@@ -300,7 +368,11 @@ impl MetaGraph {
 
     /// Returns the attribute `key` of a node; `None` if it is missing, malformed, or larger than 64 KiB.
     fn attribute(&self, node: NodeId, key: &str) -> Option<AttrValue> {
-        attribute(&self.bytes, &self.nodes.get(node).message, key)
+        let node = self.nodes.get(node);
+        if node.inlined == Inlined::Argument {
+            return None;
+        }
+        attribute(&self.bytes, &node.message, key)
     }
 
     /// Returns a boolean attribute; false if it is missing.
@@ -310,7 +382,11 @@ impl MetaGraph {
 
     /// Returns the name and the `AttrValue` message of every attribute of a node, to copy the node.
     pub fn attributes(&self, node: NodeId) -> Vec<(&str, &[u8])> {
-        attributes(&self.bytes, &self.nodes.get(node).message)
+        let node = self.nodes.get(node);
+        if node.inlined == Inlined::Argument {
+            return Vec::new();
+        }
+        attributes(&self.bytes, &node.message)
     }
 
     /// Returns the value of a `Const` of numbers; `None` for any other node.
@@ -356,6 +432,14 @@ impl MetaGraph {
         let shape = shapes.get(tensor.output as usize)?;
         (!shape.unknown_rank).then(|| shape.dim.iter().map(|dim| dim.size).collect())
     }
+}
+
+/// Returns the dtype in an `ArgDef`.
+fn argument_type(argument: &[u8]) -> Option<i32> {
+    let fields = message::fields(argument).map_while(Result::ok);
+    fields
+        .filter(|field| field.number == 3)
+        .find_map(|field| field.int32().ok())
 }
 
 /// Splits `name:1` into the name and the index of the output; the index is 0 if there is none.

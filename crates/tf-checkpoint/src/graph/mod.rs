@@ -1,4 +1,4 @@
-//! The training graph beside a checkpoint.
+//! The training graph beside a checkpoint, and the graph of a SavedModel.
 
 mod attributes;
 mod functions;
@@ -6,6 +6,8 @@ mod literal;
 mod meta_graph;
 mod nodes;
 mod proto;
+mod saved_functions;
+mod saved_model;
 
 pub use attributes::Constant;
 pub use literal::Literal;

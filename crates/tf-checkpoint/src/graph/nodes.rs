@@ -81,6 +81,8 @@ pub(super) enum Inlined {
     Call,
     /// An `If`: its inputs are the condition and the returned tensors of both branches.
     Branches,
+    /// The argument of a function, an `ArgDef`, in a call that is not in the file.
+    Argument,
 }
 
 /// All nodes, with their inputs.
@@ -147,6 +149,21 @@ impl Nodes {
             inlined: Inlined::No,
         });
         Ok(())
+    }
+
+    /// Appends a node for the argument of a function.
+    pub(super) fn push_argument(&mut self, name: &Range<usize>, message: &Range<usize>) -> NodeId {
+        let id = Self::id(self.nodes.len());
+        let end = narrow(self.inputs.len());
+        self.nodes.push(Node {
+            name: wire::narrow(name),
+            op: 0..0,
+            message: wire::narrow(message),
+            inputs: end..end,
+            caller: None,
+            inlined: Inlined::Argument,
+        });
+        id
     }
 
     /// Gives a node the inputs that replace it.

@@ -1,7 +1,7 @@
 //! The protobuf messages of a training graph, reduced to the fields that are read.
 //!
 //! Written by hand for `prost`'s derive, so that no `protoc` is needed. Field numbers are those of
-//! `meta_graph.proto`, `graph.proto`, `node_def.proto`, `attr_value.proto`, `tensor.proto` and
+//! `saved_model.proto`, `meta_graph.proto`, `graph.proto`, `node_def.proto`, `attr_value.proto`, `tensor.proto` and
 //! `tensor_shape.proto` in `tensorflow/core`. Unknown fields are skipped. The messages of checkpoints,
 //! which repeat without bound, are decoded by [`crate::protobuf::message`].
 
@@ -21,6 +21,12 @@ pub(crate) struct Dim {
     pub(crate) size: i64,
 }
 
+/// Field number of `meta_graphs` in `SavedModel`.
+pub(crate) const SAVED_MODEL_META_GRAPH: u32 = 2;
+/// Field number of `meta_info_def` in `MetaGraphDef`.
+pub(crate) const META_GRAPH_INFO: u32 = 1;
+/// Field number of `tags` in `MetaInfoDef`.
+pub(crate) const INFO_TAG: u32 = 4;
 /// Field number of `graph_def` in `MetaGraphDef`.
 pub(crate) const META_GRAPH_GRAPH_DEF: u32 = 2;
 /// Field number of `node` in `GraphDef`.

@@ -86,6 +86,31 @@ pub(crate) fn last(
     messages(bytes, range, tag).try_fold(None, |_, found| found.map(Some))
 }
 
+/// Returns the numbers in the repeated varint field `tag` of the message in `bytes[range]`, at most `limit`.
+pub(crate) fn numbers(
+    bytes: &[u8],
+    range: Range<usize>,
+    (tag, limit): (u32, usize),
+) -> Result<Vec<u64>, Malformed> {
+    let mut numbers = Vec::new();
+    let mut count = 0_usize;
+    for field in message::fields(bytes.get(range).unwrap_or_default()) {
+        let field = field?;
+        if field.number == tag {
+            field.each_varint(|number| {
+                count += 1;
+                if count <= limit {
+                    numbers.push(number);
+                }
+            })?;
+        }
+    }
+    if count > limit {
+        return Err(Malformed::Encoding(format!("more than {limit} numbers")));
+    }
+    Ok(numbers)
+}
+
 /// Takes the first field of `rest`, which ends at `end` of the whole bytes.
 fn next(rest: &mut &[u8], end: usize) -> Result<Field, Malformed> {
     let field = take_field(rest)?;
