@@ -31,12 +31,16 @@ fn of_checkpoint(error: &tf_checkpoint::Error) -> Option<String> {
         format!("try: electra-convert inspect {path}")
     };
     match error {
-        Error::Ambiguous { .. } => Some("or select one with --step N".into()),
+        Error::Ambiguous { names, .. } => {
+            let has_step = |name: &String| {
+                let step = name.rsplit_once('-').map(|(_, step)| step);
+                step.is_some_and(|step| step.parse::<u64>().is_ok())
+            };
+            let has_steps = names.iter().any(has_step);
+            has_steps.then(|| "or select one with --step N".into())
+        }
         Error::MetaGraph { .. } => Some(format!("then give {SETTINGS}")),
         Error::Unsupported { kind, .. } => match (kind, error.checkpoint()) {
-            (FileKind::SavedModel, Some(path)) => {
-                Some(format!("{}, and give {SETTINGS}", inspect(path)))
-            }
             (_, Some(path)) => Some(inspect(path)),
             (FileKind::Safetensors, None) => {
                 Some("to check an export: electra-convert verify DIR".into())
@@ -75,8 +79,10 @@ mod tests {
         };
         write("two/model.ckpt-1.index", b"");
         write("two/model.ckpt-2.index", b"");
-        write("saved/saved_model.pb", b"\x08\x01");
-        write("saved/variables/variables.index", b"");
+        for version in ["1", "2"] {
+            write(&format!("saved/{version}/saved_model.pb"), b"\x08\x01");
+            write(&format!("saved/{version}/variables/variables.index"), b"");
+        }
         write("zipped/model.zip", b"PK\x03\x04");
         write("export/model.safetensors", b"\x02\0\0\0\0\0\0\0{\"a\"");
         write("settings/config.json", b"{}");
@@ -90,10 +96,7 @@ mod tests {
         );
         for (path, words) in [
             ("two", Some("--step N")),
-            (
-                "saved",
-                Some("saved/variables/variables, and give --num-attention-heads N"),
-            ),
+            ("saved", None),
             ("zipped", Some("electra-convert inspect")),
             ("export", Some("electra-convert verify DIR")),
             ("settings/config.json", Some("--config FILE")),

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::convert::assert_same_export;
-use testkit::{Run, command, copy_of, fixture, listing, run, temp};
+use testkit::bundle_writer::{SMALL, discriminator};
+use testkit::graph_writer::{ORIGINAL, encoder, gelu};
+use testkit::{Run, command, copy_of, fixture, listing, run, temp, write_saved_model};
 
 /// Runs the program, which must end within a few seconds.
 #[track_caller]
@@ -357,24 +359,50 @@ fn a_saved_model_is_named_from_anywhere_in_it() {
     let folder = temp();
     let model = folder.path().join("my model");
     let variables = model.join("variables");
-    fs::create_dir_all(&variables).unwrap();
+    let graph = encoder(SMALL, 4, |_| ORIGINAL).with_discriminator(gelu);
+    write_saved_model(&model, &graph.meta(), &discriminator(SMALL));
     fs::create_dir(model.join("assets")).unwrap();
-    fs::write(model.join("saved_model.pb"), "\n").unwrap();
-    for suffix in [".index", ".data-00000-of-00001"] {
-        let from = fixture("fmt_weights_only").join(format!("electra_tiny{suffix}"));
-        fs::copy(from, variables.join(format!("variables{suffix}"))).unwrap();
-    }
-    let command = format!("inspect '{}/variables/variables'", model.display());
+    fs::write(model.join("assets/vocab.txt"), "[PAD]\n").unwrap();
     for path in [
-        "",
         "my model",
+        "my model/",
         "my model/saved_model.pb",
+        "my model/saved_model",
+        "my model/variables",
+        "my model/variables/variables",
+        "my model/variables/variables.index",
+        "my model/variables/variables.data-00000-of-00001",
         "my model/assets",
-        "my model/assets/v",
+        "my model/assets/vocab.txt",
+        "my model/fingerprint.pb",
     ] {
-        run!["inspect", folder.path().join(path)].fails(3, &["a SavedModel", &command]);
+        let report = run!["inspect", folder.path().join(path), "--json"].ok();
+        let checkpoint = report.json()["checkpoint"].clone();
+        assert_eq!(checkpoint["format"], "saved_model", "{path}");
+        assert_eq!(checkpoint["name"], "saved_model.pb", "{path}");
+        let prefix = Path::new(checkpoint["prefix"].as_str().unwrap()).to_owned();
+        assert_eq!(prefix, model, "{path}");
     }
-    run!["inspect", variables.join("variables")].ok();
+    for (directory, path) in [
+        (&model, "."),
+        (&model, "saved_model.pb"),
+        (&variables, "."),
+        (&variables, "variables"),
+        (&variables, "variables.index"),
+        (&variables, "../saved_model.pb"),
+    ] {
+        let mut command = testkit::command(&[&"inspect", &path, &"--json"]);
+        let report = Run::from(command.current_dir(directory).output().unwrap()).ok();
+        assert_eq!(
+            report.json()["checkpoint"]["format"],
+            "saved_model",
+            "{path}"
+        );
+    }
+    let mistyped = run!["inspect", folder.path().join("my modle")];
+    mistyped.fails(3, &["did you mean", "my model"]);
+    // One level above there may be other things.
+    run!["inspect", folder.path()].fails(3, &["did you mean", "my model"]);
 }
 
 /// A checkpoint without a base name, as `saver.save(session, "dir/")` leaves it.

@@ -31,3 +31,12 @@ pub fn copy_of(name: &str) -> TempDir {
     }
     folder
 }
+
+/// Unpacks an archive of the fixtures, so that a test can change it.
+pub fn unpacked(archive: &str) -> TempDir {
+    let folder = temp();
+    let file = fs::File::open(fixture(archive)).unwrap();
+    let mut archive = zip::ZipArchive::new(file).unwrap();
+    archive.extract(folder.path()).unwrap();
+    folder
+}

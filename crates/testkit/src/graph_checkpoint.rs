@@ -1,22 +1,15 @@
 //! Checkpoints around the training graphs in the fixtures.
 
-use std::fs;
-
 use tempfile::TempDir;
 use tf_checkpoint::{Checkpoint, DType};
 
 use crate::bundle_writer::Bundle;
-use crate::{fixture, temp};
+use crate::unpacked;
 
 /// Unpacks an archive of `fixtures/graphs`, which has a graph and an index, and gives its variables
 /// pseudo-random values.
 pub fn graph_checkpoint(name: &str) -> TempDir {
-    let folder = temp();
-    let file = fs::File::open(fixture("graphs").join(format!("{name}.zip"))).unwrap();
-    zip::ZipArchive::new(file)
-        .unwrap()
-        .extract(folder.path())
-        .unwrap();
+    let folder = unpacked(&format!("graphs/{name}.zip"));
     let location = tf_checkpoint::locate(folder.path(), None).unwrap();
     let prefix = location.prefix().to_owned();
     let mut bundle = Bundle::default();

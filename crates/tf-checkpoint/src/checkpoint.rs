@@ -50,7 +50,7 @@ impl Checkpoint {
     /// As [`open`](Self::open), or if TensorFlow's library cannot be loaded.
     pub fn open_by(location: Location, read_by: ReadBy) -> Result<Self, Error> {
         let reader: Box<dyn Reader> = match location.format() {
-            Format::TensorBundle => Box::new(Bundle::open(&location)?),
+            Format::TensorBundle | Format::SavedModel => Box::new(Bundle::open(&location)?),
             Format::V1 => Box::new(Tables::open(&location)?),
             Format::Hdf5 => Box::new(hdf5::Weights::open(&location)?),
         };
@@ -159,12 +159,21 @@ impl Checkpoint {
         })
     }
 
-    /// Reads the training graph, `PREFIX.meta`; `None` if there is no such file.
+    /// Reads the training graph, `PREFIX.meta`, or the graph of a SavedModel; `None` if there is no such
+    /// file.
     ///
     /// # Errors
-    /// [`Error::MetaGraph`] if the file is not a training graph, or an I/O error.
+    /// [`Error::MetaGraph`] if the file holds no such graph, or an I/O error.
     pub fn meta_graph(&self) -> Result<Option<MetaGraph>, Error> {
         let location = &self.location;
-        MetaGraph::open(location.storage(), &location.meta_path(), location.limits())
+        let open = match location.format() {
+            Format::SavedModel => MetaGraph::open_saved_model,
+            _ => MetaGraph::open,
+        };
+        open(
+            location.storage(),
+            &location.graph_path(),
+            location.limits(),
+        )
     }
 }

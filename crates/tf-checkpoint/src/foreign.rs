@@ -54,7 +54,7 @@ enum Reported {
     Given,
 }
 
-use FileKind::{Archive, Json, Model, Other, Safetensors, SavedModel, StandIn, Zip};
+use FileKind::{Archive, Json, Model, Other, Safetensors, StandIn, Zip};
 use Reported::{Beside, Given, Instead};
 use Sign::{At, Empty, InZip, Name, Text};
 
@@ -101,8 +101,6 @@ const TABLE: &[Row] = &[
           Text("Invalid username or password"), Text("Access to model "), Text("AccessDenied")], &[],
         "the error message of a server, not the file itself", SAVE_AGAIN, Instead),
 
-    row(SavedModel, &[Name], &["saved_model.pb", "saved_model.pbtxt"], "the graph of a SavedModel",
-        "give the variables beside it, which are a checkpoint: {directory}/variables/variables", Beside),
     row(Safetensors, &[At(8, b"{\"")], &["model.safetensors"], "a safetensors file", PYTORCH, Beside),
     row(Model, &[At(512, hdf5::SIGNATURE)], &[], "an HDF5 file behind a block of other contents",
         "remove the block with the HDF5 tools (h5unjam -i {file} -o plain.h5) and give plain.h5", Beside),
@@ -231,7 +229,6 @@ impl Start<'_> {
         // What another program would have to open is not given as the path of a checkpoint.
         let checkpoint = match row.kind {
             Zip if !self.in_archive => Some(self.path.to_owned()),
-            SavedModel if !self.in_archive => Some(directory.join("variables").join("variables")),
             _ => None,
         };
         Error::Unsupported {

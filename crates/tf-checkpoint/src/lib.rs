@@ -1,8 +1,8 @@
-//! Reads TensorFlow checkpoints, and the training graphs beside them, without TensorFlow.
+//! Reads TensorFlow checkpoints, and the graphs beside them, without TensorFlow.
 //!
 //! [`locate()`] finds the files for the path that a user gives, [`Checkpoint::open`] reads the list of
 //! variables, and [`Checkpoint::read`] reads the value of one and verifies its checksum.
-//! [`Checkpoint::meta_graph`] reads the training graph, if there is one.
+//! [`Checkpoint::meta_graph`] reads the training graph or the graph of a SavedModel, if there is one.
 //!
 //! ```
 //! use tf_checkpoint::{Checkpoint, DType, locate};
@@ -17,7 +17,7 @@
 //! # let values: Vec<u8> = [1.5_f32, -2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
 //! # std::fs::write(folder.path().join("model.ckpt-400.data-00000-of-00001"), values)?;
 //! # let path = folder.path();
-//! // A prefix, one of the checkpoint's files, a directory or a zip archive.
+//! // A prefix, one of the checkpoint's files, a directory, a SavedModel or a zip archive.
 //! let location = locate(path, None)?;
 //! assert_eq!(location.step_in_name(), Some(400));
 //!
@@ -37,6 +37,7 @@
 //! | the same, with an object graph | object-based checkpoint of TensorFlow 2 |
 //! | `PREFIX`, or `PREFIX-00000-of-00002` | V1 |
 //! | `tf_model.h5`, `weights.h5` | weights that Keras or transformers saved as HDF5 |
+//! | `saved_model.pb`, `variables/variables.index` and its data files | SavedModel |
 //! | any of these in a zip archive | |
 //! | `PREFIX.meta` | training graph, `MetaGraphDef` |
 //! | `checkpoint` | state file that names the latest checkpoint |

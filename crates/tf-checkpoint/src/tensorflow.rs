@@ -47,16 +47,13 @@ const TYPES: [(DType, DataType); 6] = [
 
 impl TensorFlow {
     pub(crate) fn open(location: &Location, listing: Box<dyn Reader>) -> Result<Self, Error> {
-        let prefix = match location.format() {
-            Format::TensorBundle => location.prefix().to_owned(),
-            Format::V1 => location.table_pattern(),
-            Format::Hdf5 => {
-                return Err(Error::OutOfReach {
-                    path: location.prefix().to_owned(),
-                    why: "an HDF5 file",
-                });
-            }
-        };
+        if location.format() == Format::Hdf5 {
+            return Err(Error::OutOfReach {
+                path: location.prefix().to_owned(),
+                why: "an HDF5 file",
+            });
+        }
+        let prefix = location.pattern();
         let out_of_reach = |why| Error::OutOfReach {
             path: prefix.clone(),
             why,

@@ -137,22 +137,6 @@ fn an_error_names_the_checkpoint_that_may_be_meant() {
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
     let meant = error.checkpoint().unwrap();
     assert_eq!(locate(meant, None).unwrap().step_in_name(), Some(2));
-
-    let model = root.join("saved");
-    fs::create_dir_all(model.join("variables")).unwrap();
-    fs::write(model.join("saved_model.pb"), b"\x08\x01").unwrap();
-    let error = locate(&model, None).unwrap_err();
-    assert_eq!(
-        (kind(&error), error.checkpoint()),
-        (Some(FileKind::SavedModel), None)
-    );
-    write_bundle(
-        &model.join("variables/variables"),
-        &[Entry::floats("bias", &[1], &[0.5])],
-    );
-    let error = locate(&model, None).unwrap_err();
-    assert_eq!(kind(&error), Some(FileKind::SavedModel));
-    open(error.checkpoint().unwrap()).unwrap();
 }
 
 fn kind(error: &Error) -> Option<FileKind> {

@@ -98,7 +98,9 @@ impl Finder {
     /// Returns the checkpoint with a prefix, if it is a TensorBundle or a V1 checkpoint in one file.
     fn single(&self, prefix: &Prefix) -> Result<Option<Location>, Error> {
         if self.kind(&prefix.with(INDEX))? == Some(Kind::File) {
-            return Ok(Some(self.location(prefix, Files::Bundle)));
+            let saved_model = self.saved_model_of(prefix)?;
+            let bundle = || self.location(prefix, Files::Bundle);
+            return Ok(Some(saved_model.unwrap_or_else(bundle)));
         }
         let is_table = table_shard(prefix.base()).is_none() && self.is_table(prefix.path())?;
         Ok(is_table.then(|| self.location(prefix, Files::Table)))
@@ -135,12 +137,13 @@ impl Finder {
         Ok(picked.map(|count| self.location(&base, Files::Tables(count))))
     }
 
-    fn location(&self, prefix: &Prefix, files: Files) -> Location {
+    pub(super) fn location(&self, prefix: &Prefix, files: Files) -> Location {
         Location {
             storage: Arc::clone(&self.storage),
             prefix: prefix.clone(),
             files,
             limits: self.limits,
+            passed_over: Vec::new(),
         }
     }
 
@@ -156,20 +159,40 @@ impl Finder {
 
     /// Returns the checkpoints in a directory, ordered by step, then by name.
     ///
-    /// HDF5 files count if there is no other checkpoint, and no model of PyTorch beside them: transformers
-    /// often publishes the same weights in both forms.
+    /// SavedModels in directories below and HDF5 files count if there is no other checkpoint, and no model of
+    /// PyTorch beside them: transformers often publishes the same weights in both forms. `save_pretrained`
+    /// writes the weights of a SavedModel to an HDF5 file too; the SavedModel is taken, which has a graph.
     pub(super) fn all_in(&self, folder: &Path) -> Result<Vec<Location>, Error> {
-        let mut names = Names::new(self.names(folder)?.unwrap_or_default());
+        let names = Names::new(self.names(folder)?.unwrap_or_default());
         let mut found = self.of_tensorflow(folder, &names)?;
+        let is_checkpoint = !found.is_empty();
+        found.extend(self.saved_model(folder)?);
         let has_pytorch = PYTORCH
             .iter()
             .any(|name| names.all.contains(OsStr::new(name)));
-        if !found.is_empty() || has_pytorch {
+        if is_checkpoint || has_pytorch {
             return Ok(found);
         }
-        names.all.retain(|name| is_hdf5_name(name));
-        let mut names: Vec<OsString> = names.all.into_iter().collect();
+        if found.is_empty() {
+            found = self.versions_below(folder)?;
+        }
+        let hdf5 = self.of_keras(folder, names)?;
+        if found.is_empty() {
+            return Ok(hdf5);
+        }
+        for saved_model in &mut found {
+            let paths = hdf5.iter().map(|location| location.prefix().to_owned());
+            saved_model.passed_over = paths.collect();
+        }
+        Ok(found)
+    }
+
+    /// Returns the HDF5 files in a directory, ordered by name.
+    fn of_keras(&self, folder: &Path, names: Names) -> Result<Vec<Location>, Error> {
+        let names = names.all.into_iter();
+        let mut names: Vec<OsString> = names.filter(|name| is_hdf5_name(name)).collect();
         names.sort();
+        let mut found = Vec::new();
         for name in names {
             found.extend(self.hdf5(&Prefix::within(folder, &name))?);
         }

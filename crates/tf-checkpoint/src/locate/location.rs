@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::prefix::{INDEX, META, Prefix};
+use super::prefix::{INDEX, META, Prefix, SAVED_MODEL_GRAPH};
 use crate::limits::Limits;
 use crate::storage::Storage;
 
@@ -18,15 +18,18 @@ pub enum Format {
     V1,
     /// An HDF5 file of Keras weights, such as `tf_model.h5`.
     Hdf5,
+    /// The directory of a SavedModel: its graph, and its variables in a TensorBundle.
+    SavedModel,
 }
 
 impl Format {
-    /// Returns the identifier for machines: `tensor_bundle`, `v1` or `hdf5`.
+    /// Returns the identifier for machines: `tensor_bundle`, `v1`, `hdf5` or `saved_model`.
     pub fn key(self) -> &'static str {
         match self {
             Self::TensorBundle => "tensor_bundle",
             Self::V1 => "v1",
             Self::Hdf5 => "hdf5",
+            Self::SavedModel => "saved_model",
         }
     }
 }
@@ -37,6 +40,7 @@ impl fmt::Display for Format {
             Self::TensorBundle => "TensorBundle",
             Self::V1 => "V1 checkpoint",
             Self::Hdf5 => "HDF5 file of Keras weights",
+            Self::SavedModel => "SavedModel",
         })
     }
 }
@@ -48,6 +52,8 @@ pub struct Location {
     pub(super) prefix: Prefix,
     pub(super) files: Files,
     pub(super) limits: Limits,
+    /// HDF5 files in the directory from which a SavedModel was found.
+    pub(super) passed_over: Vec<PathBuf>,
 }
 
 /// The naming scheme of a checkpoint's files.
@@ -61,18 +67,34 @@ pub(super) enum Files {
     Tables(usize),
     /// `PREFIX`, an HDF5 file.
     Hdf5,
+    /// `variables/variables.index` and its data files, beside `saved_model.pb`. The prefix is
+    /// `DIRECTORY/variables/variables`.
+    SavedModel,
 }
 
 impl Location {
-    /// Returns the path that the files share, such as `runs/model.ckpt-400`; the path of an HDF5 file. It
-    /// ends in a separator if the files have no base name (`runs/.index`).
+    /// Returns the path that the files share, such as `runs/model.ckpt-400`; the path of an HDF5 file, the
+    /// directory of a SavedModel. It ends in a separator if the files have no base name (`runs/.index`).
     pub fn prefix(&self) -> &Path {
-        self.prefix.path()
+        match self.files {
+            Files::SavedModel => self.folder(),
+            _ => self.prefix.path(),
+        }
     }
 
-    /// Returns the directory of the files.
+    /// Returns the directory of the files; of a SavedModel, the one that holds `saved_model.pb`.
     pub fn folder(&self) -> &Path {
-        self.prefix.directory()
+        let directory = self.prefix.directory();
+        match self.files {
+            Files::SavedModel => directory.parent().unwrap_or(directory),
+            _ => directory,
+        }
+    }
+
+    /// Returns the HDF5 files in the directory from which a SavedModel was found: `save_pretrained` of
+    /// transformers writes the weights to both. Empty if the path led to the SavedModel itself.
+    pub fn passed_over(&self) -> &[PathBuf] {
+        &self.passed_over
     }
 
     /// Returns the limits for reading the files.
@@ -91,13 +113,29 @@ impl Location {
             Files::Bundle => Format::TensorBundle,
             Files::Table | Files::Tables(_) => Format::V1,
             Files::Hdf5 => Format::Hdf5,
+            Files::SavedModel => Format::SavedModel,
         }
     }
 
     /// Returns the last component of the prefix, such as `model.ckpt-400`; the name of the directory and a
-    /// slash if the files have no base name.
+    /// slash if the files have no base name; `saved_model.pb` for every SavedModel, whose directory has the
+    /// number of a version as its name.
     pub fn name(&self) -> String {
-        self.prefix.name()
+        match self.files {
+            Files::SavedModel => SAVED_MODEL_GRAPH.to_owned(),
+            _ => self.prefix.name(),
+        }
+    }
+
+    /// Returns the name of the checkpoint among those that are found from `directory`.
+    pub(super) fn name_from(&self, directory: &Path) -> String {
+        match (self.files, self.folder().strip_prefix(directory)) {
+            (Files::SavedModel, Ok(below)) if !below.as_os_str().is_empty() => {
+                below.display().to_string()
+            }
+            (Files::SavedModel, _) => self.folder().display().to_string(),
+            _ => self.name(),
+        }
     }
 
     /// Returns the training step if the name ends in one: 400 for `model.ckpt-400`.
@@ -108,7 +146,8 @@ impl Location {
     /// Returns true for the files of the prefix: `PREFIX`, `PREFIX.index`, `PREFIX-00000-of-00002`. The
     /// state file and other checkpoints, which training continues to write, are not part.
     pub(crate) fn is_part(&self, path: &Path) -> bool {
-        self.prefix.is_of(path)
+        let is_graph = || matches!(self.files, Files::SavedModel) && path == self.graph_path();
+        self.prefix.is_of(path) || is_graph()
     }
 
     /// Returns the path of a TensorBundle's index, `PREFIX.index`.
@@ -116,28 +155,33 @@ impl Location {
         self.prefix.with(INDEX)
     }
 
-    /// Returns the path of the training graph, `PREFIX.meta`, which need not exist.
-    pub fn meta_path(&self) -> PathBuf {
-        self.prefix.with(META)
+    /// Returns the path of the training graph, `PREFIX.meta`, which need not exist, or of the graph of a
+    /// SavedModel, `saved_model.pb`.
+    pub fn graph_path(&self) -> PathBuf {
+        match self.files {
+            Files::SavedModel => self.folder().join(SAVED_MODEL_GRAPH),
+            _ => self.prefix.with(META),
+        }
     }
 
     /// Returns the path of a file with values: `PREFIX.data-00000-of-00001` of a TensorBundle, a table of a
     /// V1 checkpoint, an HDF5 file. `shard` counts from 0.
     pub fn data_path(&self, shard: usize, shard_count: usize) -> PathBuf {
         let shard = match self.files {
-            Files::Bundle => format!(".data-{shard:05}-of-{shard_count:05}"),
+            Files::Bundle | Files::SavedModel => format!(".data-{shard:05}-of-{shard_count:05}"),
             Files::Table | Files::Hdf5 => String::new(),
             Files::Tables(_) => format!("-{shard:05}-of-{shard_count:05}"),
         };
         self.prefix.with(&shard)
     }
 
-    /// Returns the tables of a V1 checkpoint as one file pattern, the form that TensorFlow expects.
+    /// Returns the files as TensorFlow expects them: the prefix of a TensorBundle, one file pattern for the
+    /// tables of a V1 checkpoint.
     #[cfg(feature = "tensorflow")]
-    pub(crate) fn table_pattern(&self) -> PathBuf {
+    pub(crate) fn pattern(&self) -> PathBuf {
         match self.files {
             Files::Tables(count) => self.prefix.with(&format!("-?????-of-{count:05}")),
-            Files::Bundle | Files::Table | Files::Hdf5 => self.prefix().to_owned(),
+            _ => self.prefix.path().to_owned(),
         }
     }
 
@@ -145,7 +189,7 @@ impl Location {
     pub(crate) fn table_count(&self) -> usize {
         match self.files {
             Files::Tables(count) => count,
-            Files::Bundle | Files::Table | Files::Hdf5 => 1,
+            _ => 1,
         }
     }
 }

@@ -7,9 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::finder::{Finder, MAX_LISTED};
-use crate::address::quoted;
 use crate::error::Error;
-use crate::file_kind::FileKind;
 use crate::foreign::Start;
 use crate::locate::prefix::{INDEX, META, Prefix, is_part};
 use crate::storage::regular::Kind;
@@ -18,12 +16,6 @@ use crate::storage::regular::Kind;
 const MAX_TYPING_ERRORS: usize = 2;
 /// The most files of a directory, and the most directories, that are examined.
 const MAX_LOOKED_AT: usize = 100;
-/// The number of ancestors of a path, itself included, that may be a SavedModel: a path can lead to its
-/// `variables/variables`.
-const SAVED_MODEL_DEPTH: usize = 3;
-/// The files that make a directory a SavedModel.
-const SAVED_MODEL_GRAPHS: [&str; 2] = ["saved_model.pb", "saved_model.pbtxt"];
-
 /// Returns the error for a path that leads to no checkpoint.
 ///
 /// # Errors
@@ -37,9 +29,6 @@ pub(crate) fn explain(finder: &Finder, path: &Path) -> Result<Error, Error> {
 
 /// Returns the error for what is recognised at a path; `None` if nothing is.
 pub(crate) fn recognised(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
-    if let Some(error) = saved_model(finder, path)? {
-        return Ok(Some(error));
-    }
     match finder.kind(path)? {
         Some(Kind::Directory) => match in_directory(finder, path)? {
             None if path.file_name().is_some_and(is_part) => lone_part(finder, &Prefix::of(path)),
@@ -100,42 +89,6 @@ fn listed(mut names: Vec<OsString>) -> String {
     }
 }
 
-/// Returns the error for a path that is, or leads into, a SavedModel.
-fn saved_model(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
-    for directory in path.ancestors().take(SAVED_MODEL_DEPTH) {
-        let directory = if directory.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            directory
-        };
-        for graph in SAVED_MODEL_GRAPHS {
-            if finder.kind(&directory.join(graph))? != Some(Kind::File) {
-                continue;
-            }
-            let variables = directory.join("variables").join("variables");
-            let index = finder.kind(&Prefix::of(&variables).with(INDEX))?;
-            let variables = (index == Some(Kind::File)).then_some(variables);
-            let advice = match &variables {
-                Some(variables) => format!(
-                    "its graph is not read; its variables are a checkpoint: give the path {}",
-                    quoted(variables.as_os_str())
-                ),
-                None => "its variables are missing (variables/variables.index); copy the whole \
-                         directory again, or give the training checkpoint"
-                    .to_owned(),
-            };
-            return Ok(Some(Error::Unsupported {
-                path: directory.to_owned(),
-                kind: FileKind::SavedModel,
-                what: "a SavedModel".into(),
-                advice,
-                checkpoint: variables,
-            }));
-        }
-    }
-    Ok(None)
-}
-
 /// Returns the error for the first recognised file of a directory, or else of the directories in it.
 fn in_directory(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
     let mut folders = finder.storage.folders(path);
@@ -160,10 +113,7 @@ fn in_directory(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
                 checkpoint: Some(location.folder().to_owned()),
             }));
         }
-        let error = match saved_model(finder, &directory)? {
-            None => among_files(finder, &directory)?.0,
-            error => error,
-        };
+        let (error, _) = among_files(finder, &directory)?;
         if error.is_some() {
             return Ok(error);
         }

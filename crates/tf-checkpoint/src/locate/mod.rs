@@ -4,7 +4,8 @@
 //! `.data-00000-of-00001`. (In V1 it may be the file itself, or stand for
 //! `model.ckpt-400-00000-of-00002`.) Users give the prefix, any of the files, the directory, or the
 //! `checkpoint` state file that TensorFlow writes, whose paths are often those of another machine. An
-//! HDF5 file is recognised by its content, and in a directory without other checkpoints.
+//! HDF5 file is recognised by its content, and in a directory without other checkpoints. A SavedModel is found
+//! from any path in it or around it.
 //! Nothing is guessed: if several checkpoints qualify, the error lists them; if none does, `missing`
 //! reports what is there instead.
 
@@ -12,6 +13,7 @@ mod finder;
 mod location;
 mod missing;
 mod prefix;
+mod saved_model;
 mod search;
 mod state_file;
 
@@ -27,7 +29,7 @@ use crate::storage::zip::Archive;
 use crate::storage::{Disk, LocalFile};
 use finder::Finder;
 
-/// Finds the checkpoint at `path`: a prefix, one of its files, a directory, a zip archive, or any of
+/// Finds the checkpoint at `path`: a prefix, one of its files, a directory, a SavedModel, a zip archive, or any of
 /// these in an archive (`archive.zip!/directory/prefix`). `step` selects one of several.
 ///
 /// In a directory without `step` the state file decides, if there is one. A path in it that leads out of

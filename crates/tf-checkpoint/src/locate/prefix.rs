@@ -14,6 +14,8 @@ use crate::sys;
 pub(crate) const INDEX: &str = ".index";
 /// Suffix of the training graph.
 pub(crate) const META: &str = ".meta";
+/// The file with the graph of a SavedModel.
+pub(crate) const SAVED_MODEL_GRAPH: &str = "saved_model.pb";
 
 /// The path that a checkpoint's files share, in its parts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,6 @@
 //! The rules by which a path selects one checkpoint of a storage.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -23,7 +24,10 @@ impl Finder {
             return self.in_folder(Prefix::of(path).directory(), step);
         }
         let prefix = Prefix::of(path);
-        let exact = self.at(&prefix)?;
+        let exact = match self.at(&prefix)? {
+            None => self.saved_model_around(path)?,
+            exact => exact,
+        };
         let Some(step) = step else {
             return exact.ok_or_else(|| self.not_found(path));
         };
@@ -42,8 +46,11 @@ impl Finder {
             return self.in_folder(folder, step);
         }
         let mut inhabited = Vec::new();
+        // A SavedModel is found from its own directory, and from those above and below it.
+        let mut known = HashSet::new();
         for folder in folders {
-            let found = self.all_in(&folder)?;
+            let mut found = self.all_in(&folder)?;
+            found.retain(|location| known.insert(location.prefix().to_owned()));
             if !found.is_empty() {
                 inhabited.push((folder, found));
             }
@@ -76,11 +83,14 @@ impl Finder {
         found.retain(|location| step.is_none_or(|_| location.step_in_name() == step));
         match (found.len(), step) {
             (0, Some(step)) => Err(self.no_step(folder, step, folder)),
-            (0, None) => Err(self.not_found(folder)),
+            (0, None) => match self.saved_model_around(folder)? {
+                Some(location) => Ok(location),
+                None => Err(self.not_found(folder)),
+            },
             (1, _) => Ok(found.remove(0)),
             _ => Err(Error::Ambiguous {
                 path: folder.to_owned(),
-                names: listed(&found, Location::name),
+                names: listed(&found, |at| at.name_from(folder)),
             }),
         }
     }
