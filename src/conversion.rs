@@ -150,10 +150,11 @@ impl<'a> Conversion<'a> {
     }
 
     /// Plans the export of each model. Nothing is written. Attention weights are read if the training
-    /// graph does not show the head count.
+    /// graph does not show the head count, and an HDF5 file that was passed over for a SavedModel, to compare
+    /// the two.
     ///
     /// # Errors
-    /// Those of [`ElectraCheckpoint::plan`], and [`tokenizer::Error::Needed`] for a measurement on text
+    /// Those of [`ElectraCheckpoint::plan`], [`Error::SavedTwice`], and [`tokenizer::Error::Needed`] for a measurement on text
     /// without a tokenizer.
     pub fn plan(self) -> Result<PlannedConversion<'a>, Error> {
         self.plan_watched(&Watch::new(&()))
@@ -171,7 +172,10 @@ impl<'a> Conversion<'a> {
                 self.checkpoint.plan_watched(model, &options, watch)
             }
         };
-        let plans = || self.models.list().into_iter().map(plan).collect();
+        let plans = || {
+            self.checkpoint.check_saved_twice(watch)?;
+            self.models.list().into_iter().map(plan).collect()
+        };
         let pool = threads::pool(self.threads).map_err(Error::Threads)?;
         let plans: Result<_, Error> = pool.install(plans);
         let plans = plans?;

@@ -5,24 +5,22 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::{env, iter};
 
 use candle_electra::{ElectraConfig, ModelClass};
 use parking_lot::Mutex;
-use tf_checkpoint::{Checkpoint, Format, MetaGraph, ReadBy};
+use tf_checkpoint::{Checkpoint, MetaGraph, ReadBy};
 
-use crate::config::{ConfigFile, ConfigOptions, Encoder, HeadCount, TaskKind};
+use crate::config::{ConfigOptions, Encoder, HeadCount, TaskKind};
 use crate::error::Error;
-use crate::export::{CONFIG_FILE, MAX_CONFIG_LEN, TASK_KEY, WEIGHTS_KEY};
+use crate::export::{TASK_KEY, WEIGHTS_KEY};
 use crate::head_norms;
 use crate::plan::{self, Plan, PlanOptions, TargetDtype, Weights};
 use crate::progress::Watch;
-use crate::tokenizer::{self, VOCAB_FILE, Vocabulary};
+use crate::saved_twice;
+use crate::surroundings;
+use crate::tokenizer::{self, Vocabulary};
 use crate::variables::{self, Inventory, Model, Rename, Role, TrainingSetup};
 use crate::verify::{Doubts, EvaluatedBy, TrainingGraph, decide};
-
-/// How many directories above the checkpoint may hold its vocabulary.
-const VOCABULARY_LEVELS: usize = 2;
 
 /// Which checkpoint to open, and how.
 ///
@@ -67,7 +65,7 @@ impl OpenOptions {
     /// Locates and opens a checkpoint, and gives every variable its role.
     ///
     /// `path` is whatever [`tf_checkpoint::locate`] takes: a prefix, one of the files, a directory, a
-    /// zip archive.
+    /// SavedModel, a zip archive.
     pub fn open(self, path: impl AsRef<Path>) -> Result<ElectraCheckpoint, Error> {
         let location = tf_checkpoint::locate(path.as_ref(), self.step)?;
         let checkpoint = Checkpoint::open_by(location, self.read_by)?;
@@ -146,30 +144,10 @@ impl ElectraCheckpoint {
 
     /// Returns the paths where a vocabulary is looked for: beside the checkpoint, then in the directory
     /// above and the one above that, because the original code keeps `vocab.txt` beside
-    /// `models/NAME/`. Paths below the working directory are relative to it.
+    /// `models/NAME/`; first among the assets of a SavedModel. Paths below the working directory are relative
+    /// to it.
     pub fn vocabulary_places(&self) -> Vec<PathBuf> {
-        let location = self.checkpoint.location();
-        let beside = location.folder();
-        let current = env::current_dir().ok();
-        let plain = |path: PathBuf| match &current {
-            Some(current) => path
-                .strip_prefix(current)
-                .map(Path::to_owned)
-                .unwrap_or(path),
-            None => path,
-        };
-        let start = if beside.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            beside
-        };
-        let above = |folder: &PathBuf| location.storage().above(folder);
-        let directories = iter::successors(above(&start.to_owned()), above);
-        let directories = directories.take(VOCABULARY_LEVELS).map(plain);
-        iter::once(beside.to_owned())
-            .chain(directories)
-            .map(|directory| directory.join(VOCAB_FILE))
-            .collect()
+        surroundings::vocabulary_places(self.checkpoint.location())
     }
 
     /// Reads the vocabulary in the first of these places that has one.
@@ -186,6 +164,11 @@ impl ElectraCheckpoint {
         Ok(None)
     }
 
+    /// Fails if an HDF5 file in the directory from which a SavedModel was found holds other weights.
+    pub(crate) fn check_saved_twice(&self, watch: &Watch<'_>) -> Result<(), Error> {
+        saved_twice::check((&self.checkpoint, &self.inventory), watch)
+    }
+
     /// Plans the export of one model.
     ///
     /// Reads the attention weights if the training graph does not show the head count. If the graph shows a
@@ -200,25 +183,18 @@ impl ElectraCheckpoint {
         Ok(self.plan_without_values(model, &options)?)
     }
 
-    /// Adds the config.json beside an HDF5 file, which holds the settings that the file does not have, unless
-    /// the user gives another one. Beside a TensorFlow checkpoint the origin of a config.json is unknown.
+    /// Adds the config.json beside an HDF5 file or around a SavedModel, which holds settings that the weights
+    /// do not have, unless the user gives another one.
     fn with_config_beside<'o>(
         &self,
         options: &'o PlanOptions,
     ) -> Result<Cow<'o, PlanOptions>, Error> {
-        if self.checkpoint.location().format() != Format::Hdf5 || options.config.file.is_some() {
+        if options.config.file.is_some() {
             return Ok(Cow::Borrowed(options));
         }
-        let location = self.checkpoint.location();
-        let path = location.folder().join(CONFIG_FILE);
-        let text = location.storage().read_if_there(&path, MAX_CONFIG_LEN);
-        let text = text.map_err(|source| tf_checkpoint::Error::reading(&path, source))?;
-        let Some(text) = text else {
+        let Some(file) = surroundings::config(self.checkpoint.location())? else {
             return Ok(Cow::Borrowed(options));
         };
-        tf_checkpoint::refuse_stand_in(&path, &text)?;
-        let file = ConfigFile::from_json(path.clone(), &text)
-            .map_err(|what| variables::Error::ConfigFile { path, what })?;
         let mut options = options.clone();
         options.config.file = Some(file);
         Ok(Cow::Owned(options))

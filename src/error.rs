@@ -1,6 +1,7 @@
 //! The error type of the library.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::progress::Stopped;
 use crate::variables::{self, Model};
@@ -31,6 +32,20 @@ pub enum Error {
     /// The checkpoint cannot be found or read.
     #[error(transparent)]
     Checkpoint(#[from] tf_checkpoint::Error),
+    /// A SavedModel and an HDF5 file in the same directory hold different weights.
+    #[error(
+        "{} and {} hold different weights: {what}; they are not from the same save, choose one of them",
+        saved_model.display(),
+        hdf5.display()
+    )]
+    SavedTwice {
+        /// The path that chooses the SavedModel.
+        saved_model: PathBuf,
+        /// The HDF5 file.
+        hdf5: PathBuf,
+        /// The first variable that differs.
+        what: String,
+    },
     /// The variables do not make up the model.
     #[error(transparent)]
     Model(#[from] variables::Error),
@@ -76,6 +91,7 @@ impl Error {
             Self::Checkpoint(error) | Self::Model(variables::Error::Graph(error)) => {
                 of_checkpoint(error)
             }
+            Self::SavedTwice { .. } => ErrorKind::Checkpoint,
             Self::Model(_) => ErrorKind::Model,
             Self::Tokenizer(error) => of_tokenizer(error),
             Self::Export(error) => of_export(error),

@@ -62,7 +62,7 @@ pub(crate) enum Command {
 /// Where the checkpoint is and how its variables are named.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// The checkpoint: a prefix (model.ckpt-400), one of its files, a directory, a zip archive, or a
+    /// The checkpoint: a prefix (model.ckpt-400), one of its files, a directory, a SavedModel, a zip archive, or a
     /// path in one (archive.zip!/directory)
     #[arg(value_name = "CKPT", required = true)]
     pub(crate) checkpoint: Option<PathBuf>,
@@ -197,7 +197,7 @@ pub(crate) struct ConvertArgs {
         help_heading = VERIFICATION
     )]
     pub(crate) seed: u64,
-    /// Do not compare with the training graph (.meta)
+    /// Do not compare with the training graph (.meta, saved_model.pb)
     #[arg(long, hide_short_help = true, help_heading = VERIFICATION)]
     pub(crate) no_graph: bool,
     /// Publish without verification
@@ -217,7 +217,7 @@ pub(crate) struct InspectArgs {
     /// List only the variables whose name matches
     #[arg(long, value_name = "REGEX")]
     pub(crate) grep: Option<Regex>,
-    /// Also show what a comparison with the training graph (.meta) evaluates
+    /// Also show what a comparison with the training graph (.meta, saved_model.pb) evaluates
     #[arg(long)]
     pub(crate) graph: bool,
     #[command(flatten)]
@@ -241,7 +241,7 @@ pub(crate) struct VerifyArgs {
     /// Rename variables first, as in the conversion; repeatable
     #[arg(long, value_name = "REGEX=REPLACEMENT", value_parser = Rename::parse, requires = "source")]
     pub(crate) rename: Vec<Rename>,
-    /// Do not compare with the training graph (.meta) of the checkpoint
+    /// Do not compare with the training graph (.meta, saved_model.pb) of the checkpoint
     #[arg(long, requires = "source")]
     pub(crate) no_graph: bool,
     /// What evaluates the training graph: `tensorflow` is the official library, if this program was

@@ -16,6 +16,18 @@ const SETTINGS: &str = "--num-attention-heads N and --hidden-act NAME";
 
 /// Returns the hint for an error; `None` if its message says all there is to say.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
+    let saved_twice = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(Error::SavedTwice {
+            saved_model, hdf5, ..
+        }) => Some([saved_model, hdf5]),
+        _ => None,
+    });
+    if let Some(paths) = saved_twice {
+        let [saved_model, hdf5] = paths.map(|path| shell_quoted(path.as_os_str()));
+        return Some(format!(
+            "electra-convert --model MODEL {saved_model} OUT, or electra-convert --model MODEL {hdf5} OUT"
+        ));
+    }
     let mut causes = error.chain();
     let checkpoint = causes.find_map(|cause| {
         let own = || cause.downcast_ref::<Error>()?.checkpoint();

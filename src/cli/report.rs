@@ -44,6 +44,7 @@ pub(crate) fn checkpoint_line(checkpoint: &CheckpointReport) -> String {
     let format = match checkpoint.format {
         "v1" => "V1 checkpoint",
         "hdf5" => "HDF5 file of Keras weights",
+        "saved_model" => "SavedModel",
         _ => "TensorBundle",
     };
     let objects = if checkpoint.object_based {

@@ -228,6 +228,11 @@ impl Inventory {
         rename(name, &self.renames)
     }
 
+    /// Returns the renames, in order.
+    pub(crate) fn renames(&self) -> &[Rename] {
+        &self.renames
+    }
+
     /// Returns the renames that changed no name.
     pub fn idle_renames(&self) -> impl Iterator<Item = &Rename> {
         self.renames.iter().enumerate().filter_map(|(at, last)| {
