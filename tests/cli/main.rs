@@ -23,6 +23,8 @@ mod publish;
 mod races;
 mod replace;
 mod roles;
+mod saved_model;
+mod saved_model_files;
 mod signals;
 mod snapshots;
 mod supply;
