@@ -14,6 +14,7 @@ use electra_convert::{ElectraCheckpoint, Model, PlanOptions};
 use tempfile::TempDir;
 
 use testkit::bundle_writer::{self, Field, message};
+use testkit::saved_model;
 
 /// What an input may make the program hold, in bytes: several times the 32 MiB that every file may
 /// take. An input that makes it ask for more ends the process.
@@ -135,4 +136,46 @@ pub fn training_graph() -> Vec<u8> {
     ];
     let nodes: Vec<(u32, Field)> = nodes.map(|node| (1, Field::Bytes(node))).into();
     message(&[(2, Field::Bytes(message(&nodes)))])
+}
+
+/// A SavedModel with a function that no signature calls, and the variable that it captures.
+pub fn saved_function() -> Vec<u8> {
+    let text = |text: &str| Field::Bytes(text.as_bytes().to_vec());
+    let node = |name: &str, op: &str, inputs: &[&str]| {
+        let mut fields = vec![(1, text(name)), (2, text(op))];
+        fields.extend(inputs.iter().map(|input| (3, text(input))));
+        Field::Bytes(message(&fields))
+    };
+    let named = |name: &str| Field::Bytes(message(&[(1, text(name))]));
+    let kernel = "electra/encoder/layer_0/intermediate/dense/kernel";
+    let signature = [
+        (1, text("f")),
+        (2, named("x")),
+        (2, named("k")),
+        (3, named("y")),
+    ];
+    let function = message(&[
+        (1, Field::Bytes(message(&signature))),
+        (3, node("read", "ReadVariableOp", &["k"])),
+        (3, node("product", "MatMul", &["x", "read:value:0"])),
+        (
+            4,
+            Field::Bytes(message(&[(1, text("y")), (2, text("product:product:0"))])),
+        ),
+    ]);
+    let graph = message(&[
+        (1, node(kernel, "VarHandleOp", &[])),
+        (2, Field::Bytes(message(&[(1, Field::Bytes(function))]))),
+    ]);
+    let variable = message(&[(7, Field::Bytes(message(&[(6, text(kernel))])))]);
+    let captured = message(&[(2, Field::Bytes(vec![0]))]);
+    let objects = message(&[
+        (1, Field::Bytes(variable)),
+        (
+            2,
+            Field::Bytes(message(&[(1, text("f")), (2, Field::Bytes(captured))])),
+        ),
+    ]);
+    let meta = message(&[(2, Field::Bytes(graph)), (7, Field::Bytes(objects))]);
+    saved_model(&[(&["serve"], &meta)])
 }

@@ -6,6 +6,9 @@ use std::io::{Cursor, Write as _};
 use std::path::Path;
 
 use electra_convert_fuzz::{Pairs, unpaired};
+use testkit::bundle_writer::SMALL;
+use testkit::graph_writer::{ORIGINAL, encoder, gelu};
+use testkit::saved_model;
 use tf_checkpoint::sstable::{self, Table};
 use zip::CompressionMethod as Method;
 
@@ -85,6 +88,14 @@ fn main() {
         let graph = format!("../crates/tf-graph/tests/data/graphs/{name}.meta");
         put("evaluate", name, &read(&graph));
     }
+    let graph = encoder(SMALL, 4, |_| ORIGINAL).with_discriminator(gelu);
+    let graphs: [(&[&str], &[u8]); 1] = [(&["serve"], &graph.meta())];
+    put("saved_model", "tiny", &saved_model(&graphs));
+    put(
+        "saved_model",
+        "function",
+        &electra_convert_fuzz::saved_function(),
+    );
     put("state_file", "tiny", &read("tiny_default/checkpoint"));
     put(
         "state_file",
