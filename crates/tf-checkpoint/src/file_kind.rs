@@ -12,7 +12,7 @@ pub enum FileKind {
     Archive,
     /// A zip archive.
     Zip,
-    /// A SavedModel directory, or the graph in it.
+    /// A SavedModel that cannot be read: without variables, or with its graph as text.
     SavedModel,
     /// A model in safetensors format.
     Safetensors,
