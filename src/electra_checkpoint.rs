@@ -65,7 +65,7 @@ impl OpenOptions {
     /// Locates and opens a checkpoint, and gives every variable its role.
     ///
     /// `path` is whatever [`tf_checkpoint::locate`] takes: a prefix, one of the files, a directory, a
-    /// SavedModel, a zip archive.
+    /// SavedModel, a zip or tar archive.
     pub fn open(self, path: impl AsRef<Path>) -> Result<ElectraCheckpoint, Error> {
         let location = tf_checkpoint::locate(path.as_ref(), self.step)?;
         let checkpoint = Checkpoint::open_by(location, self.read_by)?;

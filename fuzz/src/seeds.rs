@@ -6,6 +6,7 @@ use std::io::{Cursor, Write as _};
 use std::path::Path;
 
 use electra_convert_fuzz::{Pairs, unpaired};
+use flate2::write::GzEncoder;
 use testkit::bundle_writer::SMALL;
 use testkit::graph_writer::{ORIGINAL, encoder, gelu};
 use testkit::saved_model;
@@ -41,23 +42,57 @@ fn table(bytes: Vec<u8>) -> Pairs {
     pairs
 }
 
-/// The checkpoint without optimizer, its data cut short, in an archive.
-fn archive(method: Method) -> Vec<u8> {
-    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    let options = zip::write::SimpleFileOptions::default().compression_method(method);
-    for name in [
+/// The checkpoint without optimizer, its data cut short.
+fn members() -> impl Iterator<Item = (String, Vec<u8>)> {
+    let names = [
         "checkpoint",
         "electra_tiny.index",
         "electra_tiny.data-00000-of-00001",
         "vocab.txt",
-    ] {
-        let bytes = read(&format!("fmt_weights_only/{name}"));
-        zip.start_file(format!("electra/{name}"), options)
-            .expect("a member");
-        zip.write_all(&bytes[..bytes.len().min(4096)])
-            .expect("memory");
+    ];
+    names.into_iter().map(|name| {
+        let mut bytes = read(&format!("fmt_weights_only/{name}"));
+        bytes.truncate(4096);
+        (format!("electra/{name}"), bytes)
+    })
+}
+
+fn zip_archive(method: Method) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().compression_method(method);
+    for (name, bytes) in members() {
+        zip.start_file(name, options).expect("a member");
+        zip.write_all(&bytes).expect("memory");
     }
     zip.finish().expect("an archive").into_inner()
+}
+
+/// An archive with a name of GNU's format and a pax header.
+fn tar_archive() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, bytes) in members() {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, name, &bytes[..])
+            .expect("memory");
+    }
+    let long = "d/".repeat(80);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    tar.append_data(&mut header, format!("{long}m.index"), &[][..])
+        .expect("memory");
+    let pax = [("path", &b"b/vocab.txt"[..]), ("size", b"0")];
+    tar.append_pax_extensions(pax).expect("memory");
+    let mut header = tar::Header::new_ustar();
+    header.set_size(0);
+    tar.append_data(&mut header, "c", &[][..]).expect("memory");
+    tar.into_inner().expect("an archive")
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(bytes).expect("memory");
+    gzip.finish().expect("memory")
 }
 
 fn main() {
@@ -103,8 +138,10 @@ fn main() {
         &read("fmt_foreign_state/checkpoint"),
     );
     for (name, method) in [("stored", Method::Stored), ("deflated", Method::Deflated)] {
-        put("zip", name, &archive(method));
+        put("zip", name, &zip_archive(method));
     }
+    put("tar", "plain", &tar_archive());
+    put("tar", "gzipped", &gzipped(&tar_archive()));
     for name in ["weights", "model", "gzip", "tracked"] {
         let file = format!("../crates/tf-checkpoint/tests/data/hdf5/{name}.h5");
         put("hdf5", name, &read(&file));

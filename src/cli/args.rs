@@ -62,8 +62,8 @@ pub(crate) enum Command {
 /// Where the checkpoint is and how its variables are named.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// The checkpoint: a prefix (model.ckpt-400), one of its files, a directory, a SavedModel, a zip archive, or a
-    /// path in one (archive.zip!/directory)
+    /// The checkpoint: a prefix (model.ckpt-400), one of its files, a directory, a SavedModel, a zip or tar
+    /// archive, or a path in one (archive.zip!/directory)
     #[arg(value_name = "CKPT", required = true)]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Training step of the checkpoint to read [default: the latest]

@@ -57,9 +57,13 @@ pub(crate) fn checkpoint_line(checkpoint: &CheckpointReport) -> String {
     if let Some(step) = checkpoint.step {
         line.push_str(&format!(", step {step}"));
     }
-    if let Some(inflated) = checkpoint.inflated_bytes {
-        line.push_str(", in a zip archive");
-        if inflated > 0 {
+    if let Some(archive) = checkpoint.archive {
+        line.push_str(match archive {
+            "tar" => ", in a tar archive",
+            "tar_gz" => ", in a tar archive compressed with gzip",
+            _ => ", in a zip archive",
+        });
+        if let Some(inflated) = checkpoint.inflated_bytes.filter(|bytes| *bytes > 0) {
             line.push_str(&format!(
                 " ({} inflated into a temporary file)",
                 bytes(inflated)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_electra::ElectraConfig;
 use serde::Serialize;
+use tf_checkpoint::storage::ArchiveFormat;
 
 use super::sources::{SourceReport, config_sources};
 use super::verification::VerificationReport;
@@ -31,7 +32,9 @@ pub struct CheckpointReport {
     pub object_based: bool,
     /// Number of data files.
     pub shards: usize,
-    /// In a zip archive the number of bytes inflated into temporary files.
+    /// The format of the archive: `zip`, `tar` or `tar_gz`; `None` without an archive.
+    pub archive: Option<&'static str>,
+    /// In an archive the number of bytes inflated into temporary files.
     pub inflated_bytes: Option<u64>,
     /// The training step; `None` if it is not known.
     pub step: Option<u64>,
@@ -58,6 +61,7 @@ impl CheckpointReport {
             format: location.format().key(),
             object_based: checkpoint.is_object_based(),
             shards: checkpoint.shard_count(),
+            archive: location.storage().archive().map(ArchiveFormat::key),
             inflated_bytes: location.storage().inflated_bytes(),
             step,
             setup: setup.map(TrainingSetup::key),

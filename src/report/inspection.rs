@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_electra::ElectraConfig;
 use serde::Serialize;
+use tf_checkpoint::storage::ArchiveFormat;
 use tf_checkpoint::{Checkpoint, Piece};
 
 use super::conversion::{CheckpointReport, TaskReport};
@@ -40,7 +41,7 @@ pub struct InspectionReport {
 impl InspectionReport {
     /// Inspects a checkpoint: plans each model with `options`, and lists the variables whose names
     /// `is_listed` accepts. Attention weights are read if the training graph does not show the head count,
-    /// except from an archive, whose data would have to be inflated. `describes_graph` adds what a comparison
+    /// except from a compressed archive, whose data would have to be inflated. `describes_graph` adds what a comparison
     /// with the training graph would evaluate.
     pub fn new(
         source: &ElectraCheckpoint,
@@ -154,10 +155,14 @@ fn models(
         }
         _ => choices.push((Model::FineTuned, options.clone())),
     }
-    let is_archive = source.checkpoint().location().storage().inflated_bytes();
-    let plan = |model: Model, options: &PlanOptions| match is_archive {
-        Some(_) => source.plan_by_index(model, options),
-        None => source.plan(model, options),
+    let archive = source.checkpoint().location().storage().archive();
+    let is_compressed = archive.is_some_and(ArchiveFormat::is_compressed);
+    let plan = |model: Model, options: &PlanOptions| {
+        if is_compressed {
+            source.plan_by_index(model, options)
+        } else {
+            source.plan(model, options)
+        }
     };
     let report = |(model, options): (Model, PlanOptions)| match plan(model, &options) {
         Ok(plan) => ModelReport {

@@ -29,6 +29,7 @@ mod signals;
 mod snapshots;
 mod supply;
 mod synthetic;
+mod tar;
 mod tf2;
 mod tokenizer;
 mod tokenizer_files;

@@ -1,8 +1,10 @@
-//! The densest zip archives, and archives that lie about lengths and places.
+//! The densest zip and tar archives, and archives that lie about lengths and places.
 
 use std::io::{Cursor, Write as _};
 use std::path::PathBuf;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use tf_checkpoint::{Error, locate};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -31,7 +33,7 @@ fn archive(files: impl Iterator<Item = (String, Vec<u8>)>, method: CompressionMe
 /// What looking for a checkpoint in an archive says.
 fn find(bytes: &[u8]) -> Result<PathBuf, Error> {
     let folder = temp();
-    let path = folder.path().join("m.zip");
+    let path = folder.path().join("archive");
     fs::write(&path, bytes).unwrap();
     within(bytes.len(), || {
         locate(&path, None).map(|location| location.prefix().to_owned())
@@ -142,4 +144,79 @@ fn records_that_lie() {
     zip64.extend(1_u32.to_le_bytes());
     zip64.extend(&sound[end..]);
     damaged(&zip64, "outside of it");
+}
+
+/// The entries of a tar archive with these names, types and contents.
+fn tar_entries(entries: impl Iterator<Item = (String, tar::EntryType, Vec<u8>)>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, kind, contents) in entries {
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(contents.len() as u64);
+        header.set_cksum();
+        bytes.extend(header.as_bytes());
+        bytes.extend(contents);
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+    }
+    bytes.resize(bytes.len() + 1024, 0);
+    bytes
+}
+
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
+#[test]
+fn tar_archives_of_many_entries() {
+    let _alone = alone();
+    let file = tar::EntryType::Regular;
+    let many = |count: usize| {
+        tar_entries((0..count).map(move |n| (format!("{n:06}/m"), file, Vec::new())))
+    };
+    let bytes = many(30_000);
+    nothing_in(&bytes);
+    nothing_in(&gzipped(&bytes));
+    // Compressed, an entry takes a few bytes.
+    let error = find(&gzipped(&many(400_000))).unwrap_err();
+    let is_refused = matches!(error, Error::Archive { .. } | Error::TooDense { .. });
+    assert!(is_refused, "{error}");
+    let listed = (0..30_000).map(|n| (format!("{n:05}.ckpt"), file, Vec::new()));
+    nothing_in(&gzipped(&tar_entries(listed)));
+    // Pax headers without an entry, and names that replace each other.
+    let headers = (0..30_000).map(|_| {
+        let header = b"12 path=a/b\n".to_vec();
+        ("x".to_owned(), tar::EntryType::XHeader, header)
+    });
+    damaged(&tar_entries(headers), "two pax headers");
+    // Each has a name of 64,000 bytes with 32,000 directories.
+    let deep = ["x", "y", "z.ckpt"].map(|last| {
+        let name = format!("{}{last}", "a/".repeat(32_000));
+        [
+            ("x".into(), tar::EntryType::GNULongName, name.into_bytes()),
+            ("y".into(), file, Vec::new()),
+        ]
+    });
+    let deep = tar_entries(deep.into_iter().flatten());
+    nothing_in(&deep);
+    nothing_in(&gzipped(&deep));
+}
+
+#[test]
+fn a_tar_archive_that_inflates() {
+    let _alone = alone();
+    let file = tar::EntryType::Regular;
+    let zeros = (0..100).map(|n| (format!("{n:03}.ckpt"), file, vec![0; 1 << 20]));
+    damaged(&gzipped(&tar_entries(zeros)), "inflates to more than");
+    // A name as long as the archive, and zeros behind its end.
+    let name = vec![b'a'; 30 << 20];
+    let long = [("x".to_owned(), tar::EntryType::GNULongName, name)];
+    damaged(&gzipped(&tar_entries(long.into_iter())), "exceeds the");
+    let mut end = tar_entries(std::iter::empty());
+    end.insert(0, 0);
+    let mut end = tar_entries([("a".to_owned(), file, end)].into_iter());
+    end.resize(100 << 20, 0);
+    damaged(&gzipped(&end), "inflates to more than");
 }

@@ -8,10 +8,12 @@
 pub enum FileKind {
     /// A URL, such as `gs://bucket/model.ckpt-400`.
     Address,
-    /// An archive or a compressed file other than zip, to be unpacked first.
+    /// An archive or a compressed file that is not read, to be unpacked first.
     Archive,
     /// A zip archive.
     Zip,
+    /// A tar archive, compressed with gzip or not.
+    Tar,
     /// A SavedModel that cannot be read: without variables, or with its graph as text.
     SavedModel,
     /// A model in safetensors format.

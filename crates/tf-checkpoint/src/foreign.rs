@@ -12,6 +12,8 @@ use crate::error::Error;
 use crate::file_kind::FileKind;
 use crate::hdf5;
 use crate::storage::ReadAt;
+use crate::storage::archive::tar::{GZIP, GZIPPED_NAMES, is_gzipped_tar, is_tar};
+use crate::storage::archive::zip::MAGIC as ZIP;
 
 /// Number of bytes at the start of a file that are examined.
 pub(crate) const START_LEN: usize = 1 << 10;
@@ -35,6 +37,10 @@ enum Sign {
     At(usize, &'static [u8]),
     /// Text anywhere in the start of a zip archive.
     InZip(&'static str),
+    /// The first header of a tar archive.
+    Tar,
+    /// The same, compressed with gzip.
+    GzippedTar,
     /// Text at the beginning, in any case, after white space.
     Text(&'static str),
     /// The name alone.
@@ -54,11 +60,11 @@ enum Reported {
     Given,
 }
 
-use FileKind::{Archive, Json, Model, Other, Safetensors, StandIn, Zip};
+use FileKind::{Archive, Json, Model, Other, Safetensors, StandIn, Tar, Zip};
 use Reported::{Beside, Given, Instead};
-use Sign::{At, Empty, InZip, Name, Text};
+use Sign::{At, Empty, GzippedTar, InZip, Name, Text};
 
-const ZIP: &[u8] = b"PK\x03\x04";
+const READ: &str = "give its path, {file}";
 const SAVE_AGAIN: &str = "download the file itself again";
 const UNPACK: &str = "unpack it first: tar xf {file}";
 const ORIGINAL: &str = "give the training checkpoint that it was made from (model.ckpt-N.index)";
@@ -119,11 +125,10 @@ const TABLE: &[Row] = &[
     row(Model, &[Name], &[".msgpack"], "a Flax model", ORIGINAL, Beside),
     row(Model, &[Name], &[".pb"], "a frozen TensorFlow graph", ORIGINAL, Beside),
 
-    row(Archive, &[At(0, b"\x1f\x8b\x08")], &[".tar.gz", ".tgz"], "a compressed tar archive",
-        "unpack it first: tar xzf {file}", Beside),
-    row(Archive, &[At(0, b"\x1f\x8b\x08")], &[".gz"], "a gzip file", "unpack it first: gunzip -k {file}", Beside),
-    row(Archive, &[At(0, b"\x1f\x8b\x08")], &[], "a gzip file, such as a compressed tar archive",
-        "unpack it first: tar xzf {file}", Beside),
+    row(Tar, &[GzippedTar], &[], "a compressed tar archive", READ, Beside),
+    row(Tar, &[At(0, GZIP)], GZIPPED_NAMES, "a compressed tar archive", READ, Beside),
+    row(Archive, &[At(0, GZIP)], &[".gz"], "a gzip file", "unpack it first: gunzip -k {file}", Beside),
+    row(Archive, &[At(0, GZIP)], &[], "a gzip file", "unpack it first: gunzip < {file} > unpacked", Beside),
     row(Archive, &[At(0, b"BZh")], &[".tar.bz2", ".tbz2", ".tbz"], "a compressed tar archive", UNPACK, Beside),
     row(Archive, &[At(0, b"BZh")], &[".bz2"], "a bzip2 file", "unpack it first: bunzip2 -k {file}", Beside),
     row(Archive, &[At(0, b"\xfd7zXZ\0")], &[".tar.xz", ".txz"], "a compressed tar archive", UNPACK, Beside),
@@ -132,11 +137,11 @@ const TABLE: &[Row] = &[
     row(Archive, &[At(0, b"\x28\xb5\x2f\xfd")], &[], "a Zstandard file", "unpack it first: unzstd {file}", Beside),
     row(Archive, &[At(0, b"\x04\x22\x4d\x18")], &[], "an LZ4 file", "unpack it first: unlz4 {file}", Beside),
     row(Archive, &[At(0, b"\x1f\x9d")], &[".Z"], "a compressed file", "unpack it first: uncompress {file}", Beside),
-    row(Archive, &[At(257, b"ustar")], &[], "a tar archive", UNPACK, Beside),
-    row(Archive, &[Name], &[".tar"], "a tar archive", UNPACK, Beside),
+    row(Tar, &[Sign::Tar], &[], "a tar archive", READ, Beside),
+    row(Tar, &[Name], &[".tar"], "a tar archive", READ, Beside),
     row(Archive, &[At(0, b"7z\xbc\xaf\x27\x1c")], &[], "a 7z archive", "unpack it first: 7z x {file}", Beside),
     row(Archive, &[At(0, b"Rar!\x1a\x07")], &[], "a RAR archive", "unpack it first: unrar x {file}", Beside),
-    row(Zip, &[At(0, ZIP)], &[], "a zip archive", "give its path, {file}", Beside),
+    row(Zip, &[At(0, ZIP)], &[], "a zip archive", READ, Beside),
 
     row(Other, &[Empty], &[], "an empty file", SAVE_AGAIN, Given),
     row(Json, &[Text("{"), Text("[{")], &[], "a JSON file, which holds no weights", CHECKPOINT, Given),
@@ -173,11 +178,11 @@ impl Start<'_> {
         Some(self.error(row))
     }
 
-    /// Returns the error for a file whose format is built on zip, such as PyTorch's; `None` for a plain
-    /// archive.
-    pub(crate) fn not_plain_zip(&self) -> Option<Error> {
+    /// Returns the error for a file whose format is built on an archive, such as PyTorch's; `None` for a
+    /// plain archive.
+    pub(crate) fn not_plain_archive(&self) -> Option<Error> {
         let (_, row) = self.rows().next()?;
-        (row.kind != Zip).then(|| self.error(row))
+        (!matches!(row.kind, Zip | Tar)).then(|| self.error(row))
     }
 
     fn rows(&self) -> impl Iterator<Item = (usize, &'static Row)> {
@@ -203,6 +208,8 @@ impl Start<'_> {
                 let mut windows = bytes.windows(name.len());
                 bytes.starts_with(ZIP) && windows.any(|window| window == name.as_bytes())
             }
+            Sign::Tar => is_tar(bytes),
+            GzippedTar => is_gzipped_tar(bytes),
             Text(text) => {
                 let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
                 let start = bytes.trim_ascii_start().get(..text.len());
@@ -228,7 +235,7 @@ impl Start<'_> {
             .replace("{directory}", &quoted(directory.as_os_str()));
         // What another program would have to open is not given as the path of a checkpoint.
         let checkpoint = match row.kind {
-            Zip if !self.in_archive => Some(self.path.to_owned()),
+            Zip | Tar if !self.in_archive => Some(self.path.to_owned()),
             _ => None,
         };
         Error::Unsupported {
@@ -294,12 +301,16 @@ mod tests {
         let mut tar = vec![b'x'; 600];
         tar[257..262].copy_from_slice(b"ustar");
         for (name, bytes, words) in [
-            ("d/e.tar.gz", &b"\x1f\x8b\x08\0"[..], "tar xzf d/e.tar.gz"),
-            ("my e.TGZ", b"\x1f\x8b\x08\0", "tar xzf 'my e.TGZ'"),
+            (
+                "d/e.tar.gz",
+                &b"\x1f\x8b\x08\0"[..],
+                "give its path, d/e.tar.gz",
+            ),
+            ("my e.TGZ", b"\x1f\x8b\x08\0", "give its path, 'my e.TGZ'"),
             ("v.txt.gz", b"\x1f\x8b\x08\0", "gunzip -k v.txt.gz"),
-            ("download", b"\x1f\x8b\x08\0", "tar xzf download"),
-            ("m.tar", &tar, "tar xf m.tar"),
-            ("m", &tar, "tar archive"),
+            ("download", b"\x1f\x8b\x08\0", "gunzip < download"),
+            ("m.tar", &tar, "give its path, m.tar"),
+            ("m", &tar, "a tar archive"),
             (
                 "m.index",
                 b"\n version https://git-lfs.github.com/spec/v1\noid",

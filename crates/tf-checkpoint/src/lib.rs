@@ -38,7 +38,7 @@
 //! | `PREFIX`, or `PREFIX-00000-of-00002` | V1 |
 //! | `tf_model.h5`, `weights.h5` | weights that Keras or transformers saved as HDF5 |
 //! | `saved_model.pb`, `variables/variables.index` and its data files | SavedModel |
-//! | any of these in a zip archive | |
+//! | any of these in a zip archive or a tar archive, compressed with gzip or not | |
 //! | `PREFIX.meta` | training graph, `MetaGraphDef` |
 //! | `checkpoint` | state file that names the latest checkpoint |
 //!

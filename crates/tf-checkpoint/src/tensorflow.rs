@@ -58,7 +58,7 @@ impl TensorFlow {
             path: prefix.clone(),
             why,
         };
-        if location.storage().inflated_bytes().is_some() {
+        if location.storage().archive().is_some() {
             return Err(out_of_reach("in an archive"));
         }
         let text = prefix.to_str().ok_or_else(|| out_of_reach("not UTF-8"))?;

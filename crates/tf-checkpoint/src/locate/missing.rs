@@ -235,7 +235,7 @@ fn start<T>(
     Ok(judge(Start {
         bytes: &bytes,
         path,
-        in_archive: finder.storage.inflated_bytes().is_some(),
+        in_archive: finder.storage.archive().is_some(),
     }))
 }
 

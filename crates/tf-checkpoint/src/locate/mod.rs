@@ -25,12 +25,12 @@ use crate::address;
 use crate::error::Error;
 use crate::foreign::{self, Start};
 use crate::limits::Limits;
-use crate::storage::zip::Archive;
+use crate::storage::archive::Archive;
 use crate::storage::{Disk, LocalFile};
 use finder::Finder;
 
-/// Finds the checkpoint at `path`: a prefix, one of its files, a directory, a SavedModel, a zip archive, or any of
-/// these in an archive (`archive.zip!/directory/prefix`). `step` selects one of several.
+/// Finds the checkpoint at `path`: a prefix, one of its files, a directory, a SavedModel, a zip or tar archive, or any
+/// of these in an archive (`archive.zip!/directory/prefix`). `step` selects one of several.
 ///
 /// In a directory without `step` the state file decides, if there is one. A path in it that leads out of
 /// the directory is followed by its base name only.
@@ -62,7 +62,7 @@ pub fn locate_within(path: &Path, step: Option<u64>, limits: &Limits) -> Result<
     })
 }
 
-/// Returns the error for a zip archive that is a file of another format, whatever its name.
+/// Returns the error for a file of another format, whatever its name, that was read as an archive.
 fn format_of(path: &Path) -> Option<Error> {
     let start = foreign::start(&LocalFile::open(path).ok()?).ok()?;
     let start = Start {
@@ -70,5 +70,5 @@ fn format_of(path: &Path) -> Option<Error> {
         path,
         in_archive: false,
     };
-    start.not_plain_zip()
+    start.not_plain_archive()
 }

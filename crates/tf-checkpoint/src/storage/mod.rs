@@ -3,13 +3,14 @@
 //! Formats are read through these two traits only, so that a checkpoint in an archive is read like one
 //! in a directory. Files are never memory-mapped: a file that shrinks under a mapping kills the process.
 
+pub(crate) mod archive;
 mod disk;
 mod read_at;
 pub mod regular;
 mod stamp;
-pub(crate) mod zip;
 
 pub use crate::sys::FileId;
+pub use archive::ArchiveFormat;
 pub use disk::{Disk, LocalFile};
 pub use read_at::ReadAt;
 pub use regular::Kind;
@@ -60,6 +61,11 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// If the metadata of a file cannot be read.
     fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error>;
 
+    /// Returns the format of the archive; `None` if this is not an archive.
+    fn archive(&self) -> Option<ArchiveFormat> {
+        None
+    }
+
     /// Returns the number of bytes that were inflated into temporary files so far; `None` if this is not an
     /// archive.
     fn inflated_bytes(&self) -> Option<u64> {
@@ -109,7 +115,7 @@ pub trait Storage: fmt::Debug + Send + Sync {
         let start = Start {
             bytes: &bytes,
             path,
-            in_archive: self.inflated_bytes().is_some(),
+            in_archive: self.archive().is_some(),
         };
         start.instead()
     }
