@@ -217,17 +217,15 @@ class Checker:
             return
         golden = load_file(golden)
         prefix = "gen" if cls == "ElectraForMaskedLM" else "disc"
-        found = framework.run(model, {name: golden[name] for name in INPUTS})
-        outputs = {"logits": found.get("logits"), "hidden": found.hidden_states[-1]}
+        outputs = run(framework, model, cls, {name: golden[name] for name in INPUTS})
         present = golden["attention_mask"] == 1
         for output, value in outputs.items():
             expected = golden.get(f"{prefix}_{output}")
             if expected is None or value is None or (self.is_inexact and output == "logits"):
                 continue
-            deviation = np.abs(np.asarray(value) - expected)
-            if cls != "ElectraForSequenceClassification" or output == "hidden":
-                deviation = deviation[present]
-            deviation = deviation.max()
+            deviation = np.abs(value - expected)
+            is_per_token = deviation.shape[:2] == present.shape
+            deviation = (deviation[present] if is_per_token else deviation).max()
             self.measure(f"{framework.name}: {output}", deviation, GOLDEN_TOLERANCE)
 
     def check_head(self, framework, folder, out, head, model):
@@ -248,13 +246,7 @@ class Checker:
         save_file(kept | weights, there / "model.safetensors", {"format": "pt"})
 
         inputs = random_inputs(config)
-        is_choice = cls == "ElectraForMultipleChoice"
-        given = {k: v[None] for k, v in inputs.items()} if is_choice else inputs
-        found = framework.run(model, given)
-        if cls == "ElectraForQuestionAnswering":
-            logits = np.stack([found.start_logits, found.end_logits], -1)
-        else:
-            logits = np.asarray(found.logits)[0] if is_choice else np.asarray(found.logits)
+        logits = run(framework, model, cls, inputs)["logits"]
         prefix = "gen" if cls in ("ElectraForMaskedLM", "ElectraForCausalLM") else "disc"
         golden = there / "golden.safetensors"
         save_file(inputs | {f"{prefix}_logits": np.ascontiguousarray(logits)}, golden)
@@ -315,6 +307,21 @@ def heads_of(checkpoint, choice):
     told = choice["config"]["num_attention_heads"]
     # The tiny fixtures without golden.json: two heads for 64, as hparams.json has it.
     return {64: 2, 16: 2}.get(choice["config"]["hidden_size"], told)
+
+
+def run(framework, model, cls, inputs):
+    """Returns the outputs as a reference file of `verify --golden` has them."""
+    is_choice = cls == "ElectraForMultipleChoice"
+    # The sequences are the choices of one question.
+    given = {k: v[None] for k, v in inputs.items()} if is_choice else inputs
+    found = framework.run(model, given)
+    outputs = {"hidden": np.asarray(found.hidden_states[-1])}
+    if cls == "ElectraForQuestionAnswering":
+        outputs["logits"] = np.stack([found.start_logits, found.end_logits], -1)
+    elif cls != "ElectraModel":
+        logits = np.asarray(found.logits)
+        outputs["logits"] = logits[0] if is_choice else logits
+    return outputs
 
 
 def random_inputs(config):

@@ -6,13 +6,29 @@ use std::path::{Path, PathBuf};
 use testkit::{copy_of, fixture, raw_variable, read_weights, run, temp, transposed};
 
 /// Fixture, model, class.
-const MODELS: [(&str, &str, &str); 3] = [
+const MODELS: [(&str, &str, &str); 7] = [
     ("h5_pre_training", "discriminator", "ElectraForPreTraining"),
     ("h5_masked_lm", "generator", "ElectraForMaskedLM"),
     (
         "h5_sequence_classification",
         "finetuned",
         "ElectraForSequenceClassification",
+    ),
+    ("h5_model", "discriminator", "ElectraModel"),
+    (
+        "h5_token_classification",
+        "finetuned",
+        "ElectraForTokenClassification",
+    ),
+    (
+        "h5_question_answering",
+        "finetuned",
+        "ElectraForQuestionAnswering",
+    ),
+    (
+        "h5_multiple_choice",
+        "finetuned",
+        "ElectraForMultipleChoice",
     ),
 ];
 
@@ -59,14 +75,16 @@ fn every_tensor_is_its_variable() {
 
 #[test]
 fn outputs_are_those_of_the_keras_model() {
-    let source = fixture("h5_pre_training");
-    let golden = source.join("golden.safetensors");
-    let out = temp();
-    let file = source.join("tf_model.h5");
-    run!["--model", "discriminator", file, out.path()].ok();
-    let run = run!["verify", out.path(), "--golden", golden, "--json"].ok();
-    let compared = run.json()["golden"]["outputs"].as_array().unwrap().len();
-    assert_eq!(compared, 1);
+    for (name, model, _) in MODELS {
+        let source = fixture(name);
+        let golden = source.join("golden.safetensors");
+        let out = temp();
+        let file = source.join("tf_model.h5");
+        run!["--model", model, file, out.path()].ok();
+        let run = run!["verify", out.path(), "--golden", golden, "--json"].ok();
+        let compared = run.json()["golden"]["outputs"].as_array().unwrap().len();
+        assert_eq!(compared, 1, "{name}");
+    }
 }
 
 #[test]

@@ -143,8 +143,12 @@ fn variables_are_those_of_h5py() {
 fn files_of_transformers_are_read() {
     for name in [
         "h5_masked_lm",
+        "h5_model",
+        "h5_multiple_choice",
         "h5_pre_training",
+        "h5_question_answering",
         "h5_sequence_classification",
+        "h5_token_classification",
     ] {
         let folder = fixture(name);
         let checkpoint = open(&folder).unwrap();
