@@ -41,28 +41,18 @@ fn print(mut out: impl Write, text: &str) -> anyhow::Result<()> {
 
 /// `TensorBundle, 1 data file, step 400, in a zip archive`.
 pub(crate) fn checkpoint_line(checkpoint: &CheckpointReport) -> String {
-    let format = match checkpoint.format {
-        "v1" => "V1 checkpoint",
-        "hdf5" => "HDF5 file of Keras weights",
-        "saved_model" => "SavedModel",
-        _ => "TensorBundle",
-    };
     let objects = if checkpoint.object_based {
         " of TensorFlow 2 objects"
     } else {
         ""
     };
     let files = count(checkpoint.shards, "data file");
-    let mut line = format!("{format}{objects}, {files}");
+    let mut line = format!("{}{objects}, {files}", checkpoint.format_name);
     if let Some(step) = checkpoint.step {
         line.push_str(&format!(", step {step}"));
     }
-    if let Some(archive) = checkpoint.archive {
-        line.push_str(match archive {
-            "tar" => ", in a tar archive",
-            "tar_gz" => ", in a tar archive compressed with gzip",
-            _ => ", in a zip archive",
-        });
+    if let Some(archive) = checkpoint.archive_name {
+        line.push_str(&format!(", in {archive}"));
         if let Some(inflated) = checkpoint.inflated_bytes.filter(|bytes| *bytes > 0) {
             line.push_str(&format!(
                 " ({} inflated into a temporary file)",

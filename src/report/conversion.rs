@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_electra::ElectraConfig;
 use serde::Serialize;
-use tf_checkpoint::storage::ArchiveFormat;
+use tf_checkpoint::ArchiveFormat;
 
 use super::sources::{SourceReport, config_sources};
 use super::verification::VerificationReport;
@@ -26,14 +26,20 @@ pub struct CheckpointReport {
     pub prefix: String,
     /// The last part of the prefix.
     pub name: String,
-    /// The format of the files: `tensor_bundle`, `v1` or `hdf5`.
+    /// The format of the files ([`Format::key`](tf_checkpoint::Format::key)).
     pub format: &'static str,
+    /// The format in words.
+    #[serde(skip)]
+    pub format_name: String,
     /// True if TensorFlow 2 saved objects.
     pub object_based: bool,
     /// Number of data files.
     pub shards: usize,
-    /// The format of the archive: `zip`, `tar` or `tar_gz`; `None` without an archive.
+    /// The format of the archive ([`ArchiveFormat::key`]); `None` without an archive.
     pub archive: Option<&'static str>,
+    /// The format of the archive in words, with its article.
+    #[serde(skip)]
+    pub archive_name: Option<&'static str>,
     /// In an archive the number of bytes inflated into temporary files.
     pub inflated_bytes: Option<u64>,
     /// The training step; `None` if it is not known.
@@ -54,14 +60,17 @@ impl CheckpointReport {
     pub fn at_step(source: &ElectraCheckpoint, step: Option<u64>) -> Self {
         let checkpoint = source.checkpoint();
         let location = checkpoint.location();
+        let archive = location.storage().archive();
         let setup = source.setup().ok();
         Self {
             prefix: location.prefix().to_string_lossy().into_owned(),
             name: location.name(),
             format: location.format().key(),
+            format_name: location.format().to_string(),
             object_based: checkpoint.is_object_based(),
             shards: checkpoint.shard_count(),
-            archive: location.storage().archive().map(ArchiveFormat::key),
+            archive: archive.map(ArchiveFormat::key),
+            archive_name: archive.map(ArchiveFormat::what),
             inflated_bytes: location.storage().inflated_bytes(),
             step,
             setup: setup.map(TrainingSetup::key),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_electra::ElectraConfig;
 use serde::Serialize;
-use tf_checkpoint::storage::ArchiveFormat;
+use tf_checkpoint::ArchiveFormat;
 use tf_checkpoint::{Checkpoint, Piece};
 
 use super::conversion::{CheckpointReport, TaskReport};

@@ -89,7 +89,7 @@ fn a_state_file_that_leads_nowhere_is_an_error_with_what_is_there() {
 #[test]
 fn paths_that_are_no_checkpoint_say_what_is_near() {
     let folder = temp();
-    run!["inspect", folder.path()].fails(3, &["has no .index file"]);
+    run!["inspect", folder.path()].fails(3, &["holds no checkpoint (TensorBundle, V1 checkpoint"]);
     run!["inspect", folder.path().join("no/model.ckpt")].fails(3, &["there is no directory"]);
     run!["inspect", fixture("tiny_default").join("model.ckpt-40")]
         .fails(3, &["model.ckpt-40.index", "model.ckpt-400"]);

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use testkit::{Run, command, temp};
+use tf_checkpoint::{ArchiveFormat, Format};
 
 /// A command with the lines that it prints.
 struct Example {
@@ -98,4 +99,15 @@ fn every_example_prints_what_it_shows() {
         }
     }
     assert!(run >= 5, "{run} examples were run");
+}
+
+#[test]
+fn the_guide_has_the_table_of_what_is_read() {
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md")).unwrap();
+    let formats = Format::ALL.map(Format::markdown);
+    let archives = ArchiveFormat::ALL.map(ArchiveFormat::markdown);
+    for line in formats.iter().chain(&archives) {
+        assert!(page.contains(line), "docs/guide.md lacks {line}");
+    }
 }

@@ -235,7 +235,7 @@ fn gzip_files_that_hold_no_archive_are_named() {
         (
             "empty.tar",
             vec![0; 10240],
-            ["empty.tar!", "no .index file"],
+            ["empty.tar!", "holds no checkpoint"],
         ),
     ] {
         let path = folder.path().join(name);

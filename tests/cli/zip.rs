@@ -111,7 +111,7 @@ fn several_checkpoints_want_a_choice() {
         "inspect",
         write(&archive(&[("a/b".into(), vec![])], STORED)).1
     ]
-    .fails(3, &["no .index file"]);
+    .fails(3, &["holds no checkpoint"]);
 }
 
 /// Replaces a name of the same length wherever it is in an archive.

@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::bundle::Bundle;
 use crate::contiguous::Contiguous;
 use crate::error::Error;
+use crate::formats::Format;
 use crate::graph::MetaGraph;
 use crate::hdf5;
-use crate::locate::{Format, Location};
+use crate::locate::Location;
 use crate::reader::Reader;
 #[cfg(feature = "tensorflow")]
 use crate::tensorflow;

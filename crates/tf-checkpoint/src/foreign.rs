@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::address::quoted;
 use crate::error::Error;
 use crate::file_kind::FileKind;
+use crate::formats::ArchiveFormat;
 use crate::hdf5;
 use crate::storage::ReadAt;
 use crate::storage::archive::tar::{GZIP, GZIPPED_NAMES, is_gzipped_tar, is_tar};
@@ -64,6 +65,8 @@ use FileKind::{Archive, Json, Model, Other, Safetensors, StandIn, Tar, Zip};
 use Reported::{Beside, Given, Instead};
 use Sign::{At, Empty, GzippedTar, InZip, Name, Text};
 
+const TAR: &str = ArchiveFormat::Tar.what();
+const TAR_GZ: &str = ArchiveFormat::TarGz.what();
 const READ: &str = "give its path, {file}";
 const SAVE_AGAIN: &str = "download the file itself again";
 const UNPACK: &str = "unpack it first: tar xf {file}";
@@ -125,8 +128,8 @@ const TABLE: &[Row] = &[
     row(Model, &[Name], &[".msgpack"], "a Flax model", ORIGINAL, Beside),
     row(Model, &[Name], &[".pb"], "a frozen TensorFlow graph", ORIGINAL, Beside),
 
-    row(Tar, &[GzippedTar], &[], "a compressed tar archive", READ, Beside),
-    row(Tar, &[At(0, GZIP)], GZIPPED_NAMES, "a compressed tar archive", READ, Beside),
+    row(Tar, &[GzippedTar], &[], TAR_GZ, READ, Beside),
+    row(Tar, &[At(0, GZIP)], GZIPPED_NAMES, TAR_GZ, READ, Beside),
     row(Archive, &[At(0, GZIP)], &[".gz"], "a gzip file", "unpack it first: gunzip -k {file}", Beside),
     row(Archive, &[At(0, GZIP)], &[], "a gzip file", "unpack it first: gunzip < {file} > unpacked", Beside),
     row(Archive, &[At(0, b"BZh")], &[".tar.bz2", ".tbz2", ".tbz"], "a compressed tar archive", UNPACK, Beside),
@@ -137,11 +140,11 @@ const TABLE: &[Row] = &[
     row(Archive, &[At(0, b"\x28\xb5\x2f\xfd")], &[], "a Zstandard file", "unpack it first: unzstd {file}", Beside),
     row(Archive, &[At(0, b"\x04\x22\x4d\x18")], &[], "an LZ4 file", "unpack it first: unlz4 {file}", Beside),
     row(Archive, &[At(0, b"\x1f\x9d")], &[".Z"], "a compressed file", "unpack it first: uncompress {file}", Beside),
-    row(Tar, &[Sign::Tar], &[], "a tar archive", READ, Beside),
-    row(Tar, &[Name], &[".tar"], "a tar archive", READ, Beside),
+    row(Tar, &[Sign::Tar], &[], TAR, READ, Beside),
+    row(Tar, &[Name], &[".tar"], TAR, READ, Beside),
     row(Archive, &[At(0, b"7z\xbc\xaf\x27\x1c")], &[], "a 7z archive", "unpack it first: 7z x {file}", Beside),
     row(Archive, &[At(0, b"Rar!\x1a\x07")], &[], "a RAR archive", "unpack it first: unrar x {file}", Beside),
-    row(Zip, &[At(0, ZIP)], &[], "a zip archive", READ, Beside),
+    row(Zip, &[At(0, ZIP)], &[], ArchiveFormat::Zip.what(), READ, Beside),
 
     row(Other, &[Empty], &[], "an empty file", SAVE_AGAIN, Given),
     row(Json, &[Text("{"), Text("[{")], &[], "a JSON file, which holds no weights", CHECKPOINT, Given),

@@ -31,16 +31,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! | files | format |
-//! |---|---|
-//! | `PREFIX.index`, `PREFIX.data-00000-of-00001` | TensorBundle (V2), with one or several data files |
-//! | the same, with an object graph | object-based checkpoint of TensorFlow 2 |
-//! | `PREFIX`, or `PREFIX-00000-of-00002` | V1 |
-//! | `tf_model.h5`, `weights.h5` | weights that Keras or transformers saved as HDF5 |
-//! | `saved_model.pb`, `variables/variables.index` and its data files | SavedModel |
-//! | any of these in a zip archive or a tar archive, compressed with gzip or not | |
-//! | `PREFIX.meta` | training graph, `MetaGraphDef` |
-//! | `checkpoint` | state file that names the latest checkpoint |
+//! | format | files | what of it is read |
+//! |---|---|---|
+//! | TensorBundle | `PREFIX.index`, `PREFIX.data-00000-of-00001` | V2, the default since TensorFlow 1.0: one or several data files, partitioned variables, big-endian files, object-based checkpoints of TensorFlow 2 |
+//! | V1 checkpoint | `PREFIX`, or `PREFIX-00000-of-00002` | the default before TensorFlow 1.0: one or several files, partitioned variables |
+//! | SavedModel | `saved_model.pb`, `variables/variables.index` and its data files | of TensorFlow 1 and 2, with or without signatures; not as text (`saved_model.pbtxt`) |
+//! | HDF5 file of Keras weights | `tf_model.h5`, `weights.h5` | weights and whole models of Keras 2; neither compressed nor in chunks |
+//!
+//! Their files may be in a directory or in an archive:
+//!
+//! | archive | names | how it is read |
+//! |---|---|---|
+//! | zip archive | `.zip` | compressed members are inflated into temporary files when they are needed |
+//! | tar archive | `.tar` | read in place |
+//! | tar archive compressed with gzip | `.tar.gz`, `.tgz` | inflated when it is opened; long members into temporary files when they are needed |
+//!
+//! Beside a checkpoint, `PREFIX.meta` is its training graph, a `MetaGraphDef`; `checkpoint` is the state file
+//! that names the latest checkpoint.
 //!
 //! A path that leads to anything else is an error that states what it is and what to do, see
 //! [`FileKind`].
@@ -63,6 +70,7 @@ mod crc;
 mod error;
 mod file_kind;
 mod foreign;
+mod formats;
 mod graph;
 mod hdf5;
 mod layout;
@@ -84,8 +92,9 @@ pub use contiguous::Contiguous;
 pub use error::Error;
 pub use file_kind::FileKind;
 pub use foreign::{refuse_stand_in, start};
+pub use formats::{ArchiveFormat, Format};
 pub use graph::{Constant, Literal, MetaGraph, NodeId, Tensor, Use};
 pub use layout::cut;
 pub use limits::{Limits, TooDense};
-pub use locate::{Format, Location, locate, locate_within};
+pub use locate::{Location, locate, locate_within};
 pub use variable::{DType, Piece, StoredBytes, Variable, swap_bytes};

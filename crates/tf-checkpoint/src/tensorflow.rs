@@ -17,7 +17,8 @@ use ::tensorflow::{
 use half::f16;
 
 use crate::error::Error;
-use crate::locate::{Format, Location};
+use crate::formats::Format;
+use crate::locate::Location;
 use crate::reader::Reader;
 use crate::variable::{DType, Variable};
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tempfile::TempDir;
-use tf_checkpoint::storage::{ArchiveFormat, ReadAt};
+use tf_checkpoint::ArchiveFormat;
+use tf_checkpoint::storage::ReadAt;
 use tf_checkpoint::{Limits, Location, locate, locate_within};
 use writer::{Entry, write_bundle};
 

@@ -1,49 +1,12 @@
 //! The location of a checkpoint: its storage, its prefix and the names of its files.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::prefix::{INDEX, META, Prefix, SAVED_MODEL_GRAPH};
+use crate::formats::Format;
 use crate::limits::Limits;
 use crate::storage::Storage;
-
-/// The format of a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Format {
-    /// An index and data files, the default since TensorFlow 1.0.
-    TensorBundle,
-    /// Tables that hold the values, the format before 1.0 and an option since.
-    V1,
-    /// An HDF5 file of Keras weights, such as `tf_model.h5`.
-    Hdf5,
-    /// The directory of a SavedModel: its graph, and its variables in a TensorBundle.
-    SavedModel,
-}
-
-impl Format {
-    /// Returns the identifier for machines: `tensor_bundle`, `v1`, `hdf5` or `saved_model`.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::TensorBundle => "tensor_bundle",
-            Self::V1 => "v1",
-            Self::Hdf5 => "hdf5",
-            Self::SavedModel => "saved_model",
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::TensorBundle => "TensorBundle",
-            Self::V1 => "V1 checkpoint",
-            Self::Hdf5 => "HDF5 file of Keras weights",
-            Self::SavedModel => "SavedModel",
-        })
-    }
-}
 
 /// The location of a checkpoint: the prefix of its files, in a storage.
 #[derive(Clone, Debug)]

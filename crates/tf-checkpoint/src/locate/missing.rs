@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::finder::{Finder, MAX_LISTED};
 use crate::error::Error;
 use crate::foreign::Start;
+use crate::formats::Format;
 use crate::locate::prefix::{INDEX, META, Prefix, is_part};
 use crate::storage::regular::Kind;
 
@@ -46,6 +47,12 @@ pub(crate) fn recognised(finder: &Finder, path: &Path) -> Result<Option<Error>, 
     }
 }
 
+/// Returns that a directory holds no checkpoint of any format.
+fn holds_none() -> String {
+    let formats = Format::ALL.map(|format| format.to_string());
+    format!("the directory holds no checkpoint ({})", formats.join(", "))
+}
+
 /// Returns the error for a path where nothing is recognised, with the nearest names.
 fn plain(finder: &Finder, path: &Path, kind: Option<Kind>) -> Result<Error, Error> {
     let prefix = Prefix::of(path);
@@ -53,7 +60,7 @@ fn plain(finder: &Finder, path: &Path, kind: Option<Kind>) -> Result<Error, Erro
     let mut found = match kind {
         Some(Kind::Directory) => {
             let names = finder.names(path)?.unwrap_or_default();
-            let mut found = "the directory has no .index file and no V1 checkpoint".to_owned();
+            let mut found = holds_none();
             if !names.is_empty() {
                 found.push_str(&format!("; it holds {}", listed(names)));
             }
@@ -107,7 +114,8 @@ fn in_directory(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
             return Ok(Some(Error::NotFound {
                 path: path.to_owned(),
                 found: format!(
-                    "the directory has no .index file and no V1 checkpoint; did you mean {}?",
+                    "{}; did you mean {}?",
+                    holds_none(),
                     location.folder().display()
                 ),
                 checkpoint: Some(location.folder().to_owned()),

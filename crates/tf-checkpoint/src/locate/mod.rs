@@ -17,7 +17,7 @@ mod saved_model;
 mod search;
 mod state_file;
 
-pub use location::{Format, Location};
+pub use location::Location;
 
 use std::path::Path;
 

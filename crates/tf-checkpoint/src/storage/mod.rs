@@ -10,7 +10,6 @@ pub mod regular;
 mod stamp;
 
 pub use crate::sys::FileId;
-pub use archive::ArchiveFormat;
 pub use disk::{Disk, LocalFile};
 pub use read_at::ReadAt;
 pub use regular::Kind;
@@ -23,6 +22,7 @@ use std::{fmt, io};
 
 use crate::error::Error;
 use crate::foreign::{self, Start};
+use crate::formats::ArchiveFormat;
 use regular::{check_limit, is_absence};
 
 /// A place that holds files: the local file system, or an archive on it.

@@ -26,12 +26,11 @@ use self::inflation::Inflation;
 use self::member::Member;
 use self::tree::Tree;
 use crate::error::Error;
+use crate::formats::ArchiveFormat;
 use crate::limits::Limits;
 use crate::storage::regular::{self, Kind};
 use crate::storage::{LocalFile, ReadAt, Storage};
 use crate::sys;
-
-pub use self::format::ArchiveFormat;
 
 /// The text between the name of an archive and the path of a member.
 const MARK: &str = "!";
