@@ -14,13 +14,17 @@ Made with Python 3.11.
 - garden_encoder: an encoder alone, by save_weights.
 - garden_tagging: a token classifier on the subclassed encoder (BertEncoderV2), as Trainer saves it.
 
-Beside each lies golden.safetensors: one batch, and what the models compute for it.
+- garden_params/electra.yaml: params.yaml of a pre-training run, with the sizes of garden_tied. garden_tagging has
+  one of its own.
+
+Beside each checkpoint lies golden.safetensors: one batch, and what the models compute for it.
 """
 
 import os
 
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
@@ -28,8 +32,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from official.modeling import tf_utils
-from official.nlp.configs import encoders
+from official.core import config_definitions, train_utils
+from official.modeling import hyperparams, tf_utils
+from official.nlp.configs import electra, encoders
 from official.nlp.modeling import models
 from safetensors.numpy import save_file
 
@@ -37,7 +42,7 @@ VOCABULARY = 64
 LENGTH = 10
 
 
-def encoder(kind="bert", embedding_layer=None, **sizes):
+def encoder_config(kind="bert", **sizes):
     config = {
         "vocab_size": VOCABULARY,
         "hidden_size": 32,
@@ -50,7 +55,11 @@ def encoder(kind="bert", embedding_layer=None, **sizes):
         "initializer_range": 0.2,
     }
     config = encoders.BertEncoderConfig(**config | sizes)
-    config = encoders.EncoderConfig(type=kind, **{kind: config})
+    return encoders.EncoderConfig(type=kind, **{kind: config.as_dict()})
+
+
+def encoder(kind="bert", embedding_layer=None, **sizes):
+    config = encoder_config(kind, **sizes)
     return encoders.build_encoder(config, embedding_layer=embedding_layer)
 
 
@@ -187,6 +196,33 @@ def tagging(folder, inputs):
     write_golden(folder, inputs, outputs | {"disc_logits": logits})
 
 
+@dataclasses.dataclass
+class TaggingModel(hyperparams.Config):
+    """As ModelConfig in `tasks/tagging.py`. The package of the tasks needs tensorflow_text."""
+
+    encoder: encoders.EncoderConfig = dataclasses.field(default_factory=encoders.EncoderConfig)
+
+
+@dataclasses.dataclass
+class Task(config_definitions.TaskConfig):
+    model: hyperparams.Config = None
+
+
+def params(root):
+    """What Trainer's program writes before training."""
+    generator = dict(hidden_size=24, num_attention_heads=3, intermediate_size=40)
+    pretrainer = electra.ElectraPretrainerConfig(
+        discriminator_encoder=encoder_config(embedding_size=16),
+        generator_encoder=encoder_config(embedding_size=16, **generator),
+    )
+    tagger = TaggingModel(encoder=encoder_config("bert_v2", num_attention_heads=2, embedding_size=16))
+    for folder, model in {"garden_params": pretrainer, "garden_tagging": tagger}.items():
+        config = config_definitions.ExperimentConfig(task=Task(model=model))
+        train_utils.serialize_config(config, str(root / folder))
+    folder = root / "garden_params"
+    (folder / "params.yaml").rename(folder / "electra.yaml")
+
+
 def main():
     root = Path(sys.argv[1])
     makers = {
@@ -201,6 +237,7 @@ def main():
         folder.mkdir(parents=True)
         tf_keras.utils.set_random_seed(4)
         make(folder, batch())
+    params(root)
 
 
 if __name__ == "__main__":

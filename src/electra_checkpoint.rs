@@ -19,7 +19,7 @@ use crate::progress::Watch;
 use crate::saved_twice;
 use crate::surroundings;
 use crate::tokenizer::{self, Vocabulary};
-use crate::variables::{self, Inventory, Model, Rename, Role, TrainingSetup};
+use crate::variables::{self, Code, Inventory, Model, Rename, Role, TrainingSetup};
 use crate::verify::{Doubts, EvaluatedBy, TrainingGraph, decide};
 
 /// Which checkpoint to open, and how.
@@ -179,24 +179,31 @@ impl ElectraCheckpoint {
 
     /// As [`plan`](Self::plan), without reading any weights.
     pub fn plan_by_index(&self, model: Model, options: &PlanOptions) -> Result<Plan, Error> {
-        let options = self.with_config_beside(options)?;
+        let options = self.with_files_beside(options)?;
         Ok(self.plan_without_values(model, &options)?)
     }
 
-    /// Adds the config.json beside an HDF5 file or around a SavedModel, which holds settings that the weights
-    /// do not have, unless the user gives another one.
-    fn with_config_beside<'o>(
+    /// Adds the files with settings that the weights do not have: the config.json beside an HDF5 file or around
+    /// a SavedModel, unless the user gives another one, and Model Garden's params.yaml.
+    fn with_files_beside<'o>(
         &self,
         options: &'o PlanOptions,
     ) -> Result<Cow<'o, PlanOptions>, Error> {
-        if options.config.file.is_some() {
+        let location = self.checkpoint.location();
+        let config = match &options.config.file {
+            Some(_) => None,
+            None => surroundings::config(location)?,
+        };
+        let params = match self.inventory.code() {
+            Code::ModelGarden => surroundings::params(location)?,
+            Code::Original | Code::Keras => None,
+        };
+        if config.is_none() && params.is_none() {
             return Ok(Cow::Borrowed(options));
         }
-        let Some(file) = surroundings::config(self.checkpoint.location())? else {
-            return Ok(Cow::Borrowed(options));
-        };
         let mut options = options.clone();
-        options.config.file = Some(file);
+        options.config.file = config.or(options.config.file);
+        options.config.params = params;
         Ok(Cow::Owned(options))
     }
 
@@ -207,7 +214,7 @@ impl ElectraCheckpoint {
         options: &PlanOptions,
         watch: &Watch<'_>,
     ) -> Result<Plan, Error> {
-        let options = &*self.with_config_beside(options)?;
+        let options = &*self.with_files_beside(options)?;
         match self.plan_with_weights(model, options, watch) {
             Err(Error::Model(error @ variables::Error::Unrecognised { .. })) => {
                 if let Some(options) = self.evaluated(model, options, watch) {

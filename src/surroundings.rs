@@ -1,4 +1,4 @@
-//! Files around a checkpoint that belong to the same model: its vocabulary and its config.json.
+//! Files around a checkpoint that belong to the same model: its vocabulary, its config.json, its params.yaml.
 //!
 //! Whether a config.json describes the checkpoint depends on what wrote the directory. `save_pretrained` of
 //! transformers writes it beside `tf_model.h5` and, if it also writes a SavedModel, beside `saved_model/`.
@@ -10,7 +10,7 @@ use std::{env, iter};
 
 use tf_checkpoint::{Format, Location};
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, ParamsFile};
 use crate::error::Error;
 use crate::export::{CONFIG_FILE, MAX_CONFIG_LEN};
 use crate::tokenizer::VOCAB_FILE;
@@ -18,6 +18,10 @@ use crate::variables;
 
 /// How many directories above the checkpoint may hold its vocabulary.
 const VOCABULARY_LEVELS: usize = 2;
+/// The configuration that Model Garden's `Trainer` writes in the directory of its checkpoints.
+const PARAMS_FILE: &str = "params.yaml";
+/// The greatest length of a params.yaml. Those of Model Garden have a few KB.
+const MAX_PARAMS_LEN: u64 = 1 << 20;
 /// The directory in a SavedModel with the files that its graph needs, such as a vocabulary.
 const ASSETS: &str = "assets";
 /// The directory in which `save_pretrained` numbers the SavedModels that it writes.
@@ -68,6 +72,23 @@ pub(crate) fn config(location: &Location) -> Result<Option<ConfigFile>, Error> {
         let file = ConfigFile::from_json(path.clone(), &text)
             .map_err(|what| variables::Error::ConfigFile { path, what })?;
         return Ok(Some(file));
+    }
+    Ok(None)
+}
+
+/// Reads the params.yaml of the training run: beside the checkpoint, or in the directory above, where the best
+/// checkpoint has a directory of its own. `None` if there is no such file.
+pub(crate) fn params(location: &Location) -> Result<Option<ParamsFile>, Error> {
+    let beside = location.folder().to_owned();
+    for directory in iter::once(beside).chain(directories_above(location).take(1)) {
+        let path = directory.join(PARAMS_FILE);
+        let text = location.storage().read_if_there(&path, MAX_PARAMS_LEN);
+        let text = text.map_err(|source| tf_checkpoint::Error::reading(&path, source))?;
+        let Some(text) = text else {
+            continue;
+        };
+        tf_checkpoint::refuse_stand_in(&path, &text)?;
+        return Ok(Some(ParamsFile::parse(path, &text)?));
     }
     Ok(None)
 }

@@ -1,6 +1,6 @@
 //! Values and their sources.
 //!
-//! The shapes of several variables, an option, a config.json and the training graph can all give the same
+//! The shapes of several variables, an option, a config.json, a params.yaml and the training graph can all give the same
 //! config value. Each source yields a [`Candidate`]. [`resolve`] takes the first candidate and fails if
 //! another one differs, so that no source is overruled silently.
 
@@ -23,6 +23,13 @@ pub enum ValueSource {
     Option(&'static str),
     /// A config.json given by the user.
     ConfigFile(PathBuf),
+    /// A key of Model Garden's `params.yaml`.
+    ParamsFile {
+        /// The file.
+        path: PathBuf,
+        /// The keys that lead to the value, joined by dots.
+        key: String,
+    },
     /// A node of the training graph.
     Graph {
         /// The `.meta` file.
@@ -60,6 +67,7 @@ impl ValueSource {
             Self::Names(_) => "name",
             Self::Option(_) => "option",
             Self::ConfigFile(_) => "config_file",
+            Self::ParamsFile { .. } => "params_file",
             Self::Graph { .. } => "meta_graph",
             Self::EvaluatedGraph { .. } => "training_graph",
             Self::Weights { .. } => "weights",
@@ -78,12 +86,16 @@ impl ValueSource {
         Self::Weights { margin }
     }
 
-    /// Returns true if the checkpoint itself shows the value: its shapes, its training graph, or its weights.
+    /// Returns true if the checkpoint itself shows the value, by its shapes, its training graph, or its weights, or
+    /// if its training run stated the value.
     pub fn is_evidence(&self) -> bool {
         self.is_shape()
             || matches!(
                 self,
-                Self::Graph { .. } | Self::EvaluatedGraph { .. } | Self::Weights { .. }
+                Self::ParamsFile { .. }
+                    | Self::Graph { .. }
+                    | Self::EvaluatedGraph { .. }
+                    | Self::Weights { .. }
             )
     }
 
@@ -93,7 +105,7 @@ impl ValueSource {
     }
 }
 
-/// The alternate form (`{:#}`) has the full path of a training graph.
+/// The alternate form (`{:#}`) has the full path of a training graph or a params.yaml.
 impl fmt::Display for ValueSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -102,6 +114,14 @@ impl fmt::Display for ValueSource {
             Self::Names(name) => write!(f, "the name {name}"),
             Self::Option(option) => f.write_str(option),
             Self::ConfigFile(path) | Self::Vocabulary(path) => write!(f, "{}", path.display()),
+            Self::ParamsFile { path, key } if f.alternate() => {
+                write!(f, "{key} in {}", path.display())
+            }
+            Self::ParamsFile { path, key } => write!(
+                f,
+                "{key} in {}",
+                path.file_name().unwrap_or(path.as_os_str()).display()
+            ),
             Self::Graph { path, node } if f.alternate() => {
                 write!(f, "{node} in {}", path.display())
             }

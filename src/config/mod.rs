@@ -1,6 +1,7 @@
 //! The configuration of a model: each value, and its source.
 //!
-//! Several sources can give a value: the shapes of variables, an option, a config.json, the training graph.
+//! Several sources can give a value: the shapes of variables, an option, a config.json, Model Garden's params.yaml,
+//! the training graph.
 //! Each yields a [`Candidate`](candidate::Candidate), and all candidates for a value must agree.
 //!
 //! | question | answered by |
@@ -8,6 +9,7 @@
 //! | What did the user give? | [`ConfigOptions`], [`ConfigFile`] |
 //! | Do the sources agree? | [`candidate`] |
 //! | Which sizes do the shapes show? | `sizes` |
+//! | What does Model Garden's params.yaml state? | `params` |
 //! | What does the training graph show? | `graph` |
 //! | What do the weights show of the head count? | [`HeadCount`] |
 //! | What are head count, activation and epsilon? | `settings` |
@@ -22,6 +24,7 @@ pub(crate) mod graph;
 mod head_count;
 mod keys;
 mod options;
+mod params;
 mod resolve;
 mod resolved;
 mod settings;
@@ -35,6 +38,7 @@ pub(crate) use evaluated::Evaluated;
 pub use head_count::HeadCount;
 pub(crate) use keys::HEADS;
 pub use options::ConfigOptions;
+pub(crate) use params::ParamsFile;
 pub use resolve::resolve_config;
 pub use resolved::{HeadActivation, ResolvedConfig};
 pub use task_kind::TaskKind;

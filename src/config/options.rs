@@ -5,6 +5,7 @@ use candle_electra::{Activation, ElectraConfig};
 use crate::config::config_file::ConfigFile;
 use crate::config::epsilon::Epsilon;
 use crate::config::evaluated::Evaluated;
+use crate::config::params::ParamsFile;
 use crate::config::task_kind::TaskKind;
 
 /// The user's choices about the configuration; each is an option of the command line.
@@ -30,6 +31,8 @@ pub struct ConfigOptions {
     pub fallback: Option<Box<ElectraConfig>>,
     /// What an evaluation of the training graph determined, where no rule recognises the graph.
     pub(crate) evaluated: Option<Evaluated>,
+    /// The params.yaml of the training run, if Model Garden's code wrote the checkpoint.
+    pub(crate) params: Option<ParamsFile>,
 }
 
 impl ConfigOptions {

@@ -1,8 +1,8 @@
 //! Resolves the configuration of a model: each value has a source, and no two sources disagree.
 //!
 //! Sizes come from shapes (`sizes`), and so does the head count of Model Garden's encoders. Otherwise head
-//! count, activation and LayerNorm epsilon come from the options, a config.json, the training graph, the weights
-//! (head count only), or the original code's defaults (`settings`); the rest from a config.json or transformers'
+//! count, activation and LayerNorm epsilon come from the options, a config.json, Model Garden's params.yaml, the
+//! training graph, the weights (head count only), or the original code's defaults (`settings`); the rest from a config.json or transformers'
 //! defaults (`config_file`).
 
 use std::collections::BTreeMap;
@@ -15,11 +15,12 @@ use crate::config::encoder::{Encoder, ReadHeadCount};
 use crate::config::graph::{GraphFacts, ModelScopes, View};
 use crate::config::keys::{ACTIVATION, EPSILON, HEADS, LAYERS};
 use crate::config::options::ConfigOptions;
+use crate::config::params::NOT_SHOWN;
 use crate::config::resolved::ResolvedConfig;
 use crate::config::settings::Settings;
 use crate::config::sizes::Sizes;
 use crate::variables::names::{self, Scopes};
-use crate::variables::{Error, Inventory, Model};
+use crate::variables::{Code, Error, Inventory, Model};
 
 /// Resolves the configuration of the model in `scopes`.
 pub fn resolve_config(
@@ -34,8 +35,11 @@ pub fn resolve_config(
     if let Some(file) = file {
         file.check_fixed()?;
     }
+    let params_file = options.params.as_ref();
+    let params = params_file.map(|file| file.encoder(scopes)).transpose()?;
+    let params = params.as_ref();
     let mut sources = BTreeMap::new();
-    let mut sizes = Sizes::read(inventory, model, (class, scopes), file)?;
+    let mut sizes = Sizes::read(inventory, model, (class, scopes), (file, params))?;
     let mut size = |dim: Dim| -> Result<usize, Error> {
         let size = sizes.get(dim)?;
         sources.insert(dim.key(), size.source);
@@ -65,6 +69,7 @@ pub fn resolve_config(
         options,
         view: view.as_ref(),
         facts: facts.unwrap_or_default(),
+        params,
         code: inventory.code(),
     };
     let encoder = Encoder {
@@ -77,6 +82,16 @@ pub fn resolve_config(
     let activation = settings.activation()?;
     let epsilon = settings.epsilon()?;
     let generator_head = settings.generator_head()?;
+    if let (Some(file), Some(params), true) =
+        (params_file, params, model_scopes.has_discriminator_head)
+    {
+        file.check_discriminator_head(params, (activation.value, &activation.source))?;
+    }
+    let not_stated = match params {
+        Some(params) => params.not_stated()?,
+        None if inventory.code() == Code::ModelGarden => NOT_SHOWN.to_vec(),
+        None => Vec::new(),
+    };
 
     let config = ElectraConfig {
         architectures: vec![class.name().to_owned()],
@@ -108,6 +123,8 @@ pub fn resolve_config(
         sources,
         agreed,
         notes: notes.into_iter().collect(),
+        not_stated,
+        is_stated_electra: params.is_some_and(|params| params.is_electra),
         generator_head,
     })
 }

@@ -18,6 +18,10 @@ pub struct ResolvedConfig {
     pub agreed: BTreeMap<&'static str, Vec<ValueSource>>,
     /// What else is known of a value, by key, in words.
     pub notes: BTreeMap<&'static str, String>,
+    /// The settings that a Model Garden checkpoint does not show and that no params.yaml states.
+    pub not_stated: Vec<&'static str>,
+    /// True if a params.yaml shows that the encoder was trained as an ELECTRA.
+    pub is_stated_electra: bool,
     /// The activation of the generator's head; `None` if the training graph does not show it.
     pub generator_head: Option<HeadActivation>,
 }

@@ -1,7 +1,7 @@
 //! The settings that leave no trace in shapes: head count, activation, LayerNorm epsilon. Only the variables of
 //! TensorFlow's Model Garden have an axis for the heads.
 //!
-//! The options, a config.json, the training graph and the weights must agree; the original code's defaults
+//! The options, a config.json, Model Garden's params.yaml, the training graph and the weights must agree; the original code's defaults
 //! apply only if none of them has a value. The weights are read only if the graph does not show the head
 //! count. A graph that shows a value in a way that no rule recognises is an error,
 //! unless the user gives the value.
@@ -17,6 +17,7 @@ use crate::config::graph::{Findings, GraphFacts, View};
 use crate::config::head_count::HeadCount;
 use crate::config::keys::{ACTIVATION, EPSILON, HEADS};
 use crate::config::options::ConfigOptions;
+use crate::config::params::EncoderParams;
 use crate::config::resolved::HeadActivation;
 use crate::variables::{Code, Error, Model, follows_head_rule};
 
@@ -46,6 +47,7 @@ pub(super) struct Settings<'a> {
     pub(super) options: &'a ConfigOptions,
     pub(super) view: Option<&'a View<'a>>,
     pub(super) facts: GraphFacts,
+    pub(super) params: Option<&'a EncoderParams<'a>>,
     pub(super) code: Code,
 }
 
@@ -64,10 +66,12 @@ impl Settings<'_> {
         let file = self.options.file.as_ref();
         let in_file = file.map(|file| file.size(HEADS)).transpose()?.flatten();
         let given = given(OPTION, self.options.num_attention_heads, in_file);
+        let in_params = self.params.map(|params| params.size(HEADS)).transpose()?;
         let evaluated = self.evaluated(|evaluated| evaluated.heads);
         let is_in_shapes = !in_shapes.is_empty();
         let mut candidates = in_shapes;
-        candidates.extend(given.into_iter().chain(evaluated));
+        candidates.extend(given.into_iter().chain(in_params.flatten()));
+        candidates.extend(evaluated);
         let is_given = !candidates.is_empty();
         let [counts, sizes] = [&self.facts.heads.counts, &self.facts.heads.sizes];
         self.check_recognised(counts, is_given, OPTION)?;
@@ -117,6 +121,9 @@ impl Settings<'_> {
         let file = self.options.file.as_ref();
         let in_file = file.map(ConfigFile::activation).transpose()?.flatten();
         let mut given = given(OPTION, self.options.hidden_act, in_file);
+        let is_given = !given.is_empty() || self.options.fallback.is_some();
+        let params = self.params.map(|params| params.activation(is_given));
+        given.extend(params.transpose()?.flatten());
         given.extend(self.evaluated(|evaluated| evaluated.activation));
         let found = self.find(ACTIVATION, given, &self.facts.activation, OPTION)?;
         Ok(found.unwrap_or_else(|| Setting::new(default_activation(self.code), Vec::new())))

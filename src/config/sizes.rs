@@ -9,6 +9,7 @@ use candle_electra::{Dim, ModelClass, Part};
 use crate::config::candidate::{Candidate, ValueSource, resolve};
 use crate::config::config_file::ConfigFile;
 use crate::config::keys::LAYERS;
+use crate::config::params::EncoderParams;
 use crate::variables::names::{self, Scopes, TABLE};
 use crate::variables::{Error, Inventory, Model};
 
@@ -18,6 +19,7 @@ pub(super) struct Sizes<'a> {
     class: ModelClass,
     scopes: Scopes,
     file: Option<&'a ConfigFile>,
+    params: Option<&'a EncoderParams<'a>>,
     candidates: BTreeMap<Dim, Vec<Candidate<usize>>>,
     layers: Candidate<usize>,
     heads: Vec<Candidate<usize>>,
@@ -29,7 +31,7 @@ impl<'a> Sizes<'a> {
         inventory: &Inventory,
         model: Model,
         (class, scopes): (ModelClass, Scopes),
-        file: Option<&'a ConfigFile>,
+        (file, params): (Option<&'a ConfigFile>, Option<&'a EncoderParams<'a>>),
     ) -> Result<Self, Error> {
         let shapes = read_shapes(inventory, class, scopes)?;
         let layers = count_layers(&shapes.layers, model, scopes)?;
@@ -38,6 +40,7 @@ impl<'a> Sizes<'a> {
             class,
             scopes,
             file,
+            params,
             candidates: shapes.sizes,
             layers,
             heads: shapes.heads,
@@ -50,7 +53,7 @@ impl<'a> Sizes<'a> {
         if candidates.is_empty() {
             return Err(self.missing(dim));
         }
-        candidates.extend(self.in_file(dim.key())?);
+        candidates.extend(self.in_files(dim.key())?);
         let size = resolve(dim.key(), candidates)?.expect("not empty");
         if size.value == 0 {
             return Err(size.invalid(dim.key(), "it must be positive"));
@@ -61,7 +64,7 @@ impl<'a> Sizes<'a> {
     /// Returns the number of layers.
     pub(super) fn layers(&self) -> Result<Candidate<usize>, Error> {
         let candidates = [self.layers.clone()].into_iter();
-        let layers = resolve(LAYERS, candidates.chain(self.in_file(LAYERS)?))?;
+        let layers = resolve(LAYERS, candidates.chain(self.in_files(LAYERS)?))?;
         Ok(layers.expect("not empty"))
     }
 
@@ -70,11 +73,14 @@ impl<'a> Sizes<'a> {
         self.heads.clone()
     }
 
-    fn in_file(&self, key: &'static str) -> Result<Option<Candidate<usize>>, Error> {
-        match self.file {
-            Some(file) => file.size(key),
-            None => Ok(None),
-        }
+    /// Returns the values of a size in config.json and params.yaml.
+    fn in_files(
+        &self,
+        key: &'static str,
+    ) -> Result<impl Iterator<Item = Candidate<usize>> + use<>, Error> {
+        let in_config = self.file.map(|file| file.size(key)).transpose()?;
+        let in_params = self.params.map(|params| params.size(key)).transpose()?;
+        Ok([in_config, in_params].into_iter().flatten().flatten())
     }
 
     /// Returns the error for a size that no variable has: the variables with this size are missing.

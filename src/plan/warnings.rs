@@ -2,6 +2,7 @@
 
 use candle_electra::ModelClass;
 
+use crate::config::ResolvedConfig;
 use crate::plan::cast::TargetDtype;
 use crate::plan::options::{PlanOptions, Weights};
 use crate::plan::types::PlannedTensor;
@@ -14,22 +15,43 @@ const ELECTRIC: &str = "an Electric discriminator adds the log probability of ea
     without this term are exported, so that the probabilities of `probe` are not those of replaced \
     tokens";
 
+/// What the variables of an encoder alone do not show.
+const ELECTRA_OR_BERT: &str = "does not show whether the encoder was trained as an ELECTRA or as a BERT, \
+    which compute the same";
+
 /// Warns about the settings that a Model Garden checkpoint does not show. Pre-training heads show that it is
 /// an ELECTRA.
-pub(super) fn about_model_garden(inventory: &Inventory) -> Option<String> {
+pub(super) fn about_model_garden(
+    inventory: &Inventory,
+    resolved: &ResolvedConfig,
+) -> Option<String> {
     if inventory.code() != Code::ModelGarden {
         return None;
     }
     let has_heads = inventory.has(Role::DiscriminatorHead) || inventory.has(Role::GeneratorHead);
-    let model = if has_heads {
-        ""
+    let is_electra = has_heads || resolved.is_stated_electra;
+    let settings = &resolved.not_stated;
+    if settings.is_empty() {
+        return (!is_electra).then(|| format!("a Model Garden checkpoint {ELECTRA_OR_BERT}"));
+    }
+    let assumed: Vec<&str> = [("norm_first", "norm_first: false"), ("type", "type: bert")]
+        .into_iter()
+        .filter_map(|(key, value)| settings.contains(&key).then_some(value))
+        .collect();
+    let assumed = if assumed.is_empty() {
+        String::new()
     } else {
-        "; nor does it show whether the encoder was trained as an ELECTRA or as a BERT, which compute the same"
+        format!(", and {} assumed", assumed.join(" and "))
+    };
+    let model = if is_electra {
+        String::new()
+    } else {
+        format!("; it {ELECTRA_OR_BERT}")
     };
     Some(format!(
-        "a Model Garden checkpoint does not show the settings hidden_activation, norm_first and type of its \
-         encoder, and norm_first: false and type: bert are assumed; compare them with params.yaml of the \
-         training run{model}"
+        "a Model Garden checkpoint does not show the settings {} of its encoder, and no params.yaml \
+         beside it states them{assumed}; compare them with the configuration of the training run{model}",
+        settings.join(", ")
     ))
 }
 

@@ -264,6 +264,14 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// Model Garden's params.yaml is not understood.
+    #[error("{}: {what}; if the file belongs to another model, move it elsewhere", path.display())]
+    ParamsFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// A value that no model can have.
     #[error("{key} is {value} by {origin}: {why}")]
     InvalidValue {

@@ -5,7 +5,8 @@ use candle_electra::ElectraConfig;
 use super::failure::Failure;
 use crate::plan::Plan;
 
-/// Compares the values for which the plan has evidence: shapes and the training graph.
+/// Compares the values for which the plan has evidence: shapes, the training graph, and the params.yaml of the
+/// training run.
 pub(super) fn check(config: &ElectraConfig, plan: &Plan, failures: &mut Vec<Failure>) {
     let [found, expected] =
         [config, plan.config()].map(|config| serde_json::to_value(config).expect("plain data"));

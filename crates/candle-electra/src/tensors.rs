@@ -35,7 +35,7 @@ pub enum Dim {
 
 impl Dim {
     /// Returns the key in config.json; `1` for [`One`].
-    pub fn key(self) -> &'static str {
+    pub const fn key(self) -> &'static str {
         match self {
             Vocab => "vocab_size",
             Embedding => "embedding_size",

@@ -2,6 +2,7 @@
 //! outputs of the original models.
 
 mod made;
+mod params;
 
 use serde_json::Value;
 use testkit::bundle_writer::{Bundle, SMALL, Sizes};
