@@ -18,6 +18,18 @@ pub enum Error {
         /// Some of the names in the checkpoint.
         examples: Vec<String>,
     },
+    /// The variables of a Model Garden encoder in a SavedModel, numbered instead of named by paths.
+    #[error(
+        "this is a SavedModel of TensorFlow's Model Garden, whose variables have numbers instead of the paths of \
+         their layers ({variable} is {full_name}), and it is not read: convert the checkpoint that it was \
+         exported from (ckpt-N.index)"
+    )]
+    NumberedVariables {
+        /// The key of a variable.
+        variable: String,
+        /// Its full name.
+        full_name: String,
+    },
     /// Several encoders of TensorFlow 2 code that are not one discriminator and its generator.
     #[error(
         "this checkpoint holds {} ELECTRA encoders that are not one discriminator and its generator: {}; \

@@ -281,6 +281,25 @@ fn several(encoders: &BTreeMap<&str, Vec<Member<'_>>>) -> Error {
     }
 }
 
+/// Returns the error for an encoder whose variables have no paths: a SavedModel of a Keras model has them in a list,
+/// `variables/7`, which is a shorter path than those of the layers. The full names, which are not unique if there
+/// is a generator, show the code.
+pub(super) fn numbered_variables(entries: &[InventoryEntry]) -> Option<Error> {
+    const LIST: &str = "variables";
+    const QUERY: &str = "transformer/layer_0/self_attention/query/kernel";
+    entries.iter().find_map(|entry| {
+        let variable = &entry.variable;
+        let (list, number) = variable.object_path()?.rsplit_once('/')?;
+        let is_numbered = list.rsplit('/').next() == Some(LIST)
+            && number.bytes().all(|byte| byte.is_ascii_digit());
+        let full_name = variable.full_name.as_deref()?;
+        (is_numbered && full_name.ends_with(QUERY)).then(|| Error::NumberedVariables {
+            variable: variable.key.clone(),
+            full_name: full_name.to_owned(),
+        })
+    })
+}
+
 /// The variables with word embeddings, by their places among the entries.
 #[derive(Default)]
 struct Words {

@@ -15,7 +15,7 @@ use crate::variables::inventory::Inventory;
 use crate::variables::model::Model;
 use crate::variables::names::{self, ELECTRA, GENERATOR, GENERATOR_BODY, Scopes};
 use crate::variables::role::Role;
-use crate::variables::{Error, architecture};
+use crate::variables::{Error, architecture, garden};
 
 /// A condition on a checkpoint and its training graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +180,9 @@ impl TrainingSetup {
         let Some(kind) = KINDS.iter().find(|kind| holds(kind.conditions)) else {
             if inventory.averages() > 0 {
                 return Err(Error::OnlyAverages);
+            }
+            if let Some(error) = garden::numbered_variables(inventory.entries()) {
+                return Err(error);
             }
             return Err(Error::NotElectra {
                 examples: inventory

@@ -450,6 +450,37 @@ fn other_models_are_not_taken_for_an_electra() {
 }
 
 #[test]
+fn numbered_variables_of_a_saved_model_are_refused() {
+    for prefix in ["", "model/"] {
+        let mut bundle = Made::encoder(SMALL, HEADS).garden(Spelling::Named, made::SAVED[0]);
+        bundle
+            .entries
+            .retain(|entry| entry.name == crate::objects::GRAPH.as_bytes());
+        for (number, name, shape) in [
+            (0, "word_embeddings/embeddings", &[40, 8][..]),
+            (
+                7,
+                "transformer/layer_0/self_attention/query/kernel",
+                &[64, 4, 16],
+            ),
+            (17, "transformer/layer_0/intermediate/kernel", &[64, 24]),
+        ] {
+            let path = format!("{prefix}variables/{number}");
+            made::add(
+                &mut bundle,
+                &path,
+                &format!("bert_encoder_v2/{name}"),
+                shape,
+            );
+        }
+        let (_, run) = export_bundle(&bundle, "discriminator", &[]);
+        let variable = format!("{prefix}variables/7/.ATTRIBUTES");
+        let words = ["SavedModel", "Model Garden", &*variable, "ckpt-N.index"];
+        run.fails(4, &words);
+    }
+}
+
+#[test]
 fn heads_of_fine_tuning_are_exported_if_a_class_has_them() {
     let made = Made::encoder(SMALL, HEADS);
     for (path, labels, class) in [
