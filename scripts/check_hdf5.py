@@ -27,7 +27,7 @@ import numpy as np
 from make_hdf5_files import names, write_layers, write_names
 
 # What a refusal contains: the reason, and what to do.
-REFUSALS = ["is not read, because", "Keras 3", "without Keras weights", "layers are datasets", "behind a block"]
+REFUSALS = ["is not read, because", "Keras 3's format", "without Keras weights", "layers are datasets", "behind a block"]
 ADVICE = ["h5repack", "save_weights", "save_pretrained", "h5unjam"]
 # What an error about damage contains. Files in the folders may be damaged on purpose.
 DAMAGE = ["is damaged", "same name", "shares bytes"]

@@ -61,7 +61,8 @@ fn both_readers_read_the_same_bytes_of_every_fixture() {
             path
         };
         let is_checkpoint = locate(&path, None).is_ok_and(|location| {
-            // Of some there is only the index; the library looks into no archives and reads no HDF5.
+            // Of some there is only the index; the library looks into no archives, as which SavedModels are kept, and
+            // reads no HDF5.
             location.format() != Format::Hdf5
                 && (location.data_path(0, 1).is_file() || location.data_path(0, 2).is_file())
         });
@@ -78,6 +79,7 @@ fn both_readers_read_the_same_bytes_of_every_fixture() {
             "README.md",
             "facts",
             "fmt_zip.zip",
+            "garden_params",
             "graphs",
             "h5_masked_lm",
             "h5_model",
@@ -87,6 +89,7 @@ fn both_readers_read_the_same_bytes_of_every_fixture() {
             "h5_sequence_classification",
             "h5_token_classification",
             "head_norms",
+            "saved_models",
             "text",
             "tiny_small_like",
             "tokenizer",

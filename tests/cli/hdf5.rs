@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ::zip::CompressionMethod;
+
+use crate::zip;
 use testkit::{copy_of, fixture, raw_variable, read_weights, run, temp, transposed};
 
 /// Fixture, model, class.
@@ -146,12 +149,25 @@ fn files_that_are_not_read_are_named() {
         ("latest.h5", ["superblock", "libver"]),
         ("keras3.weights.h5", ["Keras 3", "save_weights"]),
         ("user_block.h5", ["a block of other contents", "h5unjam"]),
+        // The same file in an archive of Keras.
+        ("model.keras", ["Keras 3", "unzip"]),
         // Not an ELECTRA.
         ("other.h5", ["without Keras weights", "layer_names"]),
     ] {
         let folder = temp();
         let path = folder.path().join(name);
-        fs::copy(written(name), &path).unwrap();
+        if name == "model.keras" {
+            let weights = fs::read(written("keras3.weights.h5")).unwrap();
+            let config = b"{\"module\": ".repeat(200);
+            let files = [
+                ("metadata.json".to_owned(), b"{}".to_vec()),
+                ("config.json".to_owned(), config),
+                ("model.weights.h5".to_owned(), weights),
+            ];
+            fs::write(&path, zip::archive(&files, CompressionMethod::Stored)).unwrap();
+        } else {
+            fs::copy(written(name), &path).unwrap();
+        }
         let out = folder.path().join("out");
         for given in [&path, &folder.path().to_owned()] {
             run!["inspect", given].fails(3, &[name, words[0], words[1]]);

@@ -72,8 +72,9 @@ const SAVE_AGAIN: &str = "download the file itself again";
 const UNPACK: &str = "unpack it first: tar xf {file}";
 const ORIGINAL: &str = "give the training checkpoint that it was made from (model.ckpt-N.index)";
 const PYTORCH: &str = "it needs no conversion: transformers loads {directory} as it is";
-const KERAS: &str = "load it with its class in TensorFlow 2.15, call save_weights(\"model.ckpt\"), and give \
-                     model.ckpt";
+// Keras does not load such a file of a class of transformers, but it loads the weights in it.
+const KERAS: &str = "unpack model.weights.h5 from it (unzip {file} model.weights.h5), load that file into a model of \
+                     its class in TensorFlow 2.15 (load_weights), call save_weights(\"weights.h5\"), and give weights.h5";
 const CHECKPOINT: &str = "give the checkpoint (model.ckpt-N)";
 
 const fn row(
@@ -113,8 +114,8 @@ const TABLE: &[Row] = &[
     row(Safetensors, &[At(8, b"{\"")], &["model.safetensors"], "a safetensors file", PYTORCH, Beside),
     row(Model, &[At(512, hdf5::SIGNATURE)], &[], "an HDF5 file behind a block of other contents",
         "remove the block with the HDF5 tools (h5unjam -i {file} -o plain.h5) and give plain.h5", Beside),
-    row(Model, &[InZip("model.weights.h5")], &[], "a Keras 3 model", KERAS, Beside),
-    row(Model, &[At(0, ZIP)], &[".keras"], "a Keras 3 model", KERAS, Beside),
+    row(Model, &[InZip("model.weights.h5")], &[], "a model in Keras 3's format", KERAS, Beside),
+    row(Model, &[At(0, ZIP)], &[".keras"], "a model in Keras 3's format", KERAS, Beside),
     row(Model, &[InZip("data.pkl")], &[], "a PyTorch file", PYTORCH, Beside),
     row(Model, &[At(0, ZIP), At(0, b"\x80\x02"), At(0, b"\x80\x03"), At(0, b"\x80\x04"), At(0, b"\x80\x05")],
         &[".bin", ".pt", ".pth", ".ckpt", ".ot", ".pkl"], "a PyTorch file", PYTORCH, Beside),

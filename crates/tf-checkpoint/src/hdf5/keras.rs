@@ -38,7 +38,9 @@ const WEIGHT_NAMES: &str = "weight_names";
 const MODEL: &str = "model_weights";
 /// The group of variables that belong to no layer.
 const TOP_LEVEL: &str = "top_level_model_weights";
-/// Groups at the root of a Keras 3 weights file.
+/// Groups at the root of a weights file in Keras 3's format, which Keras has written since 2.12 for names that
+/// end in `.weights.h5`. The variables of a layer are `vars/0`, `vars/1`: which is the scale of a LayerNorm and
+/// which its bias, and which class the model has, is in the code that wrote the file only.
 const KERAS_3: [&str; 3] = ["layers", "_layer_checkpoint_dependencies", "vars"];
 /// The longest path of a variable below its layer, in groups. Those of Keras have less than ten.
 const MAX_DEPTH: usize = 64;
@@ -126,9 +128,9 @@ impl Tree<'_> {
         let is_keras_3 = KERAS_3.iter().any(|name| root.links.get(name).is_some());
         Err(if is_keras_3 {
             self.unsupported(
-                "a weights file of Keras 3, which has no names of variables",
-                "load it with its class in TensorFlow 2.15, call save_weights(\"weights.h5\"), and give \
-                 weights.h5",
+                "a weights file in Keras 3's format, which numbers variables and does not name them",
+                "load it into a model of its class in TensorFlow 2.15 (load_weights), call \
+                 save_weights(\"weights.h5\"), and give weights.h5",
             )
         } else {
             self.unsupported(

@@ -24,6 +24,7 @@ use std::path::Path;
 use crate::address;
 use crate::error::Error;
 use crate::foreign::{self, Start};
+use crate::formats::Format;
 use crate::limits::Limits;
 use crate::storage::archive::Archive;
 use crate::storage::{Disk, LocalFile};
@@ -53,13 +54,13 @@ pub fn locate_within(path: &Path, step: Option<u64>, limits: &Limits) -> Result<
         Ok(Some((archive, inside))) => Finder::new(archive, limits).locate(&inside, step),
         Err(error) => Err(error),
     };
-    // Some formats, such as PyTorch's, are zip archives.
-    opened.map_err(|error| match error {
-        Error::NotFound { .. } | Error::Archive { .. } | Error::Unsupported { .. } => {
-            format_of(path).unwrap_or(error)
-        }
-        error => error,
-    })
+    // Some formats, such as PyTorch's, are zip archives; Keras' has an HDF5 file in it.
+    match &opened {
+        Err(Error::NotFound { .. } | Error::Archive { .. } | Error::Unsupported { .. }) => {}
+        Ok(location) if location.format() == Format::Hdf5 => {}
+        _ => return opened,
+    }
+    format_of(path).map_or(opened, Err)
 }
 
 /// Returns the error for a file of another format, whatever its name, that was read as an archive.
