@@ -84,8 +84,7 @@ pub(super) fn check_left_out(
     if names.is_empty() {
         return Ok(());
     }
-    let is_head =
-        class == ModelClass::Model && !names.iter().any(|name| inventory.is_in_encoder(name));
+    let is_head = class == ModelClass::Model && !inventory.has_in_encoder(&names);
     if !options.allow_unknown {
         return Err(if is_head {
             variables::Error::ForeignHead { names }.into()

@@ -5,7 +5,7 @@
 //! original code (`keras`, `garden`), then the name table gives the role of each weight. Any other variable is
 //! [`Role::Unknown`]: an export leaves it out only on request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tf_checkpoint::Variable;
 
@@ -176,18 +176,20 @@ impl Inventory {
             .map(|at| &self.entries[at])
     }
 
-    /// Returns true if the variable with this name in the checkpoint is in the scope of an encoder.
-    pub(crate) fn is_in_encoder(&self, name: &str) -> bool {
+    /// Returns true if one of the variables with these names in the checkpoint is in the scope of an encoder.
+    pub(crate) fn has_in_encoder(&self, names: &[String]) -> bool {
+        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
         let scopes = self.encoders.iter().map(String::as_str);
         let scopes: Vec<&str> = scopes.chain([ELECTRA_BODY, GENERATOR_BODY]).collect();
         let is_below = |name: &str| {
             let mut scopes = scopes.iter();
             scopes.any(|scope| names::below(name, scope).is_some())
         };
-        let mut entries = self.entries.iter();
-        let entry = entries.find(|entry| entry.variable.name == name);
-        let path = entry.and_then(|entry| entry.variable.object_path());
-        is_below(&self.rename(name)) || path.is_some_and(is_below)
+        let variables = self.entries.iter().map(|entry| &entry.variable);
+        let mut chosen = variables.filter(|variable| names.contains(&variable.name[..]));
+        chosen.any(|variable| {
+            is_below(&self.rename(&variable.name)) || variable.object_path().is_some_and(is_below)
+        })
     }
 
     /// Returns true if a variable has this role.
@@ -249,4 +251,31 @@ fn rename(name: &str, renames: &[Rename]) -> String {
     renames
         .iter()
         .fold(name.to_owned(), |name, rename| rename.apply(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use tf_checkpoint::DType;
+
+    use super::*;
+
+    #[test]
+    fn many_names_take_linear_time() {
+        let variable = |name: String| Variable {
+            key: name.clone(),
+            name,
+            full_name: None,
+            dtype: DType::Float32,
+            shape: Vec::new(),
+            pieces: Vec::new(),
+        };
+        let mut names: Vec<String> = (0..300_000).map(|n| format!("head/{n}")).collect();
+        let variables = names.iter().cloned().chain(["electra/x".to_owned()]);
+        let variables: Vec<Variable> = variables.map(variable).collect();
+        let inventory = Inventory::new(&variables, &[]).unwrap();
+        // In quadratic time: 90,000,000,000 comparisons.
+        assert!(!inventory.has_in_encoder(&names));
+        names.push("electra/x".to_owned());
+        assert!(inventory.has_in_encoder(&names));
+    }
 }
