@@ -11,7 +11,7 @@ use tar::{EntryType, Header};
 use tempfile::TempDir;
 
 use crate::convert::assert_same_export;
-use crate::zip::files;
+use crate::zip::{check_beside_the_checkpoint, files};
 use testkit::bundle_writer::{SMALL, discriminator};
 use testkit::{Tensor, command, fixture, listing, read_weights, run, temp};
 
@@ -141,22 +141,8 @@ fn everything_beside_a_checkpoint_is_found_in_the_archive_too() {
             ", in a tar archive compressed with gzip (",
         ],
     ) {
+        check_beside_the_checkpoint(&path, &[described]);
         let inside = |inside: &str| PathBuf::from(format!("{}!/{inside}", path.display()));
-        for from in [
-            path.clone(),
-            inside(""),
-            inside("run"),
-            inside("run/checkpoint"),
-            inside("run/model.ckpt-400"),
-            inside("run/model.ckpt-400.index"),
-        ] {
-            let out = temp();
-            let run = run!["--model", "discriminator", from, out.path()].ok();
-            // The head count comes from the training graph.
-            assert!(run.stdout.contains("model.ckpt-400.meta"), "{}", run.stdout);
-            assert!(out.path().join("vocab.txt").is_file());
-            assert!(run.stdout.contains(described), "{}", run.stdout);
-        }
         run!["inspect", inside("run/model.ckpt-9")].fails(3, &["!/run holds model.ckpt-400"]);
         run!["inspect", inside("nowhere/model")].fails(3, &["there is no directory", "nowhere"]);
         run!["inspect", path, "--step", "7"].fails(3, &["step 7", "run holds model.ckpt-400"]);

@@ -60,12 +60,12 @@ fn an_archive_gives_the_same_export_as_its_folder() {
     }
 }
 
-#[test]
-fn everything_beside_a_checkpoint_is_found_in_the_archive_too() {
-    let (_folder, path) = write(&archive(&files("tiny_default", "run/"), DEFLATED));
-    let inside = |inside: &str| PathBuf::from(format!("{}!/{inside}", path.display()));
+/// Converts the checkpoint in `run/` of an archive from every path that leads to it. The training graph and the
+/// vocabulary beside it are found, and the reports have `words`.
+pub(crate) fn check_beside_the_checkpoint(archive: &Path, words: &[&str]) {
+    let inside = |inside: &str| PathBuf::from(format!("{}!/{inside}", archive.display()));
     for from in [
-        path.clone(),
+        archive.to_owned(),
         inside(""),
         inside("run"),
         inside("run/checkpoint"),
@@ -77,9 +77,17 @@ fn everything_beside_a_checkpoint_is_found_in_the_archive_too() {
         // The head count comes from the training graph.
         assert!(run.stdout.contains("model.ckpt-400.meta"), "{}", run.stdout);
         assert!(out.path().join("vocab.txt").is_file());
-        assert!(run.stdout.contains("in a zip archive ("), "{}", run.stdout);
-        assert!(run.stdout.contains("electra.zip!/run/"), "{}", run.stdout);
+        for word in words {
+            assert!(run.stdout.contains(word), "{}", run.stdout);
+        }
     }
+}
+
+#[test]
+fn everything_beside_a_checkpoint_is_found_in_the_archive_too() {
+    let (_folder, path) = write(&archive(&files("tiny_default", "run/"), DEFLATED));
+    check_beside_the_checkpoint(&path, &["in a zip archive (", "electra.zip!/run/"]);
+    let inside = |inside: &str| PathBuf::from(format!("{}!/{inside}", path.display()));
     let stored = write(&archive(&files("tiny_default", "run/"), STORED));
     let found = run!["inspect", stored.1, "--json"].ok().json();
     assert_eq!(found["checkpoint"]["inflated_bytes"], 0);
