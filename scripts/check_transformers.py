@@ -8,8 +8,8 @@ whichever is installed:
 
 - every ELECTRA class loads the export, and calls the same keys missing and unexpected as
   `electra-convert verify --json` does;
-- where golden.safetensors lies beside the checkpoint (NAME.safetensors beside NAME.zip), hidden states and logits are those of the
-  original graph within 2e-5 where attention_mask is 1;
+- where golden.safetensors lies beside the checkpoint (NAME.safetensors beside NAME.zip), hidden states and
+  logits are those of the original graph within 2e-5 where attention_mask is 1;
 - each head that starts anew gets random weights, which go back into a file, on which our candle head
   gives the same logits within 1e-5;
 - AutoConfig, AutoTokenizer, AutoModel and pipeline("fill-mask") work without a network, the pipeline

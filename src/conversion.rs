@@ -154,8 +154,8 @@ impl<'a> Conversion<'a> {
     /// the two.
     ///
     /// # Errors
-    /// Those of [`ElectraCheckpoint::plan`], [`Error::SavedTwice`], and [`tokenizer::Error::Needed`] for a measurement on text
-    /// without a tokenizer.
+    /// Those of [`ElectraCheckpoint::plan`], [`Error::SavedTwice`], and [`tokenizer::Error::Needed`] for a
+    /// measurement on text without a tokenizer.
     pub fn plan(self) -> Result<PlannedConversion<'a>, Error> {
         self.plan_watched(&Watch::new(&()))
     }

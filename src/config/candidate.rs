@@ -1,7 +1,7 @@
 //! Values and their sources.
 //!
-//! The shapes of several variables, an option, a config.json, a params.yaml and the training graph can all give the same
-//! config value. Each source yields a [`Candidate`]. [`resolve`] takes the first candidate and fails if
+//! The shapes of several variables, an option, a config.json, a params.yaml and the training graph can all give
+//! the same config value. Each source yields a [`Candidate`]. [`resolve`] takes the first candidate and fails if
 //! another one differs, so that no source is overruled silently.
 
 use std::fmt;

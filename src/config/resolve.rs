@@ -2,8 +2,8 @@
 //!
 //! Sizes come from shapes (`sizes`), and so does the head count of Model Garden's encoders. Otherwise head
 //! count, activation and LayerNorm epsilon come from the options, a config.json, Model Garden's params.yaml, the
-//! training graph, the weights (head count only), or the original code's defaults (`settings`); the rest from a config.json or transformers'
-//! defaults (`config_file`).
+//! training graph, the weights (head count only), or the defaults of the code that wrote the checkpoint
+//! (`settings`); the rest from a config.json or transformers' defaults (`config_file`).
 
 use std::collections::BTreeMap;
 

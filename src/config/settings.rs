@@ -1,10 +1,10 @@
 //! The settings that leave no trace in shapes: head count, activation, LayerNorm epsilon. Only the variables of
 //! TensorFlow's Model Garden have an axis for the heads.
 //!
-//! The options, a config.json, Model Garden's params.yaml, the training graph and the weights must agree; the original code's defaults
-//! apply only if none of them has a value. The weights are read only if the graph does not show the head
-//! count. A graph that shows a value in a way that no rule recognises is an error,
-//! unless the user gives the value.
+//! The options, a config.json, Model Garden's params.yaml, the training graph and the weights must agree; the
+//! defaults of the code that wrote the checkpoint apply only if none of them has a value. The weights are read
+//! only if neither shapes nor the graph show the head count. A graph that shows a value in a way that no rule
+//! recognises is an error, unless the user gives the value.
 
 use candle_electra::{Activation, ElectraConfig};
 

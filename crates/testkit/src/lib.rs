@@ -3,8 +3,8 @@
 //! - [`bundle_writer`], [`v1_writer`] and [`graph_writer`] write checkpoints and training graphs,
 //!   valid and invalid. They use no code of the program, so that a bug cannot hide in both.
 //! - [`saved_model`] and [`write_saved_model`] put a graph and variables into a SavedModel.
-//! - [`fixture`], [`copy_of`], [`unpacked`] and [`temp`] give a test its input files; [`graph_checkpoint`] makes a checkpoint for a
-//!   training graph.
+//! - [`fixture`], [`copy_of`], [`unpacked`] and [`temp`] give a test its input files; [`graph_checkpoint`] makes a
+//!   checkpoint for a training graph.
 //! - [`run!`], [`command`] and [`export()`] run the program; [`Run`] checks the result.
 //! - [`read_weights`], [`read_json`] and [`raw_variable`] read files without the program.
 //!

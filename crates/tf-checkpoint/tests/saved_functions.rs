@@ -134,7 +134,7 @@ fn functions_that_no_signature_calls_are_a_part_of_the_graph() {
         .nodes
         .push(node("reads_all", "IdentityN", &["kernel", "other"]));
     assert_eq!(names(&parts.parse().unwrap()).len(), 4);
-    // Two variables of one name cannot be told apart.
+    // Two variables with the same name are indistinguishable.
     parts.signatures.clear();
     parts.objects = vec!["kernel", "kernel"];
     parts.captures = vec![("f", vec![0]), ("g", vec![1])];

@@ -19,7 +19,7 @@ use crate::plan::PlannedTensor;
 const COLUMNS: usize = 16;
 
 /// Returns the bands of a kernel, as ranges of bytes of a variable that has the order of the weight. The transposed
-/// bytes of a band are at most `memory`, but a band has at least [`COLUMNS`].
+/// bytes of a band are `memory` at most, rounded up to [`COLUMNS`].
 pub(super) fn bands(kernel: &PlannedTensor, memory: usize) -> Vec<Range<u64>> {
     let [width, height] = kernel.matrix();
     let count = kernel.bytes().div_ceil(memory.max(1)).max(1);

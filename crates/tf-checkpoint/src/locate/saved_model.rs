@@ -38,7 +38,7 @@ const FILES: [&str; 5] = [
 const VERSIONS: &str = "saved_model";
 
 impl Finder {
-    /// Returns the SavedModel in `directory`; `None` if the directory is none.
+    /// Returns the SavedModel in `directory`; `None` if `directory` is not a SavedModel.
     ///
     /// # Errors
     /// [`Error::Unsupported`] for a graph in text form, or if the variables are missing.
