@@ -7,9 +7,13 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use rayon::ThreadPool;
+use tf_checkpoint::storage::Storage;
 use tf_checkpoint::{Checkpoint, Variable, address};
 
 use crate::electra_checkpoint::ElectraCheckpoint;
@@ -19,7 +23,7 @@ use crate::export::{
 };
 use crate::plan::{Plan, PlanOptions, PlannedTensor};
 use crate::probe::text_check::Text;
-use crate::progress::{Phase, Progress, Watch};
+use crate::progress::{Phase, Progress, Stopped, Watch};
 use crate::threads;
 use crate::tokenizer;
 use crate::variables::{Model, follows_head_rule};
@@ -255,8 +259,38 @@ impl PlannedConversion<'_> {
             out,
             watch: &watch,
         };
-        pool.install(|| run.publish(plans))
+        let storage = conversion.checkpoint.checkpoint().location().storage();
+        let publish = || pool.install(|| run.publish(plans));
+        match cancelling(storage, &watch, publish) {
+            // The error of a read that was cancelled.
+            Err(_) if watch.is_stopped() => Err(Stopped.into()),
+            published => published,
+        }
     }
+}
+
+/// How often a thread looks for a cancellation while others may wait for a network.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs `work`, and ends reads that wait for a network as soon as `watch` cancels it.
+fn cancelling<T>(storage: &dyn Storage, watch: &Watch<'_>, work: impl FnOnce() -> T) -> T {
+    if !storage.is_remote() {
+        return work();
+    }
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                if watch.check().is_err() {
+                    storage.cancel();
+                    break;
+                }
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// A conversion that is running.
@@ -270,6 +304,7 @@ impl Run<'_> {
     fn publish(&self, plans: Vec<Plan>) -> Result<Vec<Export>, Error> {
         let source = self.conversion.checkpoint;
         let checkpoint = source.checkpoint();
+        checkpoint.prepare(variables(&plans));
         let ready = make_ready(checkpoint, &plans, self.watch).and_then(|()| source.step());
         // Checked first: this error explains a checksum mismatch.
         checkpoint.check_unchanged()?;
@@ -399,12 +434,17 @@ impl Run<'_> {
     }
 }
 
+/// Returns the variables that the plans read.
+fn variables(plans: &[Plan]) -> impl Iterator<Item = &Variable> {
+    let tensors = plans.iter().flat_map(|plan| &plan.tensors);
+    tensors.flat_map(|tensor| &tensor.variables)
+}
+
 /// Reads one variable of every data file, so that files in an archive are inflated before anything is
 /// written.
 fn make_ready(checkpoint: &Checkpoint, plans: &[Plan], watch: &Watch<'_>) -> Result<(), Error> {
     let mut smallest: BTreeMap<usize, &Variable> = BTreeMap::new();
-    let tensors = plans.iter().flat_map(|plan| &plan.tensors);
-    for variable in tensors.flat_map(|tensor| &tensor.variables) {
+    for variable in variables(plans) {
         for piece in &variable.pieces {
             let known = smallest.entry(piece.shard).or_insert(variable);
             if variable.bytes() < known.bytes() {

@@ -49,6 +49,7 @@ pub(crate) fn of_checkpoint(
     if !matrices.iter().all(is_present) {
         return Ok(None);
     }
+    checkpoint.prepare(matrices.iter().map(|&(variable, _)| variable));
     let width = encoder.hidden_size;
     watch.begin(Phase::Reading, matrices.len() as u64);
     watch.check()?;

@@ -9,15 +9,21 @@ use std::path::Path;
 use anyhow::Context as _;
 use tf_checkpoint::address::{self, Use};
 use tf_checkpoint::refuse_stand_in;
-use tf_checkpoint::storage::regular;
+use tf_checkpoint::storage::{self, regular};
 
 use super::exit::Usage;
 
 /// Reads the file of an option, of at most `limit` bytes.
 pub(crate) fn read(option: &str, path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let usage = |what: String| Usage(format!("{option} {}: {what}", path.display()));
-    refuse_address(option, path, Use::Input)?;
-    let bytes = regular::read(path, limit).or_else(|error| match error.kind() {
+    let opened = storage::of(path, Use::Input);
+    let (storage, inside) = opened.map_err(|error| Usage(format!("{option}: {error}")))?;
+    let read = if storage.is_remote() {
+        storage.read(&inside, limit)
+    } else {
+        regular::read(path, limit)
+    };
+    let bytes = read.or_else(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             Err(usage("there is no such file".into()).into())
         }

@@ -93,6 +93,14 @@ impl Checkpoint {
         (0..variable.pieces.len()).try_for_each(|piece| self.reader.check_present(variable, piece))
     }
 
+    /// Announces that these variables will be read: files in a bucket are fetched ahead, many ranges at once.
+    /// Returns at once; an error is reported by the reads.
+    pub fn prepare<'a>(&self, variables: impl IntoIterator<Item = &'a Variable>) {
+        let own = |variable: &&Variable| self.check_own(variable).is_ok();
+        let variables: Vec<&Variable> = variables.into_iter().filter(own).collect();
+        self.reader.prepare(&variables);
+    }
+
     /// Checks that none of the files has changed since the checkpoint was opened, for example because
     /// training is still running.
     ///

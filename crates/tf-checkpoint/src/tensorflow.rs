@@ -158,6 +158,9 @@ impl Reader for TensorFlow {
         self.listing.check_present(variable, piece)
     }
 
+    /// The library reads the files itself.
+    fn prepare(&self, _: &[&Variable]) {}
+
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error> {
         self.listing.read_piece(variable, piece, buf)
     }

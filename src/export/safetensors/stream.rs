@@ -50,6 +50,7 @@ use super::steps::STEP;
 use super::target::Target;
 use super::worker::{Job, Results, Worker};
 use crate::export::Error;
+use crate::plan::PlannedTensor;
 use crate::progress::Watch;
 use crate::threads::{available, each};
 use crate::variables::Recipe;
@@ -120,10 +121,16 @@ pub(super) fn stream(
     failed.into_inner().map_or(Ok(()), Err)
 }
 
-/// Returns the jobs, the largest tensors first: the last jobs are small, so that all threads end together.
+/// Returns the jobs, the largest tensors first: the last jobs are small, so that all threads end together. What is
+/// fetched over a network comes in the order of the file.
 fn jobs(target: &Target<'_>, checkpoint: &Checkpoint, threads: Threads) -> Vec<Job> {
     let mut order: Vec<usize> = (0..target.tensors.len()).collect();
-    order.sort_by_key(|&at| std::cmp::Reverse(target.tensors[at].0.bytes()));
+    if checkpoint.location().storage().is_remote() {
+        // In the order in which they are fetched.
+        order.sort_by_key(|&at| place(target.tensors[at].0, checkpoint));
+    } else {
+        order.sort_by_key(|&at| std::cmp::Reverse(target.tensors[at].0.bytes()));
+    }
     let mut jobs = Vec::with_capacity(order.len());
     for tensor in order {
         let (planned, _) = target.tensors[tensor];
@@ -145,6 +152,13 @@ fn jobs(target: &Target<'_>, checkpoint: &Checkpoint, threads: Threads) -> Vec<J
     jobs
 }
 
+/// Returns the data file of a tensor's first variable, and its place in it.
+fn place(tensor: &PlannedTensor, checkpoint: &Checkpoint) -> Option<(usize, u64)> {
+    let variable = tensor.variables.first()?;
+    let offset = checkpoint.contiguous(variable)?.offset();
+    Some((variable.pieces.first()?.shard, offset))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File};
@@ -157,7 +171,7 @@ mod tests {
 
     use super::*;
     use crate::export::materialise::convert_tensor;
-    use crate::plan::{Cast, PlannedTensor};
+    use crate::plan::Cast;
 
     /// Rows and columns that are no multiples of the tiles, steps, parts and bands.
     const SHAPES: [[usize; 2]; 6] = [[37, 53], [1, 70], [70, 1], [16, 48], [211, 19], [0, 3]];

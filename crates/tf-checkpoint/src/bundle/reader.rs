@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::limits::Limits;
 use crate::locate::Location;
 use crate::reader::Reader;
 use crate::storage::ReadAt;
-use crate::variable::{Piece, Variable, swap_bytes};
+use crate::variable::{Piece, StoredBytes, Variable, swap_bytes};
 
 /// A data file, open if it exists.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ impl Bundle {
         let file = storage
             .open(&path)
             .map_err(|source| Error::reading(&path, source))?;
+        file.prepare(&[0..file.len()]);
         let limits = location.limits();
         let (shard_count, variables) = read_index(file, &path, limits)
             .map_err(|error| storage.stand_in(&path).unwrap_or(error))?;
@@ -135,6 +137,20 @@ impl Reader for Bundle {
             return Err(bytes.truncated());
         }
         Ok(())
+    }
+
+    fn prepare(&self, variables: &[&Variable]) {
+        let mut ranges: BTreeMap<usize, Vec<Range<u64>>> = BTreeMap::new();
+        for piece in variables.iter().flat_map(|variable| &variable.pieces) {
+            let StoredBytes { offset, .. } = extent(piece);
+            let range = offset..offset + piece.len;
+            ranges.entry(piece.shard).or_default().push(range);
+        }
+        for (shard, ranges) in ranges {
+            if let Some(file) = &self.shards[&shard].file {
+                file.prepare(&ranges);
+            }
+        }
     }
 
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error> {

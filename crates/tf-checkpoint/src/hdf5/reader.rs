@@ -1,5 +1,6 @@
 //! The [`Reader`] of a file of Keras weights.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -133,6 +134,22 @@ impl Reader for Weights {
     /// The places were checked against the length of the file when it was opened.
     fn check_present(&self, _: &Variable, _: usize) -> Result<(), Error> {
         Ok(())
+    }
+
+    fn prepare(&self, variables: &[&Variable]) {
+        let runs = variables.iter().map(|variable| self.bytes(variable));
+        let ranges: Vec<Range<u64>> = runs
+            .flat_map(|run| {
+                let first = run.offset();
+                let copies = run.copies.iter().copied();
+                let len = run.piece.len;
+                [first]
+                    .into_iter()
+                    .chain(copies)
+                    .map(move |offset| offset..offset + len)
+            })
+            .collect();
+        self.file.prepare(&ranges);
     }
 
     fn read_piece(&self, variable: &Variable, _: usize, buf: &mut [u8]) -> Result<(), Error> {

@@ -49,9 +49,9 @@ impl Names {
 }
 
 impl Finder {
-    pub(super) fn new(storage: impl Storage + 'static, limits: &Limits) -> Self {
+    pub(super) fn new(storage: Arc<dyn Storage>, limits: &Limits) -> Self {
         Self {
-            storage: Arc::new(storage),
+            storage,
             limits: *limits,
         }
     }

@@ -20,18 +20,20 @@ mod state_file;
 pub use location::Location;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::address;
+use crate::address::Use;
 use crate::error::Error;
-use crate::foreign::{self, Start};
+use crate::foreign::Start;
 use crate::formats::Format;
 use crate::limits::Limits;
 use crate::storage::archive::Archive;
-use crate::storage::{Disk, LocalFile};
+use crate::storage::{self, Storage};
 use finder::Finder;
 
 /// Finds the checkpoint at `path`: a prefix, one of its files, a directory, a SavedModel, a zip or tar archive, or any
-/// of these in an archive (`archive.zip!/directory/prefix`). `step` selects one of several.
+/// of these in an archive (`archive.zip!/directory/prefix`); with the feature `cloud`, also the URL of any of these.
+/// `step` selects one of several.
 ///
 /// In a directory without `step` the state file decides, if there is one. A path in it that leads out of
 /// the directory is followed by its base name only.
@@ -48,10 +50,11 @@ pub fn locate(path: &Path, step: Option<u64>) -> Result<Location, Error> {
 /// # Errors
 /// As [`locate()`].
 pub fn locate_within(path: &Path, step: Option<u64>, limits: &Limits) -> Result<Location, Error> {
-    address::refuse(path, address::Use::Checkpoint)?;
-    let opened = match Archive::behind(path, limits) {
-        Ok(None) => return Finder::new(Disk::default(), limits).locate(path, step),
-        Ok(Some((archive, inside))) => Finder::new(archive, limits).locate(&inside, step),
+    let (storage, path) = storage::of(path, Use::Checkpoint)?;
+    let path = &path;
+    let opened = match Archive::behind(&storage, path, limits) {
+        Ok(None) => return Finder::new(storage, limits).locate(path, step),
+        Ok(Some((archive, inside))) => Finder::new(Arc::new(archive), limits).locate(&inside, step),
         Err(error) => Err(error),
     };
     // Some formats, such as PyTorch's, are zip archives; Keras' has an HDF5 file in it.
@@ -60,12 +63,12 @@ pub fn locate_within(path: &Path, step: Option<u64>, limits: &Limits) -> Result<
         Ok(location) if location.format() == Format::Hdf5 => {}
         _ => return opened,
     }
-    format_of(path).map_or(opened, Err)
+    format_of(storage.as_ref(), path).map_or(opened, Err)
 }
 
 /// Returns the error for a file of another format, whatever its name, that was read as an archive.
-fn format_of(path: &Path) -> Option<Error> {
-    let start = foreign::start(&LocalFile::open(path).ok()?).ok()?;
+fn format_of(storage: &dyn Storage, path: &Path) -> Option<Error> {
+    let start = storage.start(path).ok()?;
     let start = Start {
         bytes: &start,
         path,

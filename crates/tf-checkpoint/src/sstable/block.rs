@@ -24,6 +24,12 @@ pub(crate) struct BlockHandle {
 }
 
 impl BlockHandle {
+    /// Returns the bytes of the file with the block and its trailer.
+    pub(super) fn stored(self) -> Range<u64> {
+        let end = self.offset.saturating_add(self.len);
+        self.offset..end.saturating_add(TRAILER_LEN as u64)
+    }
+
     /// Returns the largest length that the block can have after decompression, in bytes.
     pub(crate) fn longest(self) -> u64 {
         self.len.saturating_mul(MAX_SNAPPY_RATIO as u64)

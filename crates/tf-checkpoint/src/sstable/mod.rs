@@ -154,6 +154,12 @@ impl<R: ReadAt> Table<R> {
         Ok(found)
     }
 
+    /// Announces blocks that will be read.
+    pub(crate) fn prepare(&self, blocks: &[BlockHandle]) {
+        let ranges: Vec<_> = blocks.iter().map(|block| block.stored()).collect();
+        self.source.prepare(&ranges);
+    }
+
     /// Reads a block and indexes its values.
     pub(crate) fn load_block(&self, handle: BlockHandle) -> Result<Block, Error> {
         let bytes = self.read_block(handle)?;

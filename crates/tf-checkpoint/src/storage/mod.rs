@@ -4,6 +4,8 @@
 //! in a directory. Files are never memory-mapped: a file that shrinks under a mapping kills the process.
 
 pub(crate) mod archive;
+#[cfg(feature = "cloud")]
+mod bucket;
 mod disk;
 mod read_at;
 pub mod regular;
@@ -20,12 +22,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
+use crate::address::{self, Use};
 use crate::error::Error;
 use crate::foreign::{self, Start};
 use crate::formats::ArchiveFormat;
 use regular::{check_limit, is_absence};
 
-/// A place that holds files: the local file system, or an archive on it.
+/// Returns the storage of a path that a user gives, and the path in it: a URL of a bucket or a web server (feature
+/// `cloud`), or a path of the local file system.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a URL that cannot be read, [`Error::Io`] if the client of its store cannot be set up.
+pub fn of(path: &Path, given_as: Use) -> Result<(Arc<dyn Storage>, PathBuf), Error> {
+    #[cfg(feature = "cloud")]
+    if let Some(opened) = bucket::BucketStorage::of(path, given_as) {
+        let (storage, path) = opened?;
+        return Ok((Arc::new(storage), path));
+    }
+    address::refuse(path, given_as)?;
+    Ok((Arc::new(Disk::default()), path.to_owned()))
+}
+
+/// A place that holds files: the local file system, a bucket, or an archive in one of them.
 pub trait Storage: fmt::Debug + Send + Sync {
     /// Returns the kind of file at `path`; `None` if there is no file.
     ///
@@ -60,6 +78,14 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// # Errors
     /// If the metadata of a file cannot be read.
     fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error>;
+
+    /// Returns true if the files are fetched over a network.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Ends all reads that wait for a network, with an error.
+    fn cancel(&self) {}
 
     /// Returns the format of the archive; `None` if this is not an archive.
     fn archive(&self) -> Option<ArchiveFormat> {

@@ -1,5 +1,6 @@
 //! Positioned reads.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::{fmt, io};
 
@@ -23,6 +24,11 @@ pub trait ReadAt: fmt::Debug + Send + Sync {
     /// read: nothing is prepared for further reads, such as a temporary file.
     fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.read_exact_at(buf, offset)
+    }
+
+    /// Announces ranges that will be read, so that they can be fetched ahead. Returns at once.
+    fn prepare(&self, ranges: &[Range<u64>]) {
+        let _ = ranges;
     }
 }
 
@@ -52,5 +58,9 @@ impl<R: ReadAt + ?Sized> ReadAt for Arc<R> {
 
     fn read_once(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         (**self).read_once(buf, offset)
+    }
+
+    fn prepare(&self, ranges: &[Range<u64>]) {
+        (**self).prepare(ranges);
     }
 }

@@ -171,6 +171,21 @@ impl Reader for Tables {
         Ok(())
     }
 
+    fn prepare(&self, variables: &[&Variable]) {
+        let mut blocks: Vec<Vec<BlockHandle>> = vec![Vec::new(); self.files.len()];
+        for variable in variables {
+            let Some(at) = position(&self.variables, &variable.name) else {
+                continue;
+            };
+            for (piece, place) in std::iter::zip(&variable.pieces, &self.places[at]) {
+                blocks[piece.shard].extend(place.block);
+            }
+        }
+        for (file, blocks) in std::iter::zip(&self.files, blocks) {
+            file.table.prepare(&blocks);
+        }
+    }
+
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error> {
         let file = &self.files[variable.pieces[piece].shard];
         let fault = |fault: Fault| fault.at(&file.path, &variable.name);

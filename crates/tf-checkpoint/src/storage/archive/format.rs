@@ -4,15 +4,14 @@ use std::io;
 use std::path::Path;
 
 use super::{tar, zip};
-use crate::foreign;
 use crate::formats::ArchiveFormat;
-use crate::storage::LocalFile;
+use crate::storage::Storage;
 
 impl ArchiveFormat {
     /// Returns the format of the file at `path`; `None` if it is not an archive. The content decides. Only
     /// for a file whose content is not recognised, such as one without members, the name does.
-    pub(super) fn of(path: &Path) -> io::Result<Option<Self>> {
-        let start = foreign::start(&LocalFile::open(path)?)?;
+    pub(super) fn of(storage: &dyn Storage, path: &Path) -> io::Result<Option<Self>> {
+        let start = storage.start(path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let ends = |endings: &[&str]| {
             let name = name.to_ascii_lowercase();

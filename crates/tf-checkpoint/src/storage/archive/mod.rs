@@ -28,8 +28,8 @@ use self::tree::Tree;
 use crate::error::Error;
 use crate::formats::ArchiveFormat;
 use crate::limits::Limits;
-use crate::storage::regular::{self, Kind};
-use crate::storage::{LocalFile, ReadAt, Storage};
+use crate::storage::regular::Kind;
+use crate::storage::{ReadAt, Storage};
 use crate::sys;
 
 /// The text between the name of an archive and the path of a member.
@@ -40,7 +40,8 @@ pub(crate) struct Archive {
     /// The archive's path and [`MARK`]: the directory that holds all members.
     root: PathBuf,
     path: PathBuf,
-    file: Arc<LocalFile>,
+    /// The storage that holds the archive.
+    holder: Arc<dyn Storage>,
     format: ArchiveFormat,
     tree: Tree,
     /// The number of bytes that were inflated to list the members.
@@ -50,13 +51,17 @@ pub(crate) struct Archive {
 impl Archive {
     /// Opens the archive that `path` leads to or into and returns it with the path in it; `None` if there
     /// is no archive.
-    pub(crate) fn behind(path: &Path, limits: &Limits) -> Result<Option<(Self, PathBuf)>, Error> {
+    pub(crate) fn behind(
+        holder: &Arc<dyn Storage>,
+        path: &Path,
+        limits: &Limits,
+    ) -> Result<Option<(Self, PathBuf)>, Error> {
         let kind = |path: &Path| {
-            let kind = regular::kind(path);
+            let kind = holder.kind(path);
             kind.map_err(|source| Error::reading(path, source))
         };
         let format = |path: &Path| {
-            let format = ArchiveFormat::of(path);
+            let format = ArchiveFormat::of(holder.as_ref(), path);
             format.map_err(|source| Error::reading(path, source))
         };
         let kind_here = kind(path)?;
@@ -64,7 +69,7 @@ impl Archive {
             let Some(format) = format(path)? else {
                 return Ok(None);
             };
-            let archive = Self::open(path, format, limits)?;
+            let archive = Self::open(holder, path, format, limits)?;
             let root = archive.root.clone();
             return Ok(Some((archive, root)));
         }
@@ -79,16 +84,21 @@ impl Archive {
             {
                 // A zip archive may begin with other bytes: a program that unpacks it.
                 let format = format(&archive)?.unwrap_or(ArchiveFormat::Zip);
-                let opened = Self::open(&archive, format, limits)?;
+                let opened = Self::open(holder, &archive, format, limits)?;
                 return Ok(Some((opened, path.to_owned())));
             }
         }
         Ok(None)
     }
 
-    fn open(path: &Path, format: ArchiveFormat, limits: &Limits) -> Result<Self, Error> {
+    fn open(
+        holder: &Arc<dyn Storage>,
+        path: &Path,
+        format: ArchiveFormat,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
         let io_error = |source| Error::reading(path, source);
-        let file = Arc::new(LocalFile::open(path).map_err(io_error)?);
+        let file = holder.open(path).map_err(io_error)?;
         let mut budget = limits.budget(file.len());
         let inflation = Arc::new(Inflation::new(limits, file.len()));
         let listing = match format {
@@ -104,7 +114,7 @@ impl Archive {
         Ok(Self {
             root: root.into(),
             path: path.to_owned(),
-            file,
+            holder: Arc::clone(holder),
             format,
             tree,
             inflated,
@@ -165,9 +175,15 @@ impl Storage for Archive {
     }
 
     fn changed(&self, _: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error> {
-        let outdated = self.file.stamp().is_outdated(&self.path);
-        let outdated = outdated.map_err(|source| Error::reading(&self.path, source))?;
-        Ok(outdated.then(|| self.path.clone()))
+        self.holder.changed(&|path| path == self.path)
+    }
+
+    fn is_remote(&self) -> bool {
+        self.holder.is_remote()
+    }
+
+    fn cancel(&self) {
+        self.holder.cancel();
     }
 
     fn archive(&self) -> Option<ArchiveFormat> {

@@ -1,9 +1,10 @@
 //! What a format of archives knows about its members.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::storage::{LocalFile, ReadAt};
+use crate::storage::ReadAt;
 
 /// The entries of an archive.
 pub(super) struct Listing {
@@ -57,7 +58,7 @@ pub(super) trait Packed: Send + Sync {
 /// A range of a file.
 #[derive(Clone, Debug)]
 pub(super) struct Section {
-    pub(super) file: Arc<LocalFile>,
+    pub(super) file: Arc<dyn ReadAt>,
     pub(super) start: u64,
     pub(super) len: u64,
 }
@@ -83,6 +84,15 @@ impl ReadAt for Section {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.file.read_exact_at(buf, self.start + offset)
+    }
+
+    fn prepare(&self, ranges: &[Range<u64>]) {
+        let inside = |at: u64| self.start + at.min(self.len);
+        let ranges: Vec<Range<u64>> = ranges
+            .iter()
+            .map(|range| inside(range.start)..inside(range.end))
+            .collect();
+        self.file.prepare(&ranges);
     }
 }
 

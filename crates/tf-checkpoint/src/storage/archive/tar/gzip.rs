@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::entries::Input;
 use crate::storage::archive::inflation::{Inflation, READ_LEN, inflating, temporary_file, writing};
 use crate::storage::archive::packed::{Section, SectionReader};
-use crate::storage::{LocalFile, ReadAt as _};
+use crate::storage::{LocalFile, ReadAt};
 
 /// The longest member that is kept, in bytes. Data files are longer, and other files of a checkpoint
 /// shorter.
@@ -63,7 +63,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn new(archive: &Arc<LocalFile>) -> Self {
+    fn new(archive: &Arc<dyn ReadAt>) -> Self {
         let whole = Section {
             start: 0,
             len: archive.len(),
@@ -87,14 +87,14 @@ impl Read for Cursor {
 
 /// The inflated archive, for reading members after the archive was listed.
 pub(super) struct Stream {
-    archive: Arc<LocalFile>,
+    archive: Arc<dyn ReadAt>,
     inflation: Arc<Inflation>,
     /// Behind the member that was read last.
     cursor: Mutex<Option<Cursor>>,
 }
 
 impl Stream {
-    pub(super) fn new(archive: &Arc<LocalFile>, inflation: &Arc<Inflation>) -> Self {
+    pub(super) fn new(archive: &Arc<dyn ReadAt>, inflation: &Arc<Inflation>) -> Self {
         Self {
             archive: Arc::clone(archive),
             inflation: Arc::clone(inflation),
@@ -135,7 +135,8 @@ pub(super) struct ListedStream {
 }
 
 impl ListedStream {
-    pub(super) fn new(archive: &Arc<LocalFile>, inflation: &Arc<Inflation>) -> io::Result<Self> {
+    pub(super) fn new(archive: &Arc<dyn ReadAt>, inflation: &Arc<Inflation>) -> io::Result<Self> {
+        archive.prepare(&[0..archive.len()]);
         Ok(Self {
             cursor: Cursor::new(archive),
             inflation: Arc::clone(inflation),
@@ -146,7 +147,7 @@ impl ListedStream {
     }
 
     /// Returns the file of what was kept, and its length.
-    pub(super) fn into_kept(self) -> io::Result<(Arc<LocalFile>, u64)> {
+    pub(super) fn into_kept(self) -> io::Result<(Arc<dyn ReadAt>, u64)> {
         let len = self.kept_len;
         let file = self.kept.into_inner();
         let file = file.map_err(|error| writing(error.into_error(), len))?;

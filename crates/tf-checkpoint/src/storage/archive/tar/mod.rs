@@ -16,17 +16,17 @@ use self::entries::{Entry, EntryKind};
 use self::gzip::{EDGE, ListedStream, Place, Stream, offset_in_edges};
 use self::plain::Plain;
 use crate::limits::Budget;
+use crate::storage::ReadAt;
 use crate::storage::archive::inflation::Inflation;
 use crate::storage::archive::packed::{
     Listed, Listing, Packed, Section, not_followed, unsupported,
 };
-use crate::storage::{LocalFile, ReadAt as _};
 
 pub(crate) use self::recognise::{GZIP, GZIPPED_NAMES, is_gzipped_tar, is_tar};
 
 /// Lists the entries of an archive that is not compressed.
 pub(super) fn list(
-    archive: &Arc<LocalFile>,
+    archive: &Arc<dyn ReadAt>,
     inflation: &Arc<Inflation>,
     budget: &mut Budget,
 ) -> io::Result<Listing> {
@@ -44,7 +44,7 @@ pub(super) fn list(
 
 /// Lists the entries of an archive that is compressed with gzip.
 pub(super) fn list_gzipped(
-    archive: &Arc<LocalFile>,
+    archive: &Arc<dyn ReadAt>,
     inflation: &Arc<Inflation>,
     budget: &mut Budget,
 ) -> io::Result<Listing> {
@@ -70,7 +70,7 @@ pub(super) fn list_gzipped(
     Ok(listing(entries, inflated, move |_| max_memory, contents))
 }
 
-fn section(file: &Arc<LocalFile>, start: u64, len: u64) -> Section {
+fn section(file: &Arc<dyn ReadAt>, start: u64, len: u64) -> Section {
     Section {
         file: Arc::clone(file),
         start,

@@ -4,17 +4,17 @@ use std::io;
 use std::sync::Arc;
 
 use super::entries::Input;
+use crate::storage::ReadAt;
 use crate::storage::archive::inflation::READ_LEN;
-use crate::storage::{LocalFile, ReadAt};
 
 /// The bytes of an archive, by position.
 pub(super) struct Plain {
-    archive: Arc<LocalFile>,
+    archive: Arc<dyn ReadAt>,
     at: u64,
 }
 
 impl Plain {
-    pub(super) fn new(archive: &Arc<LocalFile>) -> Self {
+    pub(super) fn new(archive: &Arc<dyn ReadAt>) -> Self {
         Self {
             archive: Arc::clone(archive),
             at: 0,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flate2::read::DeflateDecoder;
 
 use super::directory::Record;
-use crate::storage::LocalFile;
+use crate::storage::ReadAt;
 use crate::storage::archive::inflation::{Inflation, READ_LEN};
 use crate::storage::archive::packed::{Packed, Section, invalid, not_followed, unsupported};
 
@@ -33,14 +33,14 @@ const OTHER_METHODS: &[(u16, &str)] = &[
 /// A member of a zip archive.
 pub(super) struct ZipMember {
     record: Record,
-    archive: Arc<LocalFile>,
+    archive: Arc<dyn ReadAt>,
     inflation: Arc<Inflation>,
 }
 
 impl ZipMember {
     pub(super) fn new(
         record: Record,
-        archive: &Arc<LocalFile>,
+        archive: &Arc<dyn ReadAt>,
         inflation: &Arc<Inflation>,
     ) -> Self {
         Self {
@@ -127,7 +127,11 @@ impl Packed for ZipMember {
         len: u64,
         read: &mut dyn FnMut(&mut dyn Read) -> io::Result<()>,
     ) -> io::Result<()> {
-        let raw = self.raw()?.reader();
+        let raw = self.raw()?;
+        if len >= self.record.len {
+            raw.prepare(&[0..raw.len]);
+        }
+        let raw = raw.reader();
         if self.record.method != DEFLATED {
             return read(&mut { raw });
         }

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::limits::Budget;
-use crate::storage::LocalFile;
+use crate::storage::ReadAt;
 use crate::storage::archive::inflation::Inflation;
 use crate::storage::archive::packed::{Listed, Listing};
 
@@ -20,7 +20,7 @@ pub(crate) const MAGIC: &[u8] = b"PK\x03\x04";
 
 /// Lists the members of an archive.
 pub(super) fn list(
-    archive: &Arc<LocalFile>,
+    archive: &Arc<dyn ReadAt>,
     inflation: &Arc<Inflation>,
     budget: &mut Budget,
 ) -> io::Result<Listing> {

@@ -1,0 +1,360 @@
+//! A bucket, container or host as a place with directories.
+//!
+//! A directory is the common start of names. Its names are listed once, when a second question about it is asked;
+//! the first is answered by a request for the name itself, so that one question about a large directory does not list
+//! it. Web servers list nothing: there only names can be asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::{fmt, io};
+
+use object_store::list::PaginatedListOptions;
+use object_store::path::Path;
+use object_store::{Attribute, Error, GetOptions};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use crate::address::{Address, Scheme};
+use crate::connect::{Connection, connect};
+use crate::failure::io_error;
+use crate::remote_file::{Client, REQUESTS, RemoteFile, Shared};
+use crate::runtime::Cancel;
+
+/// The most pages of names that are read of a directory. A page has 1,000 names or more.
+const MAX_PAGES: usize = 20;
+/// Files that make the address of a web server's directory, which it does not list.
+const DIRECTORY_FILES: [&str; 2] = ["checkpoint", "saved_model.pb"];
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A file of this length in bytes.
+    File(u64),
+    /// A directory.
+    Directory,
+}
+
+/// A bucket, container or host. Paths are below it, without slashes at either end.
+pub struct Bucket {
+    address: Address,
+    connection: Connection,
+    client: Client,
+    known: Mutex<Known>,
+    opened: Mutex<Vec<(String, Arc<Shared>)>>,
+}
+
+#[derive(Default)]
+struct Known {
+    entries: BTreeMap<String, Option<Entry>>,
+    /// Directories about which a question was asked.
+    asked: BTreeSet<String>,
+    listings: BTreeMap<String, Listing>,
+}
+
+enum Listing {
+    /// The names, complete.
+    Names(BTreeMap<String, Entry>),
+    /// It has too many names to list them.
+    TooLong,
+    /// The store refuses to list.
+    Refused,
+}
+
+impl Bucket {
+    /// Connects to the bucket, container or host of an address.
+    ///
+    /// # Errors
+    /// If a setting in the environment cannot be used.
+    pub fn open(address: &Address) -> io::Result<Self> {
+        let cancel = Arc::new(Cancel::default());
+        let connection = cancel.wait_for(connect(address))??;
+        let client = Client {
+            store: Arc::clone(&connection.store),
+            requests: Arc::new(Semaphore::new(REQUESTS)),
+            cancel,
+        };
+        Ok(Self {
+            address: address.clone(),
+            connection,
+            client,
+            known: Mutex::default(),
+            opened: Mutex::default(),
+        })
+    }
+
+    /// Returns the address that was opened.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Ends everything that waits for this bucket, with an error.
+    pub fn cancel(&self) {
+        self.client.cancel.cancel();
+    }
+
+    /// Returns what is at a path; `None` if nothing is.
+    ///
+    /// # Errors
+    /// If the store cannot tell.
+    pub fn entry(&self, path: &str) -> io::Result<Option<Entry>> {
+        if path.is_empty() {
+            return Ok(Some(Entry::Directory));
+        }
+        if let Some(known) = self.known.lock().entries.get(path) {
+            return Ok(*known);
+        }
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let is_new = self.known.lock().asked.insert(directory.to_owned());
+        if !is_new && self.list(directory)? {
+            let known = self.known.lock();
+            if let Some(Listing::Names(names)) = known.listings.get(directory) {
+                return Ok(names.get(name).copied());
+            }
+        }
+        let mut entry = self.head(path)?;
+        if entry.is_none() && self.is_directory(path)? {
+            entry = Some(Entry::Directory);
+        }
+        self.known.lock().entries.insert(path.to_owned(), entry);
+        Ok(entry)
+    }
+
+    /// Returns the names in a directory.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such directory or the server lists none, or an error of the store.
+    pub fn names(&self, path: &str) -> io::Result<Vec<String>> {
+        self.list(path)?;
+        match self.known.lock().listings.get(path) {
+            Some(Listing::Names(names)) if !names.is_empty() => Ok(names.keys().cloned().collect()),
+            Some(Listing::TooLong) => Err(io::Error::other(format!(
+                "the directory has too many names to list them ({MAX_PAGES} pages were read); give the prefix of the \
+                 checkpoint"
+            ))),
+            Some(Listing::Refused) => Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                self.with_credentials(
+                    "the store refuses to list the directory; give the prefix of the checkpoint",
+                ),
+            )),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no file, `IsADirectory` for a directory, or an error of the store.
+    pub fn file(&self, path: &str) -> io::Result<RemoteFile> {
+        let len = match self.entry(path)? {
+            None => return Err(io::ErrorKind::NotFound.into()),
+            Some(Entry::Directory) => return Err(io::ErrorKind::IsADirectory.into()),
+            Some(Entry::File(len)) => len,
+        };
+        let file = RemoteFile::new(self.client.clone(), self.key(path)?, len);
+        self.opened
+            .lock()
+            .push((path.to_owned(), Arc::clone(file.shared())));
+        Ok(file)
+    }
+
+    /// Returns the path of one of the opened files for which `is_part` is true and that was replaced since it was
+    /// opened. A removed file counts as unchanged.
+    ///
+    /// # Errors
+    /// If the store cannot tell.
+    pub fn changed(&self, is_part: impl Fn(&str) -> bool) -> io::Result<Option<String>> {
+        let opened: Vec<_> = self
+            .opened
+            .lock()
+            .iter()
+            .map(|(path, shared)| (path.clone(), Arc::clone(shared)))
+            .collect();
+        let mut checked = BTreeSet::new();
+        for (path, shared) in opened.into_iter().filter(|(path, _)| is_part(path)) {
+            if !shared.was_read() || !checked.insert(path.clone()) {
+                continue;
+            }
+            match self
+                .client
+                .cancel
+                .wait_for(self.connection.store.get_opts(shared.path(), head()))?
+            {
+                Ok(answer) if shared.check(&answer.meta).is_err() => return Ok(Some(path)),
+                Ok(_) => {}
+                Err(error) if self.is_absence(&error) => {}
+                Err(error) => return Err(self.failure(&error)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn key(&self, path: &str) -> io::Result<Path> {
+        let key = match self.address.scheme() {
+            Scheme::Http => Path::from_url_path(path),
+            _ => Path::parse(path),
+        };
+        key.map_err(|error| io::Error::new(io::ErrorKind::InvalidFilename, error))
+    }
+
+    /// Asks for one name.
+    fn head(&self, path: &str) -> io::Result<Option<Entry>> {
+        let Ok(key) = self.key(path) else {
+            return Ok(None);
+        };
+        let answer = self
+            .client
+            .cancel
+            .wait_for(self.connection.store.get_opts(&key, head()))?;
+        match answer {
+            Ok(answer) => {
+                let content = answer.attributes.get(&Attribute::ContentType);
+                let is_page = content.is_some_and(|content| content.starts_with("text/html"));
+                // A web server answers for a directory with a page.
+                if is_page && self.address.scheme() == Scheme::Http && self.is_directory(path)? {
+                    return Ok(Some(Entry::Directory));
+                }
+                Ok(Some(Entry::File(answer.meta.size)))
+            }
+            Err(error) if self.is_absence(&error) => Ok(None),
+            // Where listing is forbidden, S3 answers so for a name that is not there.
+            Err(error @ Error::PermissionDenied { .. }) => {
+                let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+                self.list(directory)?;
+                match self.known.lock().listings.get(directory) {
+                    Some(Listing::Names(names)) if !names.contains_key(name) => Ok(None),
+                    _ => Err(self.failure(&error)),
+                }
+            }
+            Err(error) => Err(self.failure(&error)),
+        }
+    }
+
+    /// Returns true if there are names below a path.
+    fn is_directory(&self, path: &str) -> io::Result<bool> {
+        if self.connection.pages.is_some() {
+            self.list(path)?;
+            let known = self.known.lock();
+            return Ok(match known.listings.get(path) {
+                Some(Listing::Names(names)) => !names.is_empty(),
+                Some(Listing::TooLong) => true,
+                _ => false,
+            });
+        }
+        if path != self.address.path() {
+            return Ok(false);
+        }
+        for file in DIRECTORY_FILES {
+            let key = self.key(&format!("{path}/{file}"))?;
+            match self
+                .client
+                .cancel
+                .wait_for(self.connection.store.get_opts(&key, head()))?
+            {
+                Ok(_) => return Ok(true),
+                Err(error) if self.is_absence(&error) => {}
+                Err(error) => return Err(self.failure(&error)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lists a directory unless that was done; returns false if its names cannot be known.
+    fn list(&self, directory: &str) -> io::Result<bool> {
+        let is_known = self.known.lock().listings.contains_key(directory);
+        if !is_known {
+            let listing = self.client.cancel.wait_for(self.read_names(directory))??;
+            self.known
+                .lock()
+                .listings
+                .insert(directory.to_owned(), listing);
+        }
+        Ok(matches!(
+            self.known.lock().listings.get(directory),
+            Some(Listing::Names(_))
+        ))
+    }
+
+    async fn read_names(&self, directory: &str) -> io::Result<Listing> {
+        let Some(pages) = &self.connection.pages else {
+            return Ok(Listing::Names(BTreeMap::new()));
+        };
+        let prefix = match directory {
+            "" => String::new(),
+            directory => format!("{directory}/"),
+        };
+        let mut names = BTreeMap::new();
+        let mut page_token = None;
+        for _ in 0..MAX_PAGES {
+            let options = PaginatedListOptions {
+                delimiter: Some("/".into()),
+                page_token: page_token.take(),
+                ..PaginatedListOptions::default()
+            };
+            let below = (!prefix.is_empty()).then_some(&prefix[..]);
+            let page = match pages.list_paginated(below, options).await {
+                Ok(page) => page,
+                Err(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => {
+                    return Ok(Listing::Refused);
+                }
+                // The bucket itself.
+                Err(error) => return Err(self.failure(&error)),
+            };
+            for object in page.result.objects {
+                let name = object.location.filename().unwrap_or_default();
+                // A placeholder for the directory itself has the directory's name.
+                let is_inside = object.location.as_ref().strip_prefix(&prefix[..]) == Some(name);
+                if is_inside && !name.is_empty() {
+                    names.insert(name.to_owned(), Entry::File(object.size));
+                }
+            }
+            for below in page.result.common_prefixes {
+                if let Some(name) = below.filename() {
+                    names.entry(name.to_owned()).or_insert(Entry::Directory);
+                }
+            }
+            page_token = page.page_token;
+            if page_token.is_none() {
+                return Ok(Listing::Names(names));
+            }
+        }
+        Ok(Listing::TooLong)
+    }
+
+    /// True for an answer that means that there is no file. Some web servers refuse what is not there.
+    fn is_absence(&self, error: &Error) -> bool {
+        match error {
+            Error::NotFound { .. } => true,
+            Error::PermissionDenied { .. } => self.address.scheme() == Scheme::Http,
+            _ => false,
+        }
+    }
+
+    fn failure(&self, error: &Error) -> io::Error {
+        let error = io_error(error);
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            return io::Error::new(error.kind(), self.with_credentials(&error.to_string()));
+        }
+        error
+    }
+
+    fn with_credentials(&self, what: &str) -> String {
+        match &self.connection.unsigned {
+            Some(tried) => format!("{what}; there are no credentials (looked for {tried})"),
+            None => what.to_owned(),
+        }
+    }
+}
+
+fn head() -> GetOptions {
+    GetOptions {
+        head: true,
+        ..GetOptions::default()
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bucket").field(&self.address).finish()
+    }
+}

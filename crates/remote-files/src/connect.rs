@@ -1,0 +1,279 @@
+//! The client of a store, with credentials from the environment.
+//!
+//! Whether there are credentials is found out first, within [`CREDENTIALS_PATIENCE`]. Without any, files are read
+//! unsigned, which public ones allow.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Uri};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::http::HttpBuilder;
+use object_store::list::PaginatedListStore;
+use object_store::{
+    BackoffConfig, ClientConfigKey, ClientOptions, CredentialProvider, ObjectStore, RetryConfig,
+};
+use tokio::time::timeout;
+
+use crate::address::{Address, Scheme};
+use crate::environment::Settings;
+use crate::fetch::PATIENCE;
+
+/// The time in which credentials must be found; a machine outside of a cloud has no metadata service.
+const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(5);
+/// The time in which a connection must be made.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// The time in which the next bytes of an answer must come.
+const READ_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A client of one bucket, container or host.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// `None` for web servers.
+    pub(crate) pages: Option<Arc<dyn PaginatedListStore>>,
+    /// Where credentials were looked for in vain, if there are none.
+    pub(crate) unsigned: Option<String>,
+}
+
+/// Connects to the store of an address.
+///
+/// # Errors
+/// If a setting in the environment cannot be used.
+pub(crate) async fn connect(address: &Address) -> io::Result<Connection> {
+    let settings = Settings::of(address.scheme());
+    match address.scheme() {
+        Scheme::S3 => s3(address, &settings).await,
+        Scheme::Gcs => gcs(address, &settings).await,
+        Scheme::Azure => azure(address, &settings).await,
+        Scheme::Http => http(address),
+    }
+}
+
+fn options() -> ClientOptions {
+    ClientOptions::new()
+        .with_timeout_disabled()
+        .with_connect_timeout(CONNECT_PATIENCE)
+        .with_read_timeout(READ_PATIENCE)
+        .with_user_agent(HeaderValue::from_static(concat!(
+            "electra-convert/",
+            env!("CARGO_PKG_VERSION")
+        )))
+}
+
+/// Requests are repeated for a time, not for a number of tries, which a storm of refusals uses up in seconds.
+fn retry() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(5),
+            base: 2.0,
+        },
+        max_retries: usize::MAX,
+        retry_timeout: PATIENCE,
+    }
+}
+
+fn unusable(error: object_store::Error) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("the client cannot be set up: {error}"),
+    )
+}
+
+/// Returns true if credentials are found in time.
+async fn has_credentials<T: Send + Sync>(
+    provider: &dyn CredentialProvider<Credential = T>,
+) -> bool {
+    matches!(
+        timeout(CREDENTIALS_PATIENCE, provider.get_credential()).await,
+        Ok(Ok(_))
+    )
+}
+
+async fn s3(address: &Address, settings: &Settings) -> io::Result<Connection> {
+    let mut builder = AmazonS3Builder::new()
+        .with_client_options(options())
+        .with_retry(retry())
+        .with_url(address.root());
+    for (key, value) in &settings.values {
+        if let Ok(key) = key.parse::<AmazonS3ConfigKey>() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let store = builder.clone().build().map_err(unusable)?;
+    let is_signed = settings
+        .get("aws_skip_signature")
+        .is_none_or(|value| !is_true(value));
+    let has_metadata = !settings
+        .get("aws_ec2_metadata_disabled")
+        .is_some_and(is_true);
+    let may_have = has_metadata
+        || settings.has_any(&[
+            "aws_access_key_id",
+            "aws_secret_access_key",
+            "aws_web_identity_token_file",
+            "aws_container_credentials_relative_uri",
+            "aws_container_credentials_full_uri",
+        ]);
+    if is_signed && may_have && has_credentials(store.credentials().as_ref()).await {
+        return Ok(Connection::of(store, None));
+    }
+    let mut tried =
+        "AWS_ACCESS_KEY_ID, the profiles of ~/.aws, web identity, container and instance roles"
+            .to_owned();
+    if let Some(left_out) = &settings.left_out {
+        tried = format!("{tried}; {left_out}");
+    }
+    let store = builder
+        .with_skip_signature(true)
+        .build()
+        .map_err(unusable)?;
+    Ok(Connection::of(store, Some(tried)))
+}
+
+async fn gcs(address: &Address, settings: &Settings) -> io::Result<Connection> {
+    let mut builder = GoogleCloudStorageBuilder::new()
+        .with_client_options(options())
+        .with_retry(retry())
+        .with_url(address.root());
+    for (key, value) in &settings.values {
+        if let Ok(key) = key.parse::<GoogleConfigKey>() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let store = builder.clone().build().map_err(unusable)?;
+    let is_signed = settings
+        .get("google_skip_signature")
+        .is_none_or(|value| !is_true(value));
+    if is_signed && has_credentials(store.credentials().as_ref()).await {
+        return Ok(Connection::of(store, None));
+    }
+    let tried = "GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT, the file of gcloud auth application-default \
+                 login, the metadata service";
+    let store = builder
+        .with_skip_signature(true)
+        .build()
+        .map_err(unusable)?;
+    Ok(Connection::of(store, Some(tried.to_owned())))
+}
+
+async fn azure(address: &Address, settings: &Settings) -> io::Result<Connection> {
+    let mut builder = MicrosoftAzureBuilder::new()
+        .with_client_options(options())
+        .with_retry(retry())
+        .with_url(address.root());
+    for (key, value) in &settings.values {
+        if let Ok(key) = key.parse::<AzureConfigKey>() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let store = builder.clone().build().map_err(|error| match &error {
+        object_store::Error::Generic { .. }
+            if settings.get("azure_storage_account_name").is_none() =>
+        {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the storage account is not known: set AZURE_STORAGE_ACCOUNT_NAME, or give \
+             abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH",
+            )
+        }
+        _ => unusable(error),
+    })?;
+    let is_signed = settings
+        .get("azure_skip_signature")
+        .is_none_or(|value| !is_true(value));
+    if is_signed && has_credentials(store.credentials().as_ref()).await {
+        return Ok(Connection::of(store, None));
+    }
+    let tried = "AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_CONNECTION_STRING, AZURE_CLIENT_ID \
+                 with its secret, managed identity (az login only with AZURE_USE_AZURE_CLI=true)";
+    let store = builder
+        .with_skip_signature(true)
+        .build()
+        .map_err(unusable)?;
+    Ok(Connection::of(store, Some(tried.to_owned())))
+}
+
+fn http(address: &Address) -> io::Result<Connection> {
+    let builder = HttpBuilder::new()
+        .with_url(address.root())
+        .with_client_options(options().with_config(ClientConfigKey::AllowHttp, "true"))
+        .with_retry(retry());
+    let query = address.query().map(str::to_owned);
+    let store = builder
+        .with_http_connector(WithQuery { query })
+        .build()
+        .map_err(unusable)?;
+    Ok(Connection {
+        store: Arc::new(store),
+        pages: None,
+        unsigned: None,
+    })
+}
+
+fn is_true(value: &str) -> bool {
+    matches!(
+        &value.to_ascii_lowercase()[..],
+        "1" | "true" | "on" | "yes" | "y"
+    )
+}
+
+impl Connection {
+    fn of(store: impl ObjectStore + PaginatedListStore, unsigned: Option<String>) -> Self {
+        let store = Arc::new(store);
+        Self {
+            store: Arc::clone(&store) as Arc<dyn ObjectStore>,
+            pages: Some(store),
+            unsigned,
+        }
+    }
+}
+
+/// Adds the query of a signed web address to every request: `object_store` has no place for it.
+#[derive(Debug)]
+struct WithQuery {
+    query: Option<String>,
+}
+
+#[derive(Debug)]
+struct QueryService {
+    client: HttpClient,
+    query: String,
+}
+
+impl HttpConnector for WithQuery {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = ReqwestConnector::default().connect(options)?;
+        Ok(match &self.query {
+            None => client,
+            Some(query) => HttpClient::new(QueryService {
+                client,
+                query: query.clone(),
+            }),
+        })
+    }
+}
+
+#[async_trait]
+impl HttpService for QueryService {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut parts = request.uri().clone().into_parts();
+        let path = request.uri().path();
+        if let Ok(whole) = PathAndQuery::try_from(format!("{path}?{}", self.query)) {
+            parts.path_and_query = Some(whole);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+        self.client.execute(request).await
+    }
+}

@@ -1,0 +1,35 @@
+//! Files in buckets (Google Cloud Storage, S3, Azure) and behind web addresses: listing, positioned reads, uploads.
+//!
+//! A [`Bucket`] answers the questions that a directory answers. A [`RemoteFile`] is read like an open file, from
+//! several threads: the ranges that will be needed are announced first ([`RemoteFile::prepare`]), merged, cut into
+//! parts and fetched many at a time into a temporary file, so that memory does not grow with the file and nothing is
+//! fetched twice.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`address`] | the parts of a URL |
+//! | [`connect`] | the client of a store, with credentials from the environment |
+//! | [`environment`] | where credentials and settings are looked for |
+//! | [`bucket`] | listing, and what is known of each name |
+//! | [`remote_file`] | positioned reads of one file |
+//! | [`parts`] | which ranges are fetched, and in which order |
+//! | [`fetch`] | fetching one part: resuming, stalls, replaced files |
+//! | [`failure`] | errors of a store in words, without secrets |
+//! | [`runtime`] | the threads that wait for the network |
+//!
+//! The functions block and must be called from threads that do not belong to an asynchronous runtime.
+
+pub mod address;
+mod bucket;
+mod connect;
+mod environment;
+mod failure;
+mod fetch;
+mod parts;
+mod remote_file;
+mod runtime;
+mod sys;
+
+pub use address::Address;
+pub use bucket::{Bucket, Entry};
+pub use remote_file::RemoteFile;
