@@ -65,10 +65,12 @@ pub fn resolve_config(
     let facts = view
         .as_ref()
         .map(|view| GraphFacts::read(view, &model_scopes));
+    let facts = facts.unwrap_or_default();
+    let is_in_graph = facts.shows_layers();
     let settings = Settings {
         options,
         view: view.as_ref(),
-        facts: facts.unwrap_or_default(),
+        facts,
         params,
         code: inventory.code(),
     };
@@ -88,6 +90,8 @@ pub fn resolve_config(
         file.check_discriminator_head(params, (activation.value, &activation.source))?;
     }
     let not_stated = match params {
+        // The graph of a SavedModel, with which the export is compared.
+        _ if is_in_graph => Vec::new(),
         Some(params) => params.not_stated()?,
         None if inventory.code() == Code::ModelGarden => NOT_SHOWN.to_vec(),
         None => Vec::new(),

@@ -20,15 +20,27 @@ pub enum Error {
     },
     /// The variables of a Model Garden encoder in a SavedModel, numbered instead of named by paths.
     #[error(
-        "this is a SavedModel of TensorFlow's Model Garden, whose variables have numbers instead of the paths of \
-         their layers ({variable} is {full_name}), and it is not read: convert the checkpoint that it was \
-         exported from (ckpt-N.index)"
+        "this is a SavedModel of TensorFlow's Model Garden that holds a list of variables, but not the layers that \
+         they belong to ({variable} is {full_name}): convert the checkpoint that it was exported from \
+         (ckpt-N.index), or export the model itself"
     )]
     NumberedVariables {
         /// The key of a variable.
         variable: String,
         /// Its full name.
         full_name: String,
+    },
+    /// A variable of Model Garden code that several parts of models hold.
+    #[error(
+        "variable {variable} belongs to several parts of models: {}; give it the path of one of them with \
+         --rename '^{variable}$=PATH'",
+        list(paths)
+    )]
+    SeveralPaths {
+        /// The name of the variable.
+        variable: String,
+        /// Its paths.
+        paths: Vec<String>,
     },
     /// Several encoders of TensorFlow 2 code that are not one discriminator and its generator.
     #[error(

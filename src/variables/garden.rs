@@ -16,6 +16,10 @@
 //! A variable that two objects share has one key, the first of the shortest paths. The word embeddings are
 //! shared by the generator and its head, and with `tie_embeddings` by the discriminator too. So a checkpoint
 //! has two such variables if the embeddings are not tied, and one if they are, in any of three places.
+//!
+//! In a SavedModel the key of a variable is a place in a list (`variables/7`), and `tf_checkpoint` has the paths instead:
+//! that of a checkpoint of the same objects first. If no part of a model has this path, for example because the
+//! exported object holds the variable as an attribute, the only other path that a part of a model has decides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +61,7 @@ pub(crate) fn rename(
     rename: impl Fn(&str) -> String,
 ) -> Result<Option<Garden>, Error> {
     let path = |entry: &InventoryEntry| path(entry, &rename);
-    let paths: Vec<Option<String>> = entries.iter().map(path).collect();
+    let paths = entries.iter().map(path).collect::<Result<Vec<_>, _>>()?;
     let encoders = encoders(&paths);
     if encoders.is_empty() {
         return Ok(None);
@@ -122,19 +126,38 @@ pub(crate) fn rename(
 
 /// Returns the object path of a weight, or what `--rename` made of its name or of its path: variables with a
 /// full name of their own have it for a name.
-fn path(entry: &InventoryEntry, rename: impl Fn(&str) -> String) -> Option<String> {
+fn path(entry: &InventoryEntry, rename: impl Fn(&str) -> String) -> Result<Option<String>, Error> {
     if entry.role != Role::Unknown {
-        return None;
+        return Ok(None);
     }
     let path = entry.variable.object_path();
     if entry.average_of.is_some() {
         // The path of an average is that of the weight and its place in the optimizer.
-        return Some(rename(path?.split_once(SLOT)?.0));
+        let weight = path.and_then(|path| path.split_once(SLOT));
+        return Ok(weight.map(|(weight, _)| rename(weight)));
     }
-    if path.is_none() || entry.name != entry.variable.name {
-        return Some(entry.name.clone());
+    let Some(path) = path.filter(|_| entry.name == entry.variable.name) else {
+        return Ok(Some(entry.name.clone()));
+    };
+    let path = rename(path);
+    let full_name = entry.variable.full_name.as_deref();
+    let is_known = |path: &String| {
+        GardenPath::parse(path).is_some() || GardenHead::parse(path, full_name).is_some()
+    };
+    if is_known(&path) {
+        return Ok(Some(path));
     }
-    path.map(rename)
+    let others = entry.variable.object_paths.iter().skip(1);
+    let mut others: Vec<String> = others.map(|path| rename(path)).filter(is_known).collect();
+    others.dedup();
+    match others.len() {
+        0 => Ok(Some(path)),
+        1 => Ok(others.pop()),
+        _ => Err(Error::SeveralPaths {
+            variable: entry.name.clone(),
+            paths: others,
+        }),
+    }
 }
 
 fn numbered(paths: &[Option<String>]) -> impl Iterator<Item = (usize, &str)> {
@@ -281,17 +304,15 @@ fn several(encoders: &BTreeMap<&str, Vec<Member<'_>>>) -> Error {
     }
 }
 
-/// Returns the error for an encoder whose variables have no paths: a SavedModel of a Keras model has them in a list,
-/// `variables/7`, which is a shorter path than those of the layers. The full names, which are not unique if there
-/// is a generator, show the code.
+/// Returns the error for an encoder whose variables have no paths: a SavedModel of a module that holds a list of
+/// variables (`variables/7`), and not the layers. The full names, which are not unique if there is a generator, show
+/// the code.
 pub(super) fn numbered_variables(entries: &[InventoryEntry]) -> Option<Error> {
-    const LIST: &str = "variables";
     const QUERY: &str = "transformer/layer_0/self_attention/query/kernel";
     entries.iter().find_map(|entry| {
         let variable = &entry.variable;
-        let (list, number) = variable.object_path()?.rsplit_once('/')?;
-        let is_numbered = list.rsplit('/').next() == Some(LIST)
-            && number.bytes().all(|byte| byte.is_ascii_digit());
+        let number = variable.object_path()?.rsplit('/').next()?;
+        let is_numbered = number.bytes().all(|byte| byte.is_ascii_digit());
         let full_name = variable.full_name.as_deref()?;
         (is_numbered && full_name.ends_with(QUERY)).then(|| Error::NumberedVariables {
             variable: variable.key.clone(),

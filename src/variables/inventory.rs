@@ -265,6 +265,7 @@ mod tests {
             key: name.clone(),
             name,
             full_name: None,
+            object_paths: Vec::new(),
             dtype: DType::Float32,
             shape: Vec::new(),
             pieces: Vec::new(),

@@ -81,6 +81,10 @@ pub struct Variable {
     /// The full name that the graph of an object-based checkpoint records, even if other variables share it;
     /// `None` if none is recorded, and in every other format.
     pub full_name: Option<String>,
+    /// The paths through the saved objects in an object-based checkpoint, if the key is a place in a list and not the
+    /// best path (`variables/7` in a SavedModel): one for each object that holds the variable, the preferred one
+    /// first. Otherwise empty; [`object_path`](Self::object_path) is then the path in the key.
+    pub object_paths: Vec<String>,
     /// The dtype of the elements.
     pub dtype: DType,
     /// The size of each axis; empty for a scalar.
@@ -140,12 +144,27 @@ pub fn swap_bytes(bytes: &mut [u8], size: usize) {
 
 /// The suffix of the key of every variable in an object-based checkpoint.
 const OBJECT_KEY_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
+/// What is between the path of a variable and the name of its slot in an optimizer, in the key of the slot.
+const SLOT: &str = "/.OPTIMIZER_SLOT/";
 
 impl Variable {
     /// Returns the path through the saved objects, such as `optimizer/iter`, in an object-based checkpoint;
-    /// else `None`.
+    /// else `None`. It is the first of [`object_paths`](Self::object_paths), or else the path in the key.
     pub fn object_path(&self) -> Option<&str> {
-        self.key.strip_suffix(OBJECT_KEY_SUFFIX)
+        let preferred = self.object_paths.first().map(String::as_str);
+        preferred.or_else(|| self.key.strip_suffix(OBJECT_KEY_SUFFIX))
+    }
+
+    /// Splits the path in the key of an optimizer's slot into the path of the variable and the rest.
+    pub(crate) fn slot(&self) -> Option<(&str, &str)> {
+        let path = self.key.strip_suffix(OBJECT_KEY_SUFFIX)?;
+        let at = path.find(SLOT)?;
+        Some(path.split_at(at))
+    }
+
+    /// Returns the key of the variable with this path.
+    pub(crate) fn key_of(path: &str) -> String {
+        format!("{path}{OBJECT_KEY_SUFFIX}")
     }
 
     /// Returns the number of elements; 1 for a scalar.

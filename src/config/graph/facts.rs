@@ -23,6 +23,11 @@ pub(crate) struct GraphFacts {
 }
 
 impl GraphFacts {
+    /// Returns true if the graph computes the feed-forward layers of the encoder.
+    pub(crate) fn shows_layers(&self) -> bool {
+        !self.activation.candidates.is_empty() || self.activation.unrecognised.is_some()
+    }
+
     /// Reads what the graph shows of a model.
     pub(crate) fn read(view: &View<'_>, model: &ModelScopes) -> Self {
         let mut facts = Self::default();

@@ -195,6 +195,7 @@ mod tests {
                 key: "kernel".to_owned(),
                 name: "kernel".to_owned(),
                 full_name: None,
+                object_paths: Vec::new(),
                 dtype: DType::Float32,
                 shape: shape.to_vec(),
                 pieces: vec![Piece {

@@ -243,6 +243,7 @@ mod tests {
                 key: name.to_owned(),
                 name: name.to_owned(),
                 full_name: None,
+                object_paths: Vec::new(),
                 dtype,
                 shape: shape.to_vec(),
                 pieces: Vec::new(),

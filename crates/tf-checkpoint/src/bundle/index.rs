@@ -246,6 +246,7 @@ fn read_variable(
         key: name.to_owned(),
         name: name.to_owned(),
         full_name: None,
+        object_paths: Vec::new(),
         dtype,
         shape: entry.shape,
         pieces,

@@ -2,6 +2,7 @@
 
 mod index;
 mod object_graph;
+mod object_paths;
 mod reader;
 
 pub(crate) use reader::Bundle;

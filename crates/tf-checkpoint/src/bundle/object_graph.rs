@@ -4,7 +4,8 @@
 //! The objects are in a `TrackableObjectGraph`, stored as a string under a key of its own. For most
 //! variables it records the full name, the one in a name-based checkpoint, which becomes the name of the
 //! variable here. A variable without full name, or with one that several share (`Variable`), is named
-//! by its path; its full name is kept beside it. Only the names of existing variables are kept of the graph.
+//! by its path; its full name is kept beside it. Only the names of existing variables are kept of the graph, and the
+//! paths to those whose keys are places in lists ([`super::object_paths`]).
 //! Source: `tensorflow/core/protobuf/trackable_object_graph.proto`, and `ReadStringTensor` in
 //! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
 
@@ -12,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 
 use prost::encoding::decode_varint;
 
+use super::object_paths;
 use crate::crc;
 use crate::error::Fault;
 use crate::limits::Budget;
@@ -29,20 +31,21 @@ pub(crate) fn is_object_based(variables: &[Variable]) -> bool {
 }
 
 /// Numbers of fields: in a `TrackableObjectGraph`, and in its `TrackableObject`s.
-const NODES: u32 = 1;
-const ATTRIBUTES: u32 = 2;
+pub(super) const NODES: u32 = 1;
+pub(super) const ATTRIBUTES: u32 = 2;
 
-/// Sets the name of each variable by the serialised graph, and sorts the variables by name.
+/// Sets the name and the paths of each variable by the serialised graph, and sorts the variables by name.
 pub(crate) fn name(
     variables: &mut [Variable],
     graph: &[u8],
     budget: &mut Budget,
 ) -> Result<(), Fault> {
+    set_paths(variables, graph, budget)?;
     let mut recorded: HashMap<&str, &str> = HashMap::new();
     let known: HashSet<&str> = variables.iter().map(|variable| &variable.key[..]).collect();
     for node in submessages(graph, NODES) {
         for attribute in submessages(node?, ATTRIBUTES) {
-            let Attribute { full_name, key } = Attribute::read(attribute?)?;
+            let Attribute { full_name, key, .. } = Attribute::read(attribute?)?;
             if !full_name.is_empty() && known.contains(key) {
                 recorded.insert(key, full_name);
             }
@@ -75,26 +78,58 @@ pub(crate) fn name(
     }
 }
 
+/// Sets the paths to variables whose keys are places in lists, and to their slots in an optimizer.
+fn set_paths(variables: &mut [Variable], graph: &[u8], budget: &mut Budget) -> Result<(), Fault> {
+    let keys = variables.iter().filter(|variable| {
+        let path = variable.object_path();
+        path.is_some_and(object_paths::is_indirect)
+    });
+    let keys: HashSet<&str> = keys.map(|variable| &variable.key[..]).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let found = object_paths::find(graph, &keys, budget)?;
+    for variable in variables {
+        if let Some(paths) = found.get(&variable.key[..]) {
+            variable.object_paths.clone_from(paths);
+        } else if let Some((path, slot)) = variable.slot()
+            && let Some([path, ..]) = found.get(&Variable::key_of(path)[..]).map(Vec::as_slice)
+        {
+            let path = format!("{path}{slot}");
+            budget.take(path.len() + size_of::<String>())?;
+            variable.object_paths = vec![path];
+        }
+    }
+    Ok(())
+}
+
 /// A `SerializedTensor`: a value that an object saved.
-struct Attribute<'a> {
+pub(super) struct Attribute<'a> {
+    /// The name of the value in the object.
+    pub(super) name: &'a str,
     /// The key in a name-based checkpoint.
     full_name: &'a str,
     /// The key in this checkpoint.
-    key: &'a str,
+    pub(super) key: &'a str,
 }
 
 impl<'a> Attribute<'a> {
-    fn read(message: &'a [u8]) -> Result<Self, Malformed> {
-        let (mut full_name, mut key) = ("", "");
+    pub(super) fn read(message: &'a [u8]) -> Result<Self, Malformed> {
+        let (mut name, mut full_name, mut key) = ("", "", "");
         for field in fields(message) {
             let field = field?;
             match field.number {
+                1 => name = field.text()?,
                 2 => full_name = field.text()?,
                 3 => key = field.text()?,
                 _ => {}
             }
         }
-        Ok(Self { full_name, key })
+        Ok(Self {
+            name,
+            full_name,
+            key,
+        })
     }
 }
 

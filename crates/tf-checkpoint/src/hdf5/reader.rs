@@ -94,6 +94,7 @@ fn variable(listed: &Listed) -> Variable {
         key: path.clone(),
         name: name.clone(),
         full_name: None,
+        object_paths: Vec::new(),
         dtype: dataset.dtype,
         shape: dataset.shape.clone(),
         pieces: vec![Piece {

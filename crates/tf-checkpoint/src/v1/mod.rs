@@ -140,6 +140,7 @@ fn variable(name: &str, parts: Parts, budget: &Budget) -> Result<(Variable, Vec<
         key: name.to_owned(),
         name: name.to_owned(),
         full_name: None,
+        object_paths: Vec::new(),
         dtype,
         shape,
         pieces,
