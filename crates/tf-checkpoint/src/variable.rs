@@ -1,5 +1,6 @@
 //! Variables: name, dtype, shape and the location of their bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -147,19 +148,32 @@ const OBJECT_KEY_SUFFIX: &str = "/.ATTRIBUTES/VARIABLE_VALUE";
 /// What is between the path of a variable and the name of its slot in an optimizer, in the key of the slot.
 const SLOT: &str = "/.OPTIMIZER_SLOT/";
 
+/// Returns the name of an object as it is written in keys.
+pub(crate) fn escaped(name: &str) -> Cow<'_, str> {
+    if !name.contains(['.', '/']) {
+        return name.into();
+    }
+    name.replace('.', "..").replace('/', ".S").into()
+}
+
 impl Variable {
     /// Returns the path through the saved objects, such as `optimizer/iter`, in an object-based checkpoint;
     /// else `None`. It is the first of [`object_paths`](Self::object_paths), or else the path in the key.
     pub fn object_path(&self) -> Option<&str> {
         let preferred = self.object_paths.first().map(String::as_str);
-        preferred.or_else(|| self.key.strip_suffix(OBJECT_KEY_SUFFIX))
+        preferred.or_else(|| Self::path_in_key(&self.key))
     }
 
     /// Splits the path in the key of an optimizer's slot into the path of the variable and the rest.
     pub(crate) fn slot(&self) -> Option<(&str, &str)> {
-        let path = self.key.strip_suffix(OBJECT_KEY_SUFFIX)?;
+        let path = Self::path_in_key(&self.key)?;
         let at = path.find(SLOT)?;
         Some(path.split_at(at))
+    }
+
+    /// Returns the path in the key of a variable in an object-based checkpoint.
+    pub(crate) fn path_in_key(key: &str) -> Option<&str> {
+        key.strip_suffix(OBJECT_KEY_SUFFIX)
     }
 
     /// Returns the key of the variable with this path.

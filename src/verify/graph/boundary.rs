@@ -48,16 +48,15 @@ pub(crate) fn find(view: &View<'_>, scopes: Scopes, variable: &str) -> Result<Bo
         return Err(Refusal::lacking(format!("no node adds {variable}")));
     }
     let table = |name: &str| lookups(view, &format!("{}/{name}", scopes.embeddings));
+    // A generator may share them alone.
+    let words = format!("{}/word_embeddings", scopes.word_embeddings);
     let tables = Tables {
-        words: table("word_embeddings")?,
+        words: lookups(view, &words)?,
         types: table("token_type_embeddings")?,
         positions: table("position_embeddings")?,
     };
     if tables.words.is_empty() {
-        return Err(Refusal::lacking(format!(
-            "no node looks up {}/word_embeddings",
-            scopes.embeddings
-        )));
+        return Err(Refusal::lacking(format!("no node looks up {words}")));
     }
     // Each copy of the model in a graph has an output; they all compute the same.
     let mut refusal = None;
@@ -72,8 +71,7 @@ pub(crate) fn find(view: &View<'_>, scopes: Scopes, variable: &str) -> Result<Bo
     }
     Err(refusal.unwrap_or_else(|| {
         Refusal::lacking(format!(
-            "no node that adds {variable} depends on a lookup of {}/word_embeddings",
-            scopes.embeddings
+            "no node that adds {variable} depends on a lookup of {words}"
         ))
     }))
 }

@@ -14,12 +14,14 @@
 //! Source: `tensorflow/core/protobuf/trackable_object_graph.proto`, `tensorflow/python/checkpoint/graph_view.py`, and
 //! `saving/legacy/saved_model/serialized_attributes.py` in tf-keras 2.20.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::object_graph::{ATTRIBUTES, Attribute, NODES};
 use crate::error::Fault;
 use crate::limits::Budget;
 use crate::protobuf::message::{Malformed, fields, submessages};
+use crate::variable::escaped;
 
 /// The number of the field with the children of an object, in `TrackableObject`.
 const CHILDREN: u32 = 1;
@@ -211,7 +213,7 @@ impl<'a> Objects<'a> {
         }
         let from = |edge: &(u32, &'a str)| self.0[edge.0 as usize].from;
         let names = std::iter::successors(Some(edge), from).map(|(_, name)| escaped(name));
-        let mut names: Vec<String> = names.collect();
+        let mut names: Vec<Cow<'_, str>> = names.collect();
         names.reverse();
         Some(names.join("/"))
     }
@@ -229,11 +231,6 @@ fn child_reference(message: &[u8]) -> Result<(i32, &str), Malformed> {
         }
     }
     Ok((number, name))
-}
-
-/// Returns a name as it is written in keys.
-fn escaped(name: &str) -> String {
-    name.replace('.', "..").replace('/', ".S")
 }
 
 #[cfg(test)]

@@ -21,9 +21,9 @@ use super::nodes::{Inlined, NodeId, Nodes, RawNode, Tensor};
 use crate::limits::Budget;
 use crate::protobuf::wire::{self, Malformed, last, messages};
 
-/// The most nodes that inlining may add.
+/// The most nodes that inlining may add at a time.
 const MAX_INLINED: usize = 1 << 17;
-/// The most nodes, inputs, arguments and outputs of all called functions together.
+/// The most nodes, inputs, arguments and outputs of all functions that are inlined at a time.
 const MAX_DECODED: usize = 1 << 20;
 /// The deepest nesting of calls.
 const MAX_DEPTH: usize = 16;
@@ -230,14 +230,19 @@ impl Function {
     }
 }
 
-/// Replaces the calls in a graph, including those in inlined functions.
-pub(super) fn inline(graph: &mut Nodes, bytes: &[u8], library: &Library) -> Result<(), String> {
+/// Replaces the calls in a graph from the node `first` on, including those in inlined functions.
+pub(super) fn inline(
+    graph: &mut Nodes,
+    bytes: &[u8],
+    library: &Library,
+    first: usize,
+) -> Result<(), String> {
     let own_nodes = graph.len();
     // Each function is decoded once, however often it is called.
     let mut read: HashMap<usize, Function> = HashMap::new();
     let mut decoded = 0;
     let mut depths: HashMap<NodeId, usize> = HashMap::new();
-    let mut at = 0;
+    let mut at = first;
     while at < graph.len() {
         let node = Nodes::id(at);
         at += 1;

@@ -28,7 +28,8 @@ use super::functions::{self, Library};
 use super::literal::{Literal, literal};
 use super::nodes::{Inlined, MAX_NODES, NodeId, Nodes, RawNode, Tensor, Use};
 use super::proto::{AttrValue, GRAPH_LIBRARY, GRAPH_NODE, META_GRAPH_GRAPH_DEF};
-use super::{saved_functions, saved_model};
+use super::saved_functions::SavedFunctions;
+use super::saved_model;
 use crate::error::Error;
 use crate::limits::{Budget, Limits};
 use crate::protobuf::message;
@@ -212,9 +213,12 @@ impl MetaGraph {
             });
             self.nodes.push(node, inputs.collect(), None)?;
         }
-        let known = (&by_name, library);
-        saved_functions::add_calls(&mut self.nodes, bytes, message, known, budget)?;
-        functions::inline(&mut self.nodes, bytes, library)
+        // Inlining replaces the inputs of calls, and shows which variables the saver saves.
+        let saved = SavedFunctions::read(&self.nodes, bytes, message, &by_name, budget)?;
+        functions::inline(&mut self.nodes, bytes, library, 0)?;
+        let first = self.nodes.len();
+        saved.add_calls(&mut self.nodes, bytes, (&by_name, library), budget)?;
+        functions::inline(&mut self.nodes, bytes, library, first)
     }
 
     fn index_consumers(&mut self) {

@@ -8,6 +8,7 @@ mod nodes;
 mod proto;
 mod saved_functions;
 mod saved_model;
+mod saved_variables;
 
 pub use attributes::Constant;
 pub use literal::Literal;

@@ -14,6 +14,7 @@ use std::ops::Range;
 
 use super::functions::Library;
 use super::nodes::{NodeId, Nodes, RawNode, Tensor};
+use super::saved_variables::{ObjectNodes, Objects};
 use crate::limits::Budget;
 use crate::protobuf::wire::{self, Field, Malformed, last, messages};
 
@@ -29,9 +30,11 @@ const ARGUMENT_COST: usize = 256;
 
 /// The functions of a `MetaGraphDef` with the objects that they capture.
 #[derive(Default)]
-struct Found {
+pub(super) struct SavedFunctions {
     /// The nodes of the main graph that the signatures return.
     returned: Vec<Range<usize>>,
+    /// The inputs of these nodes.
+    read: HashSet<NodeId>,
     /// The messages of the objects.
     objects: Vec<Range<usize>>,
     functions: Vec<Captures>,
@@ -44,91 +47,110 @@ struct Captures {
     objects: Vec<usize>,
 }
 
-/// Appends calls of the functions in the object graph of a `MetaGraphDef`. `by_name` has the nodes of the
-/// main graph.
-pub(super) fn add_calls(
-    graph: &mut Nodes,
-    bytes: &[u8],
-    meta_graph: Range<usize>,
-    (by_name, library): (&HashMap<&[u8], NodeId>, &Library),
-    budget: &mut Budget,
-) -> Result<(), String> {
-    let malformed = |error: Malformed| format!("its object graph is malformed: {error}");
-    let mut found = Found::default();
-    for field in wire::fields(bytes, meta_graph) {
-        let Field { tag, range } = field.map_err(malformed)?;
-        match (tag, range) {
-            (SIGNATURE, Some(entry)) => found.add_signature(bytes, entry).map_err(malformed)?,
-            (OBJECT_GRAPH, Some(objects)) => found.add_objects(bytes, objects, budget)?,
-            _ => {}
+impl SavedFunctions {
+    /// Reads the functions in the object graph of a `MetaGraphDef`. `by_name` has the nodes of the main graph, in
+    /// which no call is inlined yet.
+    pub(super) fn read(
+        graph: &Nodes,
+        bytes: &[u8],
+        meta_graph: Range<usize>,
+        by_name: &HashMap<&[u8], NodeId>,
+        budget: &mut Budget,
+    ) -> Result<Self, String> {
+        let malformed = |error: Malformed| format!("its object graph is malformed: {error}");
+        let mut found = Self::default();
+        for field in wire::fields(bytes, meta_graph) {
+            let Field { tag, range } = field.map_err(malformed)?;
+            match (tag, range) {
+                (SIGNATURE, Some(entry)) => {
+                    found.add_signature(bytes, entry).map_err(malformed)?;
+                }
+                (OBJECT_GRAPH, Some(objects)) => found.add_objects(bytes, objects, budget)?,
+                _ => {}
+            }
         }
+        for name in &found.returned {
+            let name = &bytes[name.clone()];
+            let node = name.split(|&byte| byte == b':').next().unwrap_or_default();
+            if let Some(&node) = by_name.get(node) {
+                let inputs = graph.inputs(graph.get(node)).iter();
+                found.read.extend(inputs.map(|input| input.node));
+            }
+        }
+        Ok(found)
     }
-    if found.functions.is_empty() {
-        return Ok(());
-    }
-    let mut read: HashSet<NodeId> = HashSet::new();
-    for name in &found.returned {
-        let name = &bytes[name.clone()];
-        let node = name.split(|&byte| byte == b':').next().unwrap_or_default();
-        if let Some(&node) = by_name.get(node) {
-            let inputs = graph.inputs(graph.get(node)).iter();
-            read.extend(inputs.map(|input| input.node));
-        }
-    }
-    let nodes = found.nodes(bytes, by_name).map_err(malformed)?;
-    found.functions.sort_by_key(|function| {
-        (
-            Reverse(function.objects.len()),
-            &bytes[function.name.clone()],
-        )
-    });
-    let mut calls = 0;
-    for function in &found.functions {
-        let captured = function.objects.iter();
-        let captured: Vec<Option<NodeId>> = captured
-            .map(|object| nodes.get(object).copied().flatten())
-            .collect();
-        let is_new = captured.iter().flatten().any(|node| !read.contains(node));
-        if !is_new || calls == MAX_CALLS {
-            continue;
-        }
-        let arguments = library.arguments(bytes, &bytes[function.name.clone()]);
-        let Some(arguments) = arguments.map_err(malformed)? else {
-            continue;
-        };
-        let Some(given) = arguments.len().checked_sub(captured.len()) else {
-            continue;
-        };
-        budget
-            .take(arguments.len() * ARGUMENT_COST)
-            .map_err(|error| error.to_string())?;
-        if !graph.has_room_for(given + 1) {
-            continue;
-        }
-        let mut inputs = Vec::with_capacity(arguments.len());
-        for argument in &arguments[..given] {
-            let name = last(bytes, argument.clone(), 1).map_err(malformed)?;
-            let name = name.unwrap_or_default();
-            inputs.push(graph.push_argument(&name, argument).into());
-        }
-        let of_node = |node: &Option<NodeId>| node.map_or(Tensor::MISSING, Tensor::from);
-        inputs.extend(captured.iter().map(of_node));
-        let name = wire::narrow(&function.name);
-        // An operation with the name of a function calls it.
-        let call = RawNode {
-            op: name.clone(),
-            name,
-            message: 0..0,
-            inputs: Vec::new(),
-        };
-        graph.push(&call, inputs, None)?;
-        read.extend(captured.into_iter().flatten());
-        calls += 1;
-    }
-    Ok(())
-}
 
-impl Found {
+    /// Appends calls of the functions. In the graph the calls of the main graph are inlined.
+    pub(super) fn add_calls(
+        mut self,
+        graph: &mut Nodes,
+        bytes: &[u8],
+        (by_name, library): (&HashMap<&[u8], NodeId>, &Library),
+        budget: &mut Budget,
+    ) -> Result<(), String> {
+        if self.functions.is_empty() {
+            return Ok(());
+        }
+        let malformed = |error: Malformed| format!("its object graph is malformed: {error}");
+        let objects = Objects {
+            bytes,
+            messages: &self.objects,
+        };
+        let nodes = ObjectNodes::new(graph, objects, budget)?;
+        self.functions.sort_by_key(|function| {
+            (
+                Reverse(function.objects.len()),
+                &bytes[function.name.clone()],
+            )
+        });
+        let mut calls = 0;
+        for function in &self.functions {
+            let captured = function.objects.iter();
+            let captured: Vec<Option<NodeId>> =
+                captured.map(|&object| nodes.get(object, by_name)).collect();
+            let is_new = captured
+                .iter()
+                .flatten()
+                .any(|node| !self.read.contains(node));
+            if !is_new || calls == MAX_CALLS {
+                continue;
+            }
+            let arguments = library.arguments(bytes, &bytes[function.name.clone()]);
+            let Some(arguments) = arguments.map_err(malformed)? else {
+                continue;
+            };
+            let Some(given) = arguments.len().checked_sub(captured.len()) else {
+                continue;
+            };
+            budget
+                .take(arguments.len() * ARGUMENT_COST)
+                .map_err(|error| error.to_string())?;
+            if !graph.has_room_for(given + 1) {
+                continue;
+            }
+            let mut inputs = Vec::with_capacity(arguments.len());
+            for argument in &arguments[..given] {
+                let name = last(bytes, argument.clone(), 1).map_err(malformed)?;
+                let name = name.unwrap_or_default();
+                inputs.push(graph.push_argument(&name, argument).into());
+            }
+            let of_node = |node: &Option<NodeId>| node.map_or(Tensor::MISSING, Tensor::from);
+            inputs.extend(captured.iter().map(of_node));
+            let name = wire::narrow(&function.name);
+            // An operation with the name of a function calls it.
+            let call = RawNode {
+                op: name.clone(),
+                name,
+                message: 0..0,
+                inputs: Vec::new(),
+            };
+            graph.push(&call, inputs, None)?;
+            self.read.extend(captured.into_iter().flatten());
+            calls += 1;
+        }
+        Ok(())
+    }
+
     /// Adds the outputs of a signature, an entry of a map from its name to a `SignatureDef`.
     fn add_signature(&mut self, bytes: &[u8], entry: Range<usize>) -> Result<(), Malformed> {
         for signature in messages(bytes, entry, 2) {
@@ -170,42 +192,6 @@ impl Found {
             }
         }
         Ok(())
-    }
-
-    /// Returns the node of the main graph of each captured object: of a variable by its name, of a constant
-    /// by that of its node. An object whose name several have is not known.
-    fn nodes(
-        &self,
-        bytes: &[u8],
-        by_name: &HashMap<&[u8], NodeId>,
-    ) -> Result<HashMap<usize, Option<NodeId>>, Malformed> {
-        let captured = self.functions.iter().flat_map(|function| &function.objects);
-        let mut nodes: HashMap<usize, Option<NodeId>> = HashMap::new();
-        let mut owners: HashMap<NodeId, usize> = HashMap::new();
-        for &number in captured {
-            if nodes.contains_key(&number) {
-                continue;
-            }
-            let mut node = None;
-            if let Some(object) = self.objects.get(number) {
-                // `variable` with its `name`, `constant` with its `operation`.
-                for (kind, field) in [(7, 6), (9, 1)] {
-                    if let Some(value) = last(bytes, object.clone(), kind)?
-                        && let Some(name) = last(bytes, value, field)?
-                    {
-                        node = by_name.get(&bytes[name]).copied();
-                    }
-                }
-            }
-            if let Some(known) = node
-                && let Some(other) = owners.insert(known, number)
-            {
-                nodes.insert(other, None);
-                node = None;
-            }
-            nodes.insert(number, node);
-        }
-        Ok(nodes)
     }
 }
 
