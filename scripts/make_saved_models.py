@@ -22,7 +22,6 @@ import os
 import sys
 import tempfile
 import types
-import zipfile
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -32,6 +31,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import numpy as np
 import tensorflow as tf
 from safetensors.numpy import save_file
+from saved_archive import pack
 
 v1 = tf.compat.v1
 VOCABULARY, EMBEDDING, HIDDEN, HEADS, INNER, POSITIONS = 40, 8, 16, 2, 24, 20
@@ -54,16 +54,6 @@ def values(name, shape):
     random = np.random.default_rng(sum(name.encode()))
     centre = 1.0 if "gamma" in name else 0.0
     return random.normal(centre, 0.3, shape).astype(np.float32)
-
-
-def pack(folder, archive):
-    """Packs a directory into an archive whose bytes depend on the files only."""
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                info = zipfile.ZipInfo(str(path.relative_to(folder)))
-                info.compress_type = zipfile.ZIP_DEFLATED
-                packed.writestr(info, path.read_bytes())
 
 
 def write_vocabulary(folder):

@@ -80,6 +80,7 @@ fn both_readers_read_the_same_bytes_of_every_fixture() {
             "facts",
             "fmt_zip.zip",
             "garden_params",
+            "garden_saved_models",
             "graphs",
             "h5_masked_lm",
             "h5_model",

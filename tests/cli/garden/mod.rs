@@ -1,8 +1,10 @@
 //! Checkpoints of TensorFlow's Model Garden: object paths in both spellings, an axis for the heads, and
 //! outputs of the original models.
 
+mod lists;
 mod made;
 mod params;
+mod saved_model;
 
 use serde_json::Value;
 use testkit::bundle_writer::{Bundle, SMALL, Sizes};
