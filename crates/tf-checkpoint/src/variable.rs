@@ -82,9 +82,9 @@ pub struct Variable {
     /// The full name that the graph of an object-based checkpoint records, even if other variables share it;
     /// `None` if none is recorded, and in every other format.
     pub full_name: Option<String>,
-    /// The paths through the saved objects in an object-based checkpoint, if the key is a place in a list and not the
-    /// best path (`variables/7` in a SavedModel): one for each object that holds the variable, the preferred one
-    /// first. Otherwise empty; [`object_path`](Self::object_path) is then the path in the key.
+    /// The paths through the saved objects in an object-based checkpoint, where the path in the key is not the only
+    /// one, or is a place in a list (`variables/7` in a SavedModel): one for each object that holds the variable, the
+    /// preferred one first. Otherwise empty; [`object_path`](Self::object_path) is then the path in the key.
     pub object_paths: Vec<String>,
     /// The dtype of the elements.
     pub dtype: DType,
@@ -164,11 +164,9 @@ impl Variable {
         preferred.or_else(|| Self::path_in_key(&self.key))
     }
 
-    /// Splits the path in the key of an optimizer's slot into the path of the variable and the rest.
-    pub(crate) fn slot(&self) -> Option<(&str, &str)> {
-        let path = Self::path_in_key(&self.key)?;
-        let at = path.find(SLOT)?;
-        Some(path.split_at(at))
+    /// Splits the path of an optimizer's slot into the path of the variable and the rest.
+    pub(crate) fn split_slot(path: &str) -> Option<(&str, &str)> {
+        Some(path.split_at(path.find(SLOT)?))
     }
 
     /// Returns the path in the key of a variable in an object-based checkpoint.

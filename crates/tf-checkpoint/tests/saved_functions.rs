@@ -50,6 +50,8 @@ struct Parts {
     functions: Vec<Vec<u8>>,
     /// The name of a node of each signature.
     signatures: Vec<&'static str>,
+    /// The names and the numbers of the children of the first object; no such object if there are none.
+    root: Vec<(&'static str, u8)>,
     /// The names of variables.
     objects: Vec<&'static str>,
     /// The names of functions, with the numbers of the variables that they capture.
@@ -72,6 +74,14 @@ impl Parts {
                 [field(1, "serving"), field(2, field(2, output))].concat(),
             )
         });
+        let child =
+            |(name, number): &(&str, u8)| field(1, [vec![8, *number], field(2, name)].concat());
+        let root: Vec<u8> = self.root.iter().flat_map(child).collect();
+        let root = if root.is_empty() {
+            Vec::new()
+        } else {
+            field(1, root)
+        };
         let objects = self
             .objects
             .iter()
@@ -79,7 +89,7 @@ impl Parts {
         let captures = self.captures.iter().flat_map(|(name, objects)| {
             field(2, [field(1, name), field(2, field(2, objects))].concat())
         });
-        let objects: Vec<u8> = objects.chain(captures).collect();
+        let objects: Vec<u8> = root.into_iter().chain(objects).chain(captures).collect();
         let parts = [field(2, graph), signatures.collect(), field(7, objects)];
         let bytes = field(2, parts.concat());
         MetaGraph::parse_saved_model(Path::new("saved_model.pb"), bytes, &Limits::default())
@@ -103,6 +113,7 @@ fn functions_that_no_signature_calls_are_a_part_of_the_graph() {
         // `g` reads no other variable.
         captures: vec![("g", vec![1]), ("f", vec![1]), ("unknown", vec![1])],
         signatures: vec!["serving:0"],
+        ..Parts::default()
     };
     let graph = parts.parse().unwrap();
     assert_eq!(
@@ -146,6 +157,88 @@ fn functions_that_no_signature_calls_are_a_part_of_the_graph() {
     parts.captures = vec![("f", vec![0xff])];
     let error = parts.parse().unwrap_err().to_string();
     assert!(error.contains("object graph is malformed"), "{error}");
+}
+
+/// The nodes of a saver of variables, with the path of each.
+fn saver(saved: &[(&str, &str)]) -> Vec<Vec<u8>> {
+    let keys = saved.iter().flat_map(|(path, _)| {
+        let key = format!("{path}/.ATTRIBUTES/VARIABLE_VALUE");
+        field(8, key)
+    });
+    let tensor = [vec![8, 7], keys.collect()].concat();
+    let attribute = [field(1, "value"), field(2, field(8, tensor))].concat();
+    let names = [node("names", "Const", &[]), field(5, attribute)].concat();
+    let reads: Vec<String> = saved
+        .iter()
+        .map(|(_, name)| format!("{name}/read"))
+        .collect();
+    let mut inputs = vec!["prefix", "names", "slices"];
+    inputs.extend(reads.iter().map(String::as_str));
+    let reads = std::iter::zip(saved, &reads);
+    let reads = reads.map(|((_, name), read)| node(read, "ReadVariableOp", &[name]));
+    let save = node("save", "SaveV2", &inputs);
+    reads.chain([names, save]).collect()
+}
+
+#[test]
+fn a_saver_identifies_variables_with_the_same_name() {
+    let mut parts = Parts {
+        nodes: vec![
+            node("kernel", "VarHandleOp", &[]),
+            node("kernel_1", "VarHandleOp", &[]),
+        ],
+        functions: vec![function("f", "MatMul")],
+        // Names are escaped in keys.
+        root: vec![("a.S", 1), ("b/c", 2), ("last", 1)],
+        objects: vec!["kernel", "kernel"],
+        captures: vec![("f", vec![1])],
+        ..Parts::default()
+    };
+    let captured = |parts: &Parts| {
+        let graph = parts.parse().unwrap();
+        let read = graph.nodes().find(|node| graph.name(*node) == "f/read")?;
+        Some(graph.name(graph.input(read, 0).unwrap().node))
+    };
+    // The name alone would be that of another variable.
+    assert_eq!(captured(&parts), None);
+    parts
+        .nodes
+        .extend(saver(&[("a..S", "kernel_1"), ("b.Sc", "kernel")]));
+    assert_eq!(captured(&parts).unwrap(), "kernel_1");
+    parts.captures[0].1 = vec![2];
+    assert_eq!(captured(&parts).unwrap(), "kernel");
+    // A key that leads to no object.
+    parts.nodes.truncate(2);
+    parts
+        .nodes
+        .extend(saver(&[("a..S/x", "kernel_1"), ("b", "kernel")]));
+    assert_eq!(captured(&parts), None);
+    // A variable of another object.
+    parts.objects[1] = "kernel_1";
+    parts.nodes.truncate(2);
+    parts.nodes.extend(saver(&[("last", "kernel_1")]));
+    assert_eq!(captured(&parts), None);
+}
+
+#[test]
+fn object_graphs_with_many_edges_take_linear_time() {
+    let start = Instant::now();
+    let children: Vec<(&str, u8)> = (0..100_000).map(|_| ("x", 0)).collect();
+    let keys: Vec<String> = (0..2_000)
+        .map(|n| format!("{}{n}", "x/".repeat(100)))
+        .collect();
+    let saved: Vec<(&str, &str)> = keys.iter().map(|key| (&key[..], "kernel")).collect();
+    let mut parts = Parts {
+        nodes: vec![node("kernel", "VarHandleOp", &[])],
+        functions: vec![function("f", "MatMul")],
+        root: children,
+        objects: vec!["kernel"; 1000],
+        captures: vec![("f", vec![1; 20_000])],
+        ..Parts::default()
+    };
+    parts.nodes.extend(saver(&saved));
+    parts.parse().unwrap();
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }
 
 #[test]

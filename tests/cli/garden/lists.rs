@@ -134,6 +134,19 @@ fn a_variable_that_the_exported_object_holds_too_is_found() {
     let (folder, run) = export_bundle(&lists, "discriminator", &[]);
     run.ok();
     assert!(exported(&folder) == exported(&plain));
+
+    // The key itself is the path that is no part of a model.
+    let key = format!("watched{SUFFIX}");
+    let mut listed_at = String::new();
+    let mut lists = listed(&bundle, |objects, numbers| {
+        let variable = numbers[KERNEL];
+        listed_at = std::mem::replace(&mut objects.0[variable].key, key.clone());
+        objects.add(0, "watched", variable);
+    });
+    lists.entry(&listed_at).name = key.into_bytes();
+    let (folder, run) = export_bundle(&lists, "discriminator", &[]);
+    run.ok();
+    assert!(exported(&folder) == exported(&plain));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! variables it records the full name, the one in a name-based checkpoint, which becomes the name of the
 //! variable here. A variable without full name, or with one that several share (`Variable`), is named
 //! by its path; its full name is kept beside it. Only the names of existing variables are kept of the graph, and the
-//! paths to those whose keys are places in lists ([`super::object_paths`]).
+//! paths to them that the keys do not have ([`super::object_paths`]).
 //! Source: `tensorflow/core/protobuf/trackable_object_graph.proto`, and `ReadStringTensor` in
 //! `tensorflow/core/util/tensor_bundle/tensor_bundle.cc`.
 
@@ -78,21 +78,26 @@ pub(crate) fn name(
     }
 }
 
-/// Sets the paths to variables whose keys are places in lists, and to their slots in an optimizer.
+/// Sets the paths to each variable, where there are others than the one in its key, and to its slots in an optimizer.
 fn set_paths(variables: &mut [Variable], graph: &[u8], budget: &mut Budget) -> Result<(), Fault> {
-    let keys = variables.iter().filter(|variable| {
-        let path = variable.object_path();
-        path.is_some_and(object_paths::is_indirect)
-    });
-    let keys: HashSet<&str> = keys.map(|variable| &variable.key[..]).collect();
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let found = object_paths::find(graph, &keys, budget)?;
-    for variable in variables {
-        if let Some(paths) = found.get(&variable.key[..]) {
+    let keys: HashSet<&str> = variables.iter().map(|variable| &variable.key[..]).collect();
+    let mut found = object_paths::find(graph, &keys, budget)?;
+    for variable in variables.iter_mut() {
+        let Some(own) = Variable::path_in_key(&variable.key) else {
+            continue;
+        };
+        if let Some(paths) = found.get_mut(&variable.key[..]) {
+            if !object_paths::is_indirect(own) {
+                paths.retain(|path| path != own);
+                if paths.is_empty() {
+                    continue;
+                }
+                budget.take(own.len() + size_of::<String>())?;
+                paths.insert(0, own.to_owned());
+            }
             variable.object_paths.clone_from(paths);
-        } else if let Some((path, slot)) = variable.slot()
+        } else if let Some((path, slot)) = Variable::split_slot(own)
+            && object_paths::is_indirect(path)
             && let Some([path, ..]) = found.get(&Variable::key_of(path)[..]).map(Vec::as_slice)
         {
             let path = format!("{path}{slot}");

@@ -1,4 +1,4 @@
-//! The paths to variables through the saved objects, for variables whose keys are places in lists.
+//! The paths to variables through the saved objects.
 //!
 //! The key of a variable is the shortest path to it from the root of the object graph. In the SavedModel of a Keras
 //! model each object also has a list of all its variables, and so the key of nearly every variable is a place in such a
