@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write the SavedModels of TensorFlow's Model Garden in fixtures/saved_models.
+"""Write the SavedModels of TensorFlow's Model Garden in fixtures/garden_saved_models.
 
-    python scripts/make_model_garden_saved.py fixtures/saved_models [NAME...]
+    python scripts/make_model_garden_saved.py fixtures/garden_saved_models [NAME...]
 
 Needs what make_model_garden.py needs. Without names it writes all of them, each an archive:
 
@@ -144,6 +144,7 @@ MODELS = {
 def main():
     out, *names = sys.argv[1:]
     out = Path(out)
+    out.mkdir(exist_ok=True)
     for name in names or MODELS:
         tf_keras.backend.clear_session()
         tf_keras.utils.set_random_seed(4)

@@ -17,7 +17,8 @@ use super::object_paths;
 use crate::crc;
 use crate::error::Fault;
 use crate::limits::Budget;
-use crate::protobuf::message::{Malformed, fields, submessages};
+use crate::protobuf::message::submessages;
+use crate::protobuf::objects::{ATTRIBUTES, Attribute, NODES};
 use crate::variable::Variable;
 
 /// The key of the object graph.
@@ -29,10 +30,6 @@ pub(crate) const MAX_LEN: u64 = 64 << 20;
 pub(crate) fn is_object_based(variables: &[Variable]) -> bool {
     variables.iter().any(|v| v.object_path().is_some())
 }
-
-/// Numbers of fields: in a `TrackableObjectGraph`, and in its `TrackableObject`s.
-pub(super) const NODES: u32 = 1;
-pub(super) const ATTRIBUTES: u32 = 2;
 
 /// Sets the name and the paths of each variable by the serialised graph, and sorts the variables by name.
 pub(crate) fn name(
@@ -106,36 +103,6 @@ fn set_paths(variables: &mut [Variable], graph: &[u8], budget: &mut Budget) -> R
         }
     }
     Ok(())
-}
-
-/// A `SerializedTensor`: a value that an object saved.
-pub(super) struct Attribute<'a> {
-    /// The name of the value in the object.
-    pub(super) name: &'a str,
-    /// The key in a name-based checkpoint.
-    full_name: &'a str,
-    /// The key in this checkpoint.
-    pub(super) key: &'a str,
-}
-
-impl<'a> Attribute<'a> {
-    pub(super) fn read(message: &'a [u8]) -> Result<Self, Malformed> {
-        let (mut name, mut full_name, mut key) = ("", "", "");
-        for field in fields(message) {
-            let field = field?;
-            match field.number {
-                1 => name = field.text()?,
-                2 => full_name = field.text()?,
-                3 => key = field.text()?,
-                _ => {}
-            }
-        }
-        Ok(Self {
-            name,
-            full_name,
-            key,
-        })
-    }
 }
 
 fn path(variable: &Variable) -> &str {

@@ -17,14 +17,12 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use super::object_graph::{ATTRIBUTES, Attribute, NODES};
 use crate::error::Fault;
 use crate::limits::Budget;
-use crate::protobuf::message::{Malformed, fields, submessages};
+use crate::protobuf::message::submessages;
+use crate::protobuf::objects::{ATTRIBUTES, Attribute, CHILDREN, Child, NODES};
 use crate::variable::escaped;
 
-/// The number of the field with the children of an object, in `TrackableObject`.
-const CHILDREN: u32 = 1;
 /// The name of the attribute that holds the value of a variable.
 const VALUE: &str = "VARIABLE_VALUE";
 /// Children that only a SavedModel has: Keras' own view of an object, the functions of the signatures.
@@ -167,7 +165,7 @@ impl<'a> Objects<'a> {
     ) -> impl Iterator<Item = Result<(u32, &'a str), Fault>> + use<'a> {
         let count = self.0.len();
         submessages(self.0[parent as usize].message, CHILDREN).map(move |child| {
-            let (number, name) = child_reference(child?)?;
+            let Child { number, name } = Child::read(child?)?;
             match u32::try_from(number) {
                 Ok(child) if (child as usize) < count => Ok((child, name)),
                 _ => Err(format!(
@@ -217,20 +215,6 @@ impl<'a> Objects<'a> {
         names.reverse();
         Some(names.join("/"))
     }
-}
-
-/// Reads an `ObjectReference`.
-fn child_reference(message: &[u8]) -> Result<(i32, &str), Malformed> {
-    let (mut number, mut name) = (0, "");
-    for field in fields(message) {
-        let field = field?;
-        match field.number {
-            1 => number = field.int32()?,
-            2 => name = field.text()?,
-            _ => {}
-        }
-    }
-    Ok((number, name))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use super::functions::Library;
 use super::nodes::{NodeId, Nodes, RawNode, Tensor};
-use super::saved_variables::{ObjectNodes, Objects};
+use super::saved_variables::Objects;
 use crate::limits::Budget;
 use crate::protobuf::wire::{self, Field, Malformed, last, messages};
 
@@ -96,7 +96,7 @@ impl SavedFunctions {
             bytes,
             messages: &self.objects,
         };
-        let nodes = ObjectNodes::new(graph, objects, budget)?;
+        let nodes = objects.nodes(graph, by_name, budget)?;
         self.functions.sort_by_key(|function| {
             (
                 Reverse(function.objects.len()),
@@ -107,7 +107,7 @@ impl SavedFunctions {
         for function in &self.functions {
             let captured = function.objects.iter();
             let captured: Vec<Option<NodeId>> =
-                captured.map(|&object| nodes.get(object, by_name)).collect();
+                captured.map(|object| nodes.get(object).copied()).collect();
             let is_new = captured
                 .iter()
                 .flatten()

@@ -12,13 +12,11 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use prost::Message as _;
-
 use super::attributes::attribute_bytes;
 use super::nodes::{Inlined, NodeId, Nodes, Tensor};
-use super::proto::AttrValue;
 use crate::limits::Budget;
-use crate::protobuf::message;
+use crate::protobuf::message::submessages;
+use crate::protobuf::objects::{CHILDREN, Child};
 use crate::protobuf::wire::{self, Malformed, last};
 use crate::variable::{Variable, escaped};
 
@@ -31,8 +29,9 @@ const MAX_STEPS: usize = 64;
 /// The field numbers of the variable and of the constant in a `SavedObject`, with those of their names.
 const VARIABLE: (u32, u32) = (7, 6);
 const CONSTANT: (u32, u32) = (9, 1);
-/// The field with the children in a `SavedObject`.
-const CHILDREN: u32 = 1;
+/// The fields with the tensor of an `AttrValue`, and with the strings of a `TensorProto`.
+const TENSOR: u32 = 8;
+const STRINGS: u32 = 8;
 /// Memory of an entry of a map, in bytes.
 const ENTRY_COST: usize = 128;
 
@@ -43,67 +42,42 @@ pub(super) struct Objects<'a> {
     pub(super) messages: &'a [Range<usize>],
 }
 
-/// The nodes of variables and constants, by the numbers of their objects.
-pub(super) struct ObjectNodes<'a> {
-    objects: Objects<'a>,
-    /// The nodes that a saver identifies.
-    saved: HashMap<usize, NodeId>,
-    saved_nodes: HashSet<NodeId>,
-    /// The object with each name, if there is only one.
-    named: HashMap<&'a [u8], Option<usize>>,
-}
-
-impl<'a> ObjectNodes<'a> {
-    /// Finds the nodes of the variables that the savers of a graph save. Calls of functions must be inlined.
-    pub(super) fn new(
+impl Objects<'_> {
+    /// Returns the nodes of variables and constants by the numbers of their objects. `by_name` has the nodes of the
+    /// main graph, whose calls must be inlined in `graph`. The error completes a sentence about the file.
+    pub(super) fn nodes(
+        &self,
         graph: &Nodes,
-        objects: Objects<'a>,
+        by_name: &HashMap<&[u8], NodeId>,
         budget: &mut Budget,
-    ) -> Result<Self, String> {
+    ) -> Result<HashMap<usize, NodeId>, String> {
         let malformed = |error: Malformed| format!("its object graph is malformed: {error}");
-        let keys = saved_keys(graph, objects.bytes);
-        let saved = if keys.is_empty() {
-            HashMap::new()
-        } else {
-            objects.nodes_of_keys(&keys, budget)?
-        };
-        let mut named: HashMap<&[u8], Option<usize>> = HashMap::new();
-        for (number, message) in objects.messages.iter().enumerate() {
-            let name = objects.name(message).map_err(malformed)?;
-            if let Some(name) = name {
-                let kept = budget.take(ENTRY_COST);
-                kept.map_err(|error| error.to_string())?;
-                let owner = named.entry(name).or_insert(Some(number));
+        let keys = saved_keys(graph, self.bytes, budget)?;
+        let mut nodes = self.nodes_of_keys(&keys, budget)?;
+        let saved: HashSet<NodeId> = nodes.values().copied().collect();
+        // The only object with each name.
+        let mut owners: HashMap<&[u8], Option<usize>> = HashMap::new();
+        for (number, message) in self.messages.iter().enumerate() {
+            if let Some(name) = self.name(message).map_err(malformed)? {
+                // The name of another variable may be that of this variable's node.
+                take(budget, 2 * ENTRY_COST)?;
+                let owner = owners.entry(name).or_insert(Some(number));
                 if *owner != Some(number) {
                     *owner = None;
                 }
             }
         }
-        Ok(Self {
-            objects,
-            saved_nodes: saved.values().copied().collect(),
-            saved,
-            named,
-        })
-    }
-
-    /// Returns the node of the object with this number; `None` if it is not known. `by_name` has the nodes of the
-    /// main graph.
-    pub(super) fn get(&self, number: usize, by_name: &HashMap<&[u8], NodeId>) -> Option<NodeId> {
-        if let Some(node) = self.saved.get(&number) {
-            return Some(*node);
+        for (name, number) in owners {
+            let node = by_name.get(name).filter(|node| !saved.contains(node));
+            if let (Some(number), Some(node)) = (number, node) {
+                nodes.entry(number).or_insert(*node);
+            }
         }
-        let message = self.objects.messages.get(number)?;
-        let name = self.objects.name(message).ok()??;
-        let node = by_name.get(name).copied()?;
-        let is_own = *self.named.get(name)? == Some(number);
-        (is_own && !self.saved_nodes.contains(&node)).then_some(node)
+        Ok(nodes)
     }
-}
 
-impl<'a> Objects<'a> {
     /// Returns the name of a variable, or that of the node of a constant.
-    fn name(&self, object: &Range<usize>) -> Result<Option<&'a [u8]>, Malformed> {
+    fn name(&self, object: &Range<usize>) -> Result<Option<&[u8]>, Malformed> {
         for (kind, name) in [VARIABLE, CONSTANT] {
             if let Some(value) = last(self.bytes, object.clone(), kind)?
                 && let Some(name) = last(self.bytes, value, name)?
@@ -117,20 +91,22 @@ impl<'a> Objects<'a> {
     /// Returns the nodes by the numbers of their objects, to which the keys lead from the first object.
     fn nodes_of_keys(
         &self,
-        keys: &[(String, NodeId)],
+        keys: &[(&str, NodeId)],
         budget: &mut Budget,
     ) -> Result<HashMap<usize, NodeId>, String> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
         let mut children: HashMap<(usize, Cow<'_, str>), usize> = HashMap::new();
         for (parent, message) in self.messages.iter().enumerate() {
-            for child in message::submessages(&self.bytes[message.clone()], CHILDREN) {
-                let child = child.and_then(child_reference);
-                let (number, name) = child.map_err(|error| {
+            for child in submessages(&self.bytes[message.clone()], CHILDREN) {
+                let Child { number, name } = child.and_then(Child::read).map_err(|error| {
                     let error = Malformed::from(error);
                     format!("its object graph is malformed: {error}")
                 })?;
-                if let Some(number) = number {
-                    let kept = budget.take(ENTRY_COST + 2 * name.len());
-                    kept.map_err(|error| error.to_string())?;
+                // A negative number leads nowhere.
+                if let Ok(number) = usize::try_from(number) {
+                    take(budget, ENTRY_COST + 2 * name.len())?;
                     children.entry((parent, escaped(name))).or_insert(number);
                 }
             }
@@ -151,22 +127,16 @@ impl<'a> Objects<'a> {
     }
 }
 
-/// Reads an `ObjectReference`; no number if it is negative.
-fn child_reference(message: &[u8]) -> Result<(Option<usize>, &str), message::Malformed> {
-    let (mut number, mut name) = (0, "");
-    for field in message::fields(message) {
-        let field = field?;
-        match field.number {
-            1 => number = field.int32()?,
-            2 => name = field.text()?,
-            _ => {}
-        }
-    }
-    Ok((usize::try_from(number).ok(), name))
+fn take(budget: &mut Budget, bytes: usize) -> Result<(), String> {
+    budget.take(bytes).map_err(|error| error.to_string())
 }
 
 /// Returns the key of each variable that a saver saves, with the node of the variable.
-fn saved_keys(graph: &Nodes, bytes: &[u8]) -> Vec<(String, NodeId)> {
+fn saved_keys<'a>(
+    graph: &Nodes,
+    bytes: &'a [u8],
+    budget: &mut Budget,
+) -> Result<Vec<(&'a str, NodeId)>, String> {
     let op = |node: NodeId| &bytes[wire::span(&graph.get(node).op)];
     let mut found = Vec::new();
     let mut read = HashSet::new();
@@ -175,26 +145,29 @@ fn saved_keys(graph: &Nodes, bytes: &[u8]) -> Vec<(String, NodeId)> {
             continue;
         }
         let inputs = graph.inputs(graph.get(saver));
-        // Savers with the same list of names save the same variables.
-        let names = inputs.get(1).filter(|names| read.insert(names.node));
-        let Some(names) = names.and_then(|names| strings(graph, bytes, names.node)) else {
+        let Some(names) = inputs.get(1).map(|names| &graph.get(names.node).message) else {
             continue;
         };
-        for (name, tensor) in names.into_iter().zip(inputs.iter().skip(FIRST_TENSOR)) {
+        // A list of names is read once, however often its function is called.
+        if !read.insert(names.start) {
+            continue;
+        }
+        for (name, tensor) in strings(bytes, names).zip(inputs.iter().skip(FIRST_TENSOR)) {
             if let Some(node) = variable_behind(graph, bytes, *tensor) {
+                take(budget, 2 * size_of::<(&str, NodeId)>())?;
                 found.push((name, node));
             }
         }
     }
-    found
+    Ok(found)
 }
 
-/// Returns the strings of a `Const`.
-fn strings(graph: &Nodes, bytes: &[u8], node: NodeId) -> Option<Vec<String>> {
-    let value = attribute_bytes(bytes, &graph.get(node).message, "value")?;
-    let strings = AttrValue::decode(value).ok()?.tensor?.string_val;
-    let strings = strings.into_iter();
-    strings.map(|text| String::from_utf8(text).ok()).collect()
+/// Returns the strings of the `Const` at `message`, up to the first that is not UTF-8.
+fn strings<'a>(bytes: &'a [u8], message: &Range<u32>) -> impl Iterator<Item = &'a str> {
+    let value = attribute_bytes(bytes, message, "value").unwrap_or_default();
+    let tensors = submessages(value, TENSOR).map_while(Result::ok);
+    let strings = tensors.flat_map(|tensor| submessages(tensor, STRINGS).map_while(Result::ok));
+    strings.map_while(|text| std::str::from_utf8(text).ok())
 }
 
 /// Returns the variable whose value a tensor is.

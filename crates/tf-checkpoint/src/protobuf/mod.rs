@@ -1,4 +1,5 @@
 //! Protobuf messages, decoded field by field.
 
 pub(crate) mod message;
+pub(crate) mod objects;
 pub(crate) mod wire;
