@@ -13,7 +13,7 @@ use cap::Cap;
 use electra_convert::{ElectraCheckpoint, Model, PlanOptions};
 use tempfile::TempDir;
 
-use testkit::bundle_writer::{self, Field, message};
+use testkit::bundle_writer::{self, Bundle, Field, message};
 use testkit::saved_model;
 
 /// What an input may make the program hold, in bytes: several times the 32 MiB that every file may
@@ -136,6 +136,71 @@ pub fn training_graph() -> Vec<u8> {
     ];
     let nodes: Vec<(u32, Field)> = nodes.map(|node| (1, Field::Bytes(node))).into();
     message(&[(2, Field::Bytes(message(&nodes)))])
+}
+
+/// The keys of the variables that [`objects`] has: places in a list, a slot, a path.
+pub const OBJECT_KEYS: [&str; 5] = [
+    "variables/0",
+    "variables/1",
+    "variables/0/.OPTIMIZER_SLOT/optimizer/m",
+    "model/layer_with_weights-0/embeddings",
+    "model/layer_with_weights-4/_output_dense/kernel",
+];
+
+/// A checkpoint with this graph of objects.
+pub fn objects(graph: &[u8]) -> Bundle {
+    const NAME: &str = "_CHECKPOINTABLE_OBJECT_GRAPH";
+    const STRING: u64 = 7;
+    let mut bundle = Bundle::default();
+    for path in OBJECT_KEYS {
+        bundle.add_floats(&format!("{path}/.ATTRIBUTES/VARIABLE_VALUE"), &[2, 2]);
+    }
+    let len = u32::try_from(graph.len()).expect("a short input");
+    let sum = crc32c::crc32c(&len.to_le_bytes());
+    let stored = bundle_writer::mask(sum).to_le_bytes();
+    let bytes = [&bundle_writer::varint(len.into())[..], &stored, graph].concat();
+    bundle.add(NAME, STRING, &[], &bytes);
+    let sum = crc32c::crc32c_append(sum, &stored);
+    bundle.entry(NAME).crc32c = crc32c::crc32c_append(sum, graph);
+    bundle
+}
+
+/// The graph of the objects of a SavedModel, with two variables in a list and in a layer.
+pub fn object_graph() -> Vec<u8> {
+    let text = |text: &str| Field::Bytes(text.as_bytes().to_vec());
+    let object = |children: &[(u64, &str)], path: Option<&str>| {
+        let children = children.iter().map(|(number, name)| {
+            let child = [(1, Field::Varint(*number)), (2, text(name))];
+            (1, Field::Bytes(message(&child)))
+        });
+        let value = path.map(|path| {
+            let key = format!("{path}/.ATTRIBUTES/VARIABLE_VALUE");
+            let value = [
+                (1, text("VARIABLE_VALUE")),
+                (2, text("kernel")),
+                (3, text(&key)),
+            ];
+            (2, Field::Bytes(message(&value)))
+        });
+        let fields: Vec<(u32, Field)> = children.chain(value).collect();
+        (1, Field::Bytes(message(&fields)))
+    };
+    message(&[
+        object(
+            &[
+                (1, "variables"),
+                (2, "layer_with_weights-4"),
+                (3, "keras_api"),
+            ],
+            None,
+        ),
+        object(&[(4, "0"), (5, "1")], None),
+        object(&[(4, "_output_dense"), (5, "bias"), (0, "parent")], None),
+        object(&[(2, "layer-0")], None),
+        object(&[(6, "kernel")], Some(OBJECT_KEYS[0])),
+        object(&[], Some(OBJECT_KEYS[1])),
+        object(&[], Some(OBJECT_KEYS[4])),
+    ])
 }
 
 /// A SavedModel with a function that no signature calls, and the variable that it captures.

@@ -119,6 +119,11 @@ fn main() {
         "tiny",
         &electra_convert_fuzz::training_graph(),
     );
+    put(
+        "object_graph",
+        "list",
+        &electra_convert_fuzz::object_graph(),
+    );
     for name in ["batch_1", "time_major_square", "dropout_cond"] {
         let graph = format!("../crates/tf-graph/tests/data/graphs/{name}.meta");
         put("evaluate", name, &read(&graph));

@@ -149,6 +149,7 @@ fn path(entry: &InventoryEntry, rename: impl Fn(&str) -> String) -> Result<Optio
     }
     let others = entry.variable.object_paths.iter().skip(1);
     let mut others: Vec<String> = others.map(|path| rename(path)).filter(is_known).collect();
+    others.sort_unstable();
     others.dedup();
     match others.len() {
         0 => Ok(Some(path)),

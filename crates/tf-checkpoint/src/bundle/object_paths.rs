@@ -384,6 +384,61 @@ mod tests {
         found(&[0x0a, 5, 0], &["variables/0"]).unwrap_err();
     }
 
+    /// Numbers that look random, the same in every run.
+    fn random(state: &mut u64, below: usize) -> usize {
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        usize::try_from(*state >> 33).unwrap() % below
+    }
+
+    #[test]
+    fn every_path_leads_to_its_variable() {
+        const NAMES: &[&str] = &["a", "0", "1", "layers", "layer-3", "keras_api", "b.S/c", ""];
+        let state = &mut 7;
+        for _ in 0..2000 {
+            let count = 1 + random(state, 12);
+            let keys: Vec<String> = (0..count).map(|at| format!("variables/{at}")).collect();
+            let children: Vec<Vec<(u64, &str)>> = (0..count)
+                .map(|_| {
+                    let mut names = NAMES.to_vec();
+                    names.truncate(random(state, NAMES.len() + 1));
+                    let child = |name| (random(state, count) as u64, name);
+                    names.into_iter().map(child).collect()
+                })
+                .collect();
+            let objects: Vec<Made<'_>> = (0..count)
+                .map(|at| {
+                    (
+                        &children[at][..],
+                        if at % 3 == 2 { &keys[at][..] } else { "" },
+                    )
+                })
+                .collect();
+            let bytes = graph(&objects);
+            let wanted: Vec<&str> = keys.iter().map(String::as_str).collect();
+            for (key, paths) in found(&bytes, &wanted).unwrap() {
+                assert!(!paths.is_empty());
+                for path in paths {
+                    let end = path.split('/').try_fold(0, |parent, name| {
+                        let mut children = objects[parent].0.iter();
+                        let child = children.find(|(_, child)| escaped(child) == name)?;
+                        usize::try_from(child.0).ok()
+                    });
+                    assert_eq!(objects[end.unwrap()].1, key, "{path}");
+                }
+            }
+            // Damaged bytes are an error or another graph.
+            let mut damaged = bytes.clone();
+            for _ in 0..3 {
+                let at = random(state, damaged.len());
+                damaged[at] = u8::try_from(random(state, 256)).unwrap();
+            }
+            let _ = found(&damaged, &wanted);
+            let _ = found(&bytes[..random(state, bytes.len())], &wanted);
+        }
+    }
+
     /// In quadratic time these take many minutes.
     #[test]
     fn hostile_graphs_take_linear_time() {
