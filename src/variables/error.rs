@@ -244,12 +244,12 @@ pub enum Error {
     },
     /// An encoder of Model Garden that is not its `BertEncoder`.
     #[error(
-        "variable {variable} has the full name {full_name}, expected {expected} in it: the encoder is \
-         another one than Model Garden's BertEncoder (the block that an ALBERT uses for all its layers has no \
-         number), and no Hugging Face ELECTRA class computes it"
+        "variable {variable} has the full name {full_name}, expected {expected} in it: a block of the encoder \
+         has a path outside of it, or the encoder is another one than Model Garden's BertEncoder (the block that \
+         an ALBERT uses for all its layers has no number), and no Hugging Face ELECTRA class computes it"
     )]
     OtherEncoder {
-        /// The key of the variable.
+        /// The path of the variable.
         variable: String,
         /// Its full name.
         full_name: String,

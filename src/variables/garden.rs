@@ -221,7 +221,7 @@ fn check_blocks(members: &[Member<'_>], entries: &[InventoryEntry]) -> Result<()
         let expected = format!("layer_{block}");
         if !full_name.split('/').any(|part| part == expected) {
             return Err(Error::OtherEncoder {
-                variable: variable.key.clone(),
+                variable: variable.object_path().unwrap_or(&variable.key).to_owned(),
                 full_name: full_name.clone(),
                 expected: format!("transformer/{expected}"),
             });
