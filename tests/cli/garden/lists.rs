@@ -191,3 +191,29 @@ fn a_list_alone_is_refused() {
     let (_, run) = export_bundle(&lists, "discriminator", &[]);
     run.fails(4, &["variables/70/.ATTRIBUTES", name, "ckpt-N.index"]);
 }
+
+/// The slot of an optimizer has the key of its variable in its own.
+#[test]
+fn moving_averages_are_those_of_the_listed_variables() {
+    let made = Made::encoder(SMALL, HEADS);
+    let mut lists = listed(&made.garden(Spelling::Named, SAVED[0]), |_, _| {});
+    let keys = lists.entries.iter().map(|entry| {
+        let key = String::from_utf8(entry.name.clone()).unwrap();
+        (key, entry.shape.clone())
+    });
+    let keys: Vec<(String, Vec<i64>)> = keys.collect();
+    for (key, shape) in &keys {
+        if let Some(path) = key.strip_suffix(SUFFIX) {
+            let slot = format!("{path}/.OPTIMIZER_SLOT/optimizer/average");
+            made::add(&mut lists, &slot, "", shape);
+        }
+    }
+    let options = ["--weights", "average"];
+    let (folder, run) = export_bundle(&lists, "discriminator", &options);
+    run.ok();
+    let source = folder.path().join("m");
+    run!["verify", folder.path().join("out"), "--source", source].ok();
+    let raw = exported(&folder).0;
+    export_again(&folder, "discriminator", &[]).ok();
+    assert!(exported(&folder).0 != raw);
+}
