@@ -161,7 +161,17 @@ impl<'a> Conversion<'a> {
     /// Those of [`ElectraCheckpoint::plan`], [`Error::SavedTwice`], and [`tokenizer::Error::Needed`] for a
     /// measurement on text without a tokenizer.
     pub fn plan(self) -> Result<PlannedConversion<'a>, Error> {
-        self.plan_watched(&Watch::new(&()))
+        self.plan_with(&())
+    }
+
+    /// As [`plan`](Self::plan), with progress and cancellation.
+    ///
+    /// # Errors
+    /// As [`plan`](Self::plan).
+    pub fn plan_with(self, progress: &dyn Progress) -> Result<PlannedConversion<'a>, Error> {
+        let watch = Watch::new(progress);
+        let storage = self.checkpoint.checkpoint().location().storage();
+        cancelling(storage, &watch, || self.plan_watched(&watch))
     }
 
     /// As [`plan`](Self::plan), with cancellation.
@@ -192,7 +202,7 @@ impl<'a> Conversion<'a> {
 
     /// Plans, and runs the plans: see [`PlannedConversion::run`].
     pub fn run(self, out: impl AsRef<Path>, progress: &dyn Progress) -> Result<Vec<Export>, Error> {
-        self.plan_watched(&Watch::new(progress))?.run(out, progress)
+        self.plan_with(progress)?.run(out, progress)
     }
 
     /// Returns the options for `model` where both models are exported: options about the
@@ -261,11 +271,7 @@ impl PlannedConversion<'_> {
         };
         let storage = conversion.checkpoint.checkpoint().location().storage();
         let publish = || pool.install(|| run.publish(plans));
-        match cancelling(storage, &watch, publish) {
-            // The error of a read that was cancelled.
-            Err(_) if watch.is_stopped() => Err(Stopped.into()),
-            published => published,
-        }
+        cancelling(storage, &watch, publish)
     }
 }
 
@@ -273,12 +279,16 @@ impl PlannedConversion<'_> {
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs `work`, and ends reads that wait for a network as soon as `watch` cancels it.
-fn cancelling<T>(storage: &dyn Storage, watch: &Watch<'_>, work: impl FnOnce() -> T) -> T {
+fn cancelling<T>(
+    storage: &dyn Storage,
+    watch: &Watch<'_>,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
     if !storage.is_remote() {
         return work();
     }
     let (done, is_done) = mpsc::channel::<()>();
-    thread::scope(|scope| {
+    let result = thread::scope(|scope| {
         scope.spawn(move || {
             while is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                 if watch.check().is_err() {
@@ -290,7 +300,12 @@ fn cancelling<T>(storage: &dyn Storage, watch: &Watch<'_>, work: impl FnOnce() -
         let result = work();
         drop(done);
         result
-    })
+    });
+    match result {
+        // The error of a read that was cancelled.
+        Err(_) if watch.is_stopped() => Err(Stopped.into()),
+        result => result,
+    }
 }
 
 /// A conversion that is running.

@@ -56,7 +56,7 @@ enum Listing {
     Names(BTreeMap<String, Entry>),
     /// It has too many names to list them.
     TooLong,
-    /// The store refuses to list.
+    /// The store refuses to list it, or there are no credentials.
     Refused,
 }
 
@@ -134,7 +134,7 @@ impl Bucket {
             Some(Listing::Refused) => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 self.with_credentials(
-                    "the store refuses to list the directory; give the prefix of the checkpoint",
+                    "the directory cannot be listed; give the prefix of the checkpoint",
                 ),
             )),
             _ => Err(io::ErrorKind::NotFound.into()),
@@ -232,7 +232,7 @@ impl Bucket {
 
     /// Returns true if there are names below a path.
     fn is_directory(&self, path: &str) -> io::Result<bool> {
-        if self.connection.pages.is_some() {
+        if self.lists() {
             self.list(path)?;
             let known = self.known.lock();
             return Ok(match known.listings.get(path) {
@@ -259,6 +259,12 @@ impl Bucket {
         Ok(false)
     }
 
+    /// Returns true if directories are listed. Without credentials, names are asked for one by one, as on a web
+    /// server: objects are often public in a bucket that lists nothing.
+    fn lists(&self) -> bool {
+        self.connection.pages.is_some() && self.connection.unsigned.is_none()
+    }
+
     /// Lists a directory unless that was done; returns false if its names cannot be known.
     fn list(&self, directory: &str) -> io::Result<bool> {
         let is_known = self.known.lock().listings.contains_key(directory);
@@ -279,6 +285,9 @@ impl Bucket {
         let Some(pages) = &self.connection.pages else {
             return Ok(Listing::Names(BTreeMap::new()));
         };
+        if !self.lists() {
+            return Ok(Listing::Refused);
+        }
         let prefix = match directory {
             "" => String::new(),
             directory => format!("{directory}/"),
@@ -321,11 +330,11 @@ impl Bucket {
         Ok(Listing::TooLong)
     }
 
-    /// True for an answer that means that there is no file. Some web servers refuse what is not there.
+    /// True for an answer that means that there is no file. Whoever may list nothing is refused what is not there.
     fn is_absence(&self, error: &Error) -> bool {
         match error {
             Error::NotFound { .. } => true,
-            Error::PermissionDenied { .. } => self.address.scheme() == Scheme::Http,
+            Error::PermissionDenied { .. } => !self.lists(),
             _ => false,
         }
     }

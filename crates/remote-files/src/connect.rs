@@ -124,7 +124,7 @@ async fn s3(address: &Address, settings: &Settings) -> io::Result<Connection> {
             "aws_container_credentials_relative_uri",
             "aws_container_credentials_full_uri",
         ]);
-    if is_signed && may_have && has_credentials(store.credentials().as_ref()).await {
+    if !is_signed || (may_have && has_credentials(store.credentials().as_ref()).await) {
         return Ok(Connection::of(store, None));
     }
     let mut tried =
@@ -154,7 +154,7 @@ async fn gcs(address: &Address, settings: &Settings) -> io::Result<Connection> {
     let is_signed = settings
         .get("google_skip_signature")
         .is_none_or(|value| !is_true(value));
-    if is_signed && has_credentials(store.credentials().as_ref()).await {
+    if !is_signed || has_credentials(store.credentials().as_ref()).await {
         return Ok(Connection::of(store, None));
     }
     let tried = "GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT, the file of gcloud auth application-default \
@@ -191,7 +191,7 @@ async fn azure(address: &Address, settings: &Settings) -> io::Result<Connection>
     let is_signed = settings
         .get("azure_skip_signature")
         .is_none_or(|value| !is_true(value));
-    if is_signed && has_credentials(store.credentials().as_ref()).await {
+    if !is_signed || has_credentials(store.credentials().as_ref()).await {
         return Ok(Connection::of(store, None));
     }
     let tried = "AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_CONNECTION_STRING, AZURE_CLIENT_ID \

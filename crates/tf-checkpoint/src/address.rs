@@ -1,7 +1,7 @@
-//! Refuses URLs, such as `gs://bucket/model.ckpt-400`, that are given in place of paths.
+//! Refuses URLs, such as `hdfs://host/model.ckpt-400`, that are given in place of paths and cannot be read.
 //!
-//! `Path` would take `gs:` for the name of a directory. Nothing is read from or written to a URL; the
-//! error gives the command that copies the files.
+//! `Path` would take `hdfs:` for the name of a directory. The error gives the command that copies the files. Which
+//! URLs can be read depends on the feature `cloud`.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -48,6 +48,9 @@ const COMMANDS: &[(&str, [&str; 3])] = &[
     ("https", ["curl -LO {}", "curl -LO {}", "curl -T FILE {}"]),
 ];
 
+/// The schemes that the feature `cloud` reads.
+const CLOUD: [&str; 8] = ["gs", "s3", "s3a", "az", "abfs", "abfss", "http", "https"];
+
 /// Fails if `path` is a URL.
 ///
 /// ```
@@ -82,9 +85,14 @@ pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
                 commands[given_as as usize].replace("{}", &quoted(text.as_ref().as_ref()));
             format!(" ({command})")
         });
+        let read = CLOUD.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        let or_read = match read && !cfg!(feature = "cloud") {
+            true => ", or build this program with --features cloud, which reads it",
+            false => "",
+        };
         match given_as {
-            Use::Checkpoint => format!("copy its files here first{command}"),
-            Use::Input => format!("copy it here first{command}"),
+            Use::Checkpoint => format!("copy its files here first{command}{or_read}"),
+            Use::Input => format!("copy it here first{command}{or_read}"),
             Use::Output => format!("write into a directory on this disk and upload that{command}"),
         }
     };

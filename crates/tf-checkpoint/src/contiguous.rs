@@ -79,6 +79,11 @@ impl Contiguous<'_> {
     fn failed(&self, source: io::Error) -> Error {
         match source.kind() {
             io::ErrorKind::UnexpectedEof => self.truncated(),
+            // Removed from a bucket since it was listed.
+            io::ErrorKind::NotFound => Error::ShardMissing {
+                path: self.path.to_owned(),
+                variable: self.variable.name.clone(),
+            },
             _ => Error::reading(self.path, source),
         }
     }
