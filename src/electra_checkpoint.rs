@@ -82,6 +82,7 @@ pub struct ElectraCheckpoint {
     inventory: Inventory,
     graph: Option<MetaGraph>,
     setup: OnceLock<TrainingSetup>,
+    step: OnceLock<Option<u64>>,
     /// What the weights show of the head count of each encoder, by the name of one of its variables.
     head_counts: Mutex<HashMap<String, Option<HeadCount>>>,
 }
@@ -101,6 +102,7 @@ impl ElectraCheckpoint {
             inventory,
             graph,
             setup: OnceLock::new(),
+            step: OnceLock::new(),
             head_counts: Mutex::default(),
         })
     }
@@ -245,6 +247,7 @@ impl ElectraCheckpoint {
     ) -> Result<Plan, Error> {
         let failure = RefCell::new(None);
         let read = |inventory: &Inventory, encoder: Encoder| {
+            self.prepare(model, options);
             let head_count = self.head_count(inventory, encoder, watch);
             head_count.unwrap_or_else(|error| {
                 *failure.borrow_mut() = Some(error);
@@ -255,6 +258,16 @@ impl ElectraCheckpoint {
         match failure.into_inner() {
             Some(error) => Err(error),
             None => Ok(plan?),
+        }
+    }
+
+    /// Announces the variables of a model before some of them are read, so that neighbours are fetched together.
+    fn prepare(&self, model: Model, options: &PlanOptions) {
+        if !self.checkpoint.location().storage().is_remote() {
+            return;
+        }
+        if let Ok(plan) = self.plan_without_values(model, options) {
+            self.checkpoint.prepare(plan.variables());
         }
     }
 
@@ -355,6 +368,14 @@ impl ElectraCheckpoint {
     /// The training step: the value of `global_step`, else the number in the checkpoint's name,
     /// else `None`.
     pub fn step(&self) -> Result<Option<u64>, Error> {
+        if let Some(step) = self.step.get() {
+            return Ok(*step);
+        }
+        let step = self.read_step()?;
+        Ok(*self.step.get_or_init(|| step))
+    }
+
+    fn read_step(&self) -> Result<Option<u64>, Error> {
         let location = self.checkpoint.location();
         let counter = self
             .inventory

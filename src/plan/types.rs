@@ -114,6 +114,11 @@ impl Plan {
         &self.resolved.config
     }
 
+    /// Returns the variables that are read, each once for every tensor that it becomes.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.tensors.iter().flat_map(|tensor| &tensor.variables)
+    }
+
     /// Returns the number of parameters: the elements of all tensors.
     pub fn parameters(&self) -> usize {
         let counts = self.tensors.iter().map(PlannedTensor::elements);

@@ -10,7 +10,7 @@ use std::{fmt, io};
 
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
-use object_store::{Attribute, Error, GetOptions};
+use object_store::{Attribute, Error, GetOptions, GetResult};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -111,6 +111,19 @@ impl Bucket {
                 return Ok(names.get(name).copied());
             }
         }
+        if path == self.address.path() && self.lists() {
+            // Both at once: it is a file or a directory.
+            let (head, listing) = self.client.cancel.wait_for(async {
+                futures_util::join!(self.ask(path), self.read_names(path))
+            })?;
+            self.known.lock().listings.insert(path.to_owned(), listing?);
+            let entry = match self.entry_of(path, head)? {
+                None if self.is_directory(path)? => Some(Entry::Directory),
+                entry => entry,
+            };
+            self.known.lock().entries.insert(path.to_owned(), entry);
+            return Ok(entry);
+        }
         let mut entry = self.head(path)?;
         if entry.is_none() && self.is_directory(path)? {
             entry = Some(Entry::Directory);
@@ -131,7 +144,7 @@ impl Bucket {
                 "the directory has too many names to list them ({MAX_PAGES} pages were read); give the prefix of the \
                  checkpoint"
             ))),
-            Some(Listing::Refused) => Err(io::Error::new(
+            Some(Listing::Refused) if self.address.scheme() != Scheme::Http => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 self.with_credentials(
                     "the directory cannot be listed; give the prefix of the checkpoint",
@@ -139,6 +152,11 @@ impl Bucket {
             )),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    /// Returns false for a web server, where only names can be asked for.
+    pub fn lists_directories(&self) -> bool {
+        self.address.scheme() != Scheme::Http
     }
 
     /// Opens a file for reading.
@@ -199,13 +217,20 @@ impl Bucket {
 
     /// Asks for one name.
     fn head(&self, path: &str) -> io::Result<Option<Entry>> {
-        let Ok(key) = self.key(path) else {
-            return Ok(None);
-        };
-        let answer = self
-            .client
-            .cancel
-            .wait_for(self.connection.store.get_opts(&key, head()))?;
+        let answer = self.client.cancel.wait_for(self.ask(path))?;
+        self.entry_of(path, answer)
+    }
+
+    /// Asks for one name; a name that cannot be one is not there.
+    async fn ask(&self, path: &str) -> Result<GetResult, Error> {
+        let key = self.key(path).map_err(|source| Error::NotFound {
+            path: path.to_owned(),
+            source: source.into(),
+        })?;
+        self.connection.store.get_opts(&key, head()).await
+    }
+
+    fn entry_of(&self, path: &str, answer: Result<GetResult, Error>) -> io::Result<Option<Entry>> {
         match answer {
             Ok(answer) => {
                 let content = answer.attributes.get(&Attribute::ContentType);
@@ -282,12 +307,9 @@ impl Bucket {
     }
 
     async fn read_names(&self, directory: &str) -> io::Result<Listing> {
-        let Some(pages) = &self.connection.pages else {
-            return Ok(Listing::Names(BTreeMap::new()));
-        };
-        if !self.lists() {
+        let Some(pages) = self.connection.pages.as_ref().filter(|_| self.lists()) else {
             return Ok(Listing::Refused);
-        }
+        };
         let prefix = match directory {
             "" => String::new(),
             directory => format!("{directory}/"),

@@ -118,6 +118,11 @@ impl Parts {
         );
     }
 
+    /// Returns true if all bytes of a range are fetched or will be.
+    pub(crate) fn is_planned(&self, range: &Range<u64>) -> bool {
+        self.missing(range).is_empty()
+    }
+
     /// Returns true if all bytes of a range were fetched.
     pub(crate) fn is_present(&self, range: &Range<u64>) -> bool {
         let mut at = range.start;

@@ -142,7 +142,7 @@ impl RemoteFile {
         let end = offset.checked_add(buf.len() as u64);
         let end = end.filter(|&end| end <= shared.len);
         let range = offset..end.ok_or(io::ErrorKind::UnexpectedEof)?;
-        if shared.state.lock().parts.is_present(&range) {
+        if shared.state.lock().parts.is_planned(&range) {
             return self.read_exact_at(buf, offset);
         }
         let sink = |at: u64, bytes: &[u8]| {

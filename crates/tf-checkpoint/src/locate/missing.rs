@@ -70,6 +70,11 @@ fn plain(finder: &Finder, path: &Path, kind: Option<Kind>) -> Result<Error, Erro
         None if finder.kind(folder)? == Some(Kind::Directory) => {
             format!("there is no {}", prefix.with(INDEX).display())
         }
+        None if !finder.storage.lists_directories() => format!(
+            "there is no {}; a web server lists no directories: give the prefix of a checkpoint, one of its files, or an \
+             archive",
+            prefix.with(INDEX).display()
+        ),
         None => format!("there is no directory {}", folder.display()),
     };
     let meant = meant(finder, path);

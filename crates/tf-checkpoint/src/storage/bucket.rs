@@ -104,6 +104,10 @@ impl Storage for BucketStorage {
         Ok(names.into_iter().map(OsString::from).collect())
     }
 
+    fn lists_directories(&self) -> bool {
+        self.bucket.lists_directories()
+    }
+
     fn plain_path(&self, path: &Path) -> Option<PathBuf> {
         Some(self.path_of(&self.inside(path)?))
     }

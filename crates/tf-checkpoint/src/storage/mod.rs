@@ -57,6 +57,11 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// `NotFound` or `NotADirectory` if there is no such directory, or the error of the storage.
     fn file_names(&self, folder: &Path) -> io::Result<Vec<OsString>>;
 
+    /// Returns false if only names can be asked for, as of a web server.
+    fn lists_directories(&self) -> bool {
+        true
+    }
+
     /// Returns the directories to search for checkpoints when `folder` is given: itself and, in an
     /// archive, those below it.
     fn folders(&self, folder: &Path) -> Vec<PathBuf> {
