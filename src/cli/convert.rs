@@ -71,7 +71,10 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         .compare_with_graph(!args.no_graph)
         .threads(args.threads)
         .text(text)
-        .plan_with(&Bar::new(args.output.quiet || args.output.json, Some(signals)))?;
+        .plan_with(&Bar::new(
+            args.output.quiet || args.output.json,
+            Some(signals),
+        ))?;
     if !args.output.quiet {
         // Both models share the warnings about the vocabulary.
         let mut warnings: Vec<String> = idle_renames(&source).collect();

@@ -113,9 +113,10 @@ impl Bucket {
         }
         if path == self.address.path() && self.lists() {
             // Both at once: it is a file or a directory.
-            let (head, listing) = self.client.cancel.wait_for(async {
-                futures_util::join!(self.ask(path), self.read_names(path))
-            })?;
+            let (head, listing) = self
+                .client
+                .cancel
+                .wait_for(async { futures_util::join!(self.ask(path), self.read_names(path)) })?;
             self.known.lock().listings.insert(path.to_owned(), listing?);
             let entry = match self.entry_of(path, head)? {
                 None if self.is_directory(path)? => Some(Entry::Directory),

@@ -82,6 +82,7 @@ fn retry() -> RetryConfig {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: object_store::Error) -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,

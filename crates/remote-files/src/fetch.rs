@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::failure::{io_error, is_passing, is_replaced, is_without_ranges};
 
 /// How long requests are repeated without a byte of progress.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// The time in which an answer must deliver [`LEAST`] bytes or end.
 const WINDOW: Duration = Duration::from_secs(15);
 /// Bytes: fewer in [`WINDOW`] come from a connection that is stuck.
@@ -151,7 +151,7 @@ impl Source<'_> {
         let whole = *at == 0 && end == self.len;
         let options = GetOptions {
             if_match: self.identity.e_tag(),
-            range: (!whole).then(|| GetRange::Bounded(*at..end)),
+            range: (!whole).then_some(GetRange::Bounded(*at..end)),
             ..GetOptions::default()
         };
         let answer = self

@@ -34,7 +34,7 @@ struct Part {
 #[derive(Debug)]
 pub(crate) struct Parts {
     len: u64,
-    parts: BTreeMap<u64, Part>,
+    by_start: BTreeMap<u64, Part>,
     /// The first bytes of the parts to fetch, in this order. A part that was moved forward is in it twice.
     queue: VecDeque<u64>,
 }
@@ -44,7 +44,7 @@ impl Parts {
     pub(crate) fn new(len: u64) -> Self {
         Self {
             len,
-            parts: BTreeMap::new(),
+            by_start: BTreeMap::new(),
             queue: VecDeque::new(),
         }
     }
@@ -87,7 +87,7 @@ impl Parts {
     /// Takes the next part to fetch.
     pub(crate) fn next(&mut self) -> Option<Range<u64>> {
         while let Some(start) = self.queue.pop_front() {
-            if let Some(part) = self.parts.get_mut(&start)
+            if let Some(part) = self.by_start.get_mut(&start)
                 && part.state == State::Queued
             {
                 part.state = State::Fetching;
@@ -99,7 +99,7 @@ impl Parts {
 
     /// Records that a part was fetched.
     pub(crate) fn finish(&mut self, start: u64) {
-        if let Some(part) = self.parts.get_mut(&start) {
+        if let Some(part) = self.by_start.get_mut(&start) {
             part.state = State::Present;
         }
     }
@@ -107,9 +107,9 @@ impl Parts {
     /// Records that the whole file was fetched.
     pub(crate) fn finish_all(&mut self) {
         self.queue.clear();
-        self.parts.clear();
+        self.by_start.clear();
         let state = State::Present;
-        self.parts.insert(
+        self.by_start.insert(
             0,
             Part {
                 end: self.len,
@@ -154,11 +154,11 @@ impl Parts {
 
     /// Returns the parts that have a byte of a range.
     fn covering(&self, range: &Range<u64>) -> impl Iterator<Item = (u64, Part)> {
-        let before = self.parts.range(..=range.start).next_back();
+        let before = self.by_start.range(..=range.start).next_back();
         let before = before.filter(|(_, part)| part.end > range.start);
         let first = before.map_or(range.start, |(&start, _)| start);
         let end = range.end;
-        let parts = self.parts.range(first..end.max(first));
+        let parts = self.by_start.range(first..end.max(first));
         parts.map(|(&start, &part)| (start, part))
     }
 
@@ -166,7 +166,7 @@ impl Parts {
         for part in cut(range) {
             push(&mut self.queue, part.start);
             let state = State::Queued;
-            self.parts.insert(
+            self.by_start.insert(
                 part.start,
                 Part {
                     end: part.end,
@@ -189,7 +189,7 @@ fn merged(ranges: &[Range<u64>], gap: u64) -> Vec<Range<u64>> {
     for range in sorted {
         match merged.last_mut() {
             Some(last) if range.start <= last.end.saturating_add(gap) => {
-                last.end = last.end.max(range.end)
+                last.end = last.end.max(range.end);
             }
             _ => merged.push(range),
         }
@@ -208,6 +208,7 @@ fn cut(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     })
 }
 
+#[expect(clippy::single_range_in_vec_init, reason = "lists of ranges")]
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,14 +305,14 @@ mod tests {
         for _ in 0..200 {
             let mut parts = Parts::new(3 * MIB);
             let mut wanted = Vec::new();
-            for _ in 0..draw(12) + 1 {
+            for _ in 0..=draw(12) {
                 let start = draw(3 * MIB);
                 let range = start..(start + draw(MIB / 2)).min(3 * MIB);
                 wanted.push(range.clone());
                 if draw(2) == 0 {
-                    parts.add(&[range])
+                    parts.add(&[range]);
                 } else {
-                    parts.demand(&range)
+                    parts.demand(&range);
                 }
             }
             let mut fetched = all(&mut parts);

@@ -86,9 +86,10 @@ pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
             format!(" ({command})")
         });
         let read = CLOUD.iter().any(|known| scheme.eq_ignore_ascii_case(known));
-        let or_read = match read && !cfg!(feature = "cloud") {
-            true => ", or build this program with --features cloud, which reads it",
-            false => "",
+        let or_read = if read && !cfg!(feature = "cloud") {
+            ", or build this program with --features cloud, which reads it"
+        } else {
+            ""
         };
         match given_as {
             Use::Checkpoint => format!("copy its files here first{command}{or_read}"),

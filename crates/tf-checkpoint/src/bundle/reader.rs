@@ -42,7 +42,7 @@ impl Bundle {
         let file = storage
             .open(&path)
             .map_err(|source| Error::reading(&path, source))?;
-        file.prepare(&[0..file.len()]);
+        file.prepare_all();
         let limits = location.limits();
         let (shard_count, variables) = read_index(file, &path, limits)
             .map_err(|error| storage.stand_in(&path).unwrap_or(error))?;

@@ -37,7 +37,7 @@ impl BucketStorage {
                 return Some(Err(Error::Unsupported {
                     path: PathBuf::from("the address"),
                     kind: FileKind::Address,
-                    what: error.to_string().into(),
+                    what: error.to_string(),
                     advice: "give SCHEME://BUCKET/PATH".to_owned(),
                     checkpoint: None,
                 }));

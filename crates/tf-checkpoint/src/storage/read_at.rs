@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::{fmt, io};
+use std::{fmt, io, slice};
 
 /// Bytes of a known length that can be read at any position, from several threads at once.
 pub trait ReadAt: fmt::Debug + Send + Sync {
@@ -29,6 +29,11 @@ pub trait ReadAt: fmt::Debug + Send + Sync {
     /// Announces ranges that will be read, so that they can be fetched ahead. Returns at once.
     fn prepare(&self, ranges: &[Range<u64>]) {
         let _ = ranges;
+    }
+
+    /// Announces that all of it will be read.
+    fn prepare_all(&self) {
+        self.prepare(slice::from_ref(&(0..self.len())));
     }
 }
 

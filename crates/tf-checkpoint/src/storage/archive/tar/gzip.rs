@@ -136,7 +136,7 @@ pub(super) struct ListedStream {
 
 impl ListedStream {
     pub(super) fn new(archive: &Arc<dyn ReadAt>, inflation: &Arc<Inflation>) -> io::Result<Self> {
-        archive.prepare(&[0..archive.len()]);
+        archive.prepare_all();
         Ok(Self {
             cursor: Cursor::new(archive),
             inflation: Arc::clone(inflation),

@@ -129,7 +129,7 @@ impl Packed for ZipMember {
     ) -> io::Result<()> {
         let raw = self.raw()?;
         if len >= self.record.len {
-            raw.prepare(&[0..raw.len]);
+            raw.prepare_all();
         }
         let raw = raw.reader();
         if self.record.method != DEFLATED {
