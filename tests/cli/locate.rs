@@ -98,7 +98,7 @@ fn paths_that_are_no_checkpoint_say_what_is_near() {
     run!["inspect", fixture("tiny_defualt")].fails(3, &["did you mean", "/tiny_default?"]);
     run!["inspect", fixture("tiny_defualt").join("model.ckpt-400")]
         .fails(3, &["there is no directory", "/tiny_default?"]);
-    run!["inspect", "gs://bucket/electra/model.ckpt-400"].fails(3, &["gsutil cp"]);
+    run!["inspect", "hdfs://host/electra/model.ckpt-400"].fails(3, &["hdfs dfs -get"]);
     let zip = folder.path().join("electra_small.zip");
     fs::write(&zip, "PK").unwrap();
     run!["inspect", zip].fails(3, &["electra_small.zip", "cannot read"]);

@@ -249,7 +249,7 @@ fn a_vocabulary_that_does_not_fit_is_refused_before_anything_is_written() {
     ]
     .fails(2, &["nowhere"]);
     for (vocab, words) in [
-        ("gs://bucket/vocab.txt", "an address"),
+        ("hdfs://host/vocab.txt", "an address"),
         ("/dev/zero", "a device"),
         ("/", "a directory"),
     ] {

@@ -172,7 +172,7 @@ fn other_files_are_recognised() {
         assert_eq!(kind(&error), Some(expected), "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }
-    let error = locate(Path::new("gs://bucket/model.ckpt-4"), None).unwrap_err();
+    let error = locate(Path::new("hdfs://host/model.ckpt-4"), None).unwrap_err();
     assert_eq!(kind(&error), Some(FileKind::Address));
 }
 
