@@ -4,8 +4,9 @@
 //! unsigned, which public ones allow.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use http::uri::PathAndQuery;
@@ -13,7 +14,8 @@ use http::{HeaderValue, Uri};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
 };
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::http::HttpBuilder;
@@ -31,6 +33,8 @@ use crate::fetch::PATIENCE;
 const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(5);
 /// The time in which a connection must be made.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// The time in which a store must be reached for the first time.
+const FIRST_PATIENCE: Duration = Duration::from_secs(8);
 /// The time in which the next bytes of an answer must come.
 const READ_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -104,6 +108,7 @@ async fn s3(address: &Address, settings: &Settings) -> io::Result<Connection> {
     let mut builder = AmazonS3Builder::new()
         .with_client_options(options())
         .with_retry(retry())
+        .with_http_connector(Connector { query: None })
         .with_url(address.root());
     for (key, value) in &settings.values {
         if let Ok(key) = key.parse::<AmazonS3ConfigKey>() {
@@ -145,6 +150,7 @@ async fn gcs(address: &Address, settings: &Settings) -> io::Result<Connection> {
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_client_options(options())
         .with_retry(retry())
+        .with_http_connector(Connector { query: None })
         .with_url(address.root());
     for (key, value) in &settings.values {
         if let Ok(key) = key.parse::<GoogleConfigKey>() {
@@ -171,6 +177,7 @@ async fn azure(address: &Address, settings: &Settings) -> io::Result<Connection>
     let mut builder = MicrosoftAzureBuilder::new()
         .with_client_options(options())
         .with_retry(retry())
+        .with_http_connector(Connector { query: None })
         .with_url(address.root());
     for (key, value) in &settings.values {
         if let Ok(key) = key.parse::<AzureConfigKey>() {
@@ -211,7 +218,7 @@ fn http(address: &Address) -> io::Result<Connection> {
         .with_retry(retry());
     let query = address.query().map(str::to_owned);
     let store = builder
-        .with_http_connector(WithQuery { query })
+        .with_http_connector(Connector { query })
         .build()
         .map_err(unusable)?;
     Ok(Connection {
@@ -239,42 +246,66 @@ impl Connection {
     }
 }
 
-/// Adds the query of a signed web address to every request: `object_store` has no place for it.
+/// Makes clients that give up early where nothing was ever reached, and that add the query of a signed web address to
+/// every request: `object_store` has no place for it.
 #[derive(Debug)]
-struct WithQuery {
+struct Connector {
     query: Option<String>,
 }
 
 #[derive(Debug)]
-struct QueryService {
+struct Service {
     client: HttpClient,
-    query: String,
+    query: Option<String>,
+    first: OnceLock<Instant>,
+    has_answered: AtomicBool,
 }
 
-impl HttpConnector for WithQuery {
+impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let client = ReqwestConnector::default().connect(options)?;
-        Ok(match &self.query {
-            None => client,
-            Some(query) => HttpClient::new(QueryService {
-                client,
-                query: query.clone(),
-            }),
-        })
+        Ok(HttpClient::new(Service {
+            client: ReqwestConnector::default().connect(options)?,
+            query: self.query.clone(),
+            first: OnceLock::new(),
+            has_answered: AtomicBool::new(false),
+        }))
+    }
+}
+
+impl Service {
+    fn add_query(&self, request: &mut HttpRequest) {
+        let Some(query) = &self.query else {
+            return;
+        };
+        let mut parts = request.uri().clone().into_parts();
+        let path = request.uri().path();
+        parts.path_and_query = PathAndQuery::try_from(format!("{path}?{query}")).ok();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
     }
 }
 
 #[async_trait]
-impl HttpService for QueryService {
+impl HttpService for Service {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let mut parts = request.uri().clone().into_parts();
-        let path = request.uri().path();
-        if let Ok(whole) = PathAndQuery::try_from(format!("{path}?{}", self.query)) {
-            parts.path_and_query = Some(whole);
-            if let Ok(uri) = Uri::from_parts(parts) {
-                *request.uri_mut() = uri;
+        let first = *self.first.get_or_init(Instant::now);
+        self.add_query(&mut request);
+        let answer = self.client.execute(request).await;
+        match answer {
+            Ok(answer) => {
+                self.has_answered.store(true, Ordering::Relaxed);
+                Ok(answer)
             }
+            // A wrong name, or nobody listens: an error of this kind is not tried again.
+            Err(error)
+                if error.kind() == HttpErrorKind::Connect
+                    && !self.has_answered.load(Ordering::Relaxed)
+                    && first.elapsed() > FIRST_PATIENCE =>
+            {
+                Err(HttpError::new(HttpErrorKind::Unknown, error))
+            }
+            Err(error) => Err(error),
         }
-        self.client.execute(request).await
     }
 }

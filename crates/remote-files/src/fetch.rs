@@ -39,9 +39,10 @@ struct Known {
 }
 
 impl Identity {
-    /// Returns the ETag for the header `If-Match`.
+    /// Returns the ETag for the header `If-Match`, which a weak one never matches.
     pub(crate) fn e_tag(&self) -> Option<String> {
-        self.0.lock().as_ref()?.e_tag.clone()
+        let e_tag = self.0.lock().as_ref()?.e_tag.clone();
+        e_tag.filter(|e_tag| !e_tag.starts_with("W/"))
     }
 
     pub(crate) fn is_known(&self) -> bool {
