@@ -6,10 +6,12 @@
 //! - [`fixture`], [`copy_of`], [`unpacked`] and [`temp`] give a test its input files; [`graph_checkpoint`] makes a
 //!   checkpoint for a training graph.
 //! - [`run!`], [`command`] and [`export()`] run the program; [`Run`] checks the result.
+//! - [`bucket_server`] is a store for the tests of buckets.
 //! - [`read_weights`], [`read_json`] and [`raw_variable`] read files without the program.
 //!
 //! Every function panics on a failure: the panic fails the test.
 
+pub mod bucket_server;
 pub mod bundle_writer;
 mod export;
 mod exported;
