@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::address::{Address, Scheme};
-use crate::connect::{Connection, connect};
+use crate::connect::{Connection, READING, connect};
 use crate::failure::io_error;
 use crate::remote_file::{Client, REQUESTS, RemoteFile, Shared};
 use crate::runtime::Cancel;
@@ -67,7 +67,7 @@ impl Bucket {
     /// If a setting in the environment cannot be used.
     pub fn open(address: &Address) -> io::Result<Self> {
         let cancel = Arc::new(Cancel::default());
-        let connection = cancel.wait_for(connect(address))??;
+        let connection = cancel.wait_for(connect(address, READING))??;
         let client = Client {
             store: Arc::clone(&connection.store),
             requests: Arc::new(Semaphore::new(REQUESTS)),

@@ -35,8 +35,25 @@ const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(5);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// The time in which a store must be reached for the first time.
 const FIRST_PATIENCE: Duration = Duration::from_secs(8);
-/// The time in which the next bytes of an answer must come.
-const READ_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a client waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waits {
+    /// For the next bytes of an answer.
+    answer: Duration,
+    /// For a request, with all its repetitions.
+    request: Duration,
+}
+
+/// The next bytes of a file come soon.
+pub(crate) const READING: Waits = Waits {
+    answer: Duration::from_secs(15),
+    request: PATIENCE,
+};
+/// The time in which a body is sent counts as time without an answer.
+pub(crate) const WRITING: Waits = Waits {
+    answer: Duration::from_secs(60),
+    request: Duration::from_secs(180),
+};
 
 /// A client of one bucket, container or host.
 #[derive(Clone)]
@@ -52,21 +69,21 @@ pub(crate) struct Connection {
 ///
 /// # Errors
 /// If a setting in the environment cannot be used.
-pub(crate) async fn connect(address: &Address) -> io::Result<Connection> {
+pub(crate) async fn connect(address: &Address, waits: Waits) -> io::Result<Connection> {
     let settings = Settings::of(address.scheme());
     match address.scheme() {
-        Scheme::S3 => s3(address, &settings).await,
-        Scheme::Gcs => gcs(address, &settings).await,
-        Scheme::Azure => azure(address, &settings).await,
-        Scheme::Http => http(address),
+        Scheme::S3 => s3(address, &settings, waits).await,
+        Scheme::Gcs => gcs(address, &settings, waits).await,
+        Scheme::Azure => azure(address, &settings, waits).await,
+        Scheme::Http => http(address, waits),
     }
 }
 
-fn options() -> ClientOptions {
+fn options(waits: Waits) -> ClientOptions {
     ClientOptions::new()
         .with_timeout_disabled()
         .with_connect_timeout(CONNECT_PATIENCE)
-        .with_read_timeout(READ_PATIENCE)
+        .with_read_timeout(waits.answer)
         .with_user_agent(HeaderValue::from_static(concat!(
             "electra-convert/",
             env!("CARGO_PKG_VERSION")
@@ -74,7 +91,7 @@ fn options() -> ClientOptions {
 }
 
 /// Requests are repeated for a time, not for a number of tries, which a storm of refusals uses up in seconds.
-fn retry() -> RetryConfig {
+fn retry(waits: Waits) -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
@@ -82,7 +99,7 @@ fn retry() -> RetryConfig {
             base: 2.0,
         },
         max_retries: usize::MAX,
-        retry_timeout: PATIENCE,
+        retry_timeout: waits.request,
     }
 }
 
@@ -104,10 +121,12 @@ async fn has_credentials<T: Send + Sync>(
     )
 }
 
-async fn s3(address: &Address, settings: &Settings) -> io::Result<Connection> {
+async fn s3(address: &Address, settings: &Settings, waits: Waits) -> io::Result<Connection> {
     let mut builder = AmazonS3Builder::new()
-        .with_client_options(options())
-        .with_retry(retry())
+        // Not all stores with this interface delete several objects by one request.
+        .with_disable_bulk_delete(true)
+        .with_client_options(options(waits))
+        .with_retry(retry(waits))
         .with_http_connector(Connector { query: None })
         .with_url(address.root());
     for (key, value) in &settings.values {
@@ -146,10 +165,10 @@ async fn s3(address: &Address, settings: &Settings) -> io::Result<Connection> {
     Ok(Connection::of(store, Some(tried)))
 }
 
-async fn gcs(address: &Address, settings: &Settings) -> io::Result<Connection> {
+async fn gcs(address: &Address, settings: &Settings, waits: Waits) -> io::Result<Connection> {
     let mut builder = GoogleCloudStorageBuilder::new()
-        .with_client_options(options())
-        .with_retry(retry())
+        .with_client_options(options(waits))
+        .with_retry(retry(waits))
         .with_http_connector(Connector { query: None })
         .with_url(address.root());
     for (key, value) in &settings.values {
@@ -173,10 +192,10 @@ async fn gcs(address: &Address, settings: &Settings) -> io::Result<Connection> {
     Ok(Connection::of(store, Some(tried.to_owned())))
 }
 
-async fn azure(address: &Address, settings: &Settings) -> io::Result<Connection> {
+async fn azure(address: &Address, settings: &Settings, waits: Waits) -> io::Result<Connection> {
     let mut builder = MicrosoftAzureBuilder::new()
-        .with_client_options(options())
-        .with_retry(retry())
+        .with_client_options(options(waits))
+        .with_retry(retry(waits))
         .with_http_connector(Connector { query: None })
         .with_url(address.root());
     for (key, value) in &settings.values {
@@ -211,11 +230,11 @@ async fn azure(address: &Address, settings: &Settings) -> io::Result<Connection>
     Ok(Connection::of(store, Some(tried.to_owned())))
 }
 
-fn http(address: &Address) -> io::Result<Connection> {
+fn http(address: &Address, waits: Waits) -> io::Result<Connection> {
     let builder = HttpBuilder::new()
         .with_url(address.root())
-        .with_client_options(options().with_config(ClientConfigKey::AllowHttp, "true"))
-        .with_retry(retry());
+        .with_client_options(options(waits).with_config(ClientConfigKey::AllowHttp, "true"))
+        .with_retry(retry(waits));
     let query = address.query().map(str::to_owned);
     let store = builder
         .with_http_connector(Connector { query })

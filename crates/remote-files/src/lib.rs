@@ -14,6 +14,9 @@
 //! | [`remote_file`] | positioned reads of one file |
 //! | [`parts`] | which ranges are fetched, and in which order |
 //! | [`fetch`] | fetching one part: resuming, stalls, replaced files |
+//! | [`outbox`] | a directory in a bucket that is written to |
+//! | [`upload`] | sending one large file in parts |
+//! | [`undo`] | removing and restoring after a failure |
 //! | [`failure`] | errors of a store in words, without secrets |
 //! | [`runtime`] | the threads that wait for the network |
 //!
@@ -25,11 +28,17 @@ mod connect;
 mod environment;
 mod failure;
 mod fetch;
+mod outbox;
 mod parts;
 mod remote_file;
 mod runtime;
 mod sys;
+mod undo;
+mod upload;
 
 pub use address::Address;
 pub use bucket::{Bucket, Entry};
+pub use outbox::{Mode, Outbox, Stored};
 pub use remote_file::RemoteFile;
+pub use undo::Undo;
+pub use upload::{MULTIPART_FROM, Upload};

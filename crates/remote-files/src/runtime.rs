@@ -47,6 +47,11 @@ impl Cancel {
         *self.0.borrow()
     }
 
+    /// Waits for the cancellation.
+    pub(crate) async fn cancelled(&self) {
+        let _ = self.0.subscribe().wait_for(|cancelled| *cancelled).await;
+    }
+
     /// Runs `work` on the runtime and waits for it.
     ///
     /// # Errors
