@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use rayon::ThreadPool;
 use tf_checkpoint::storage::Storage;
-use tf_checkpoint::{Checkpoint, Variable, address};
+use tf_checkpoint::{Checkpoint, Variable};
 
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::export::{
-    CONFIG_FILE, ExportFiles, Stage, WEIGHTS_FILE, provenance, write_safetensors, write_text,
+    self, CONFIG_FILE, Destination, ExportFiles, Stage, WEIGHTS_FILE, provenance,
+    write_safetensors, write_text,
 };
 use crate::plan::{Plan, PlanOptions, PlannedTensor};
 use crate::probe::text_check::Text;
@@ -171,7 +172,7 @@ impl<'a> Conversion<'a> {
     pub fn plan_with(self, progress: &dyn Progress) -> Result<PlannedConversion<'a>, Error> {
         let watch = Watch::new(progress);
         let storage = self.checkpoint.checkpoint().location().storage();
-        cancelling(storage, &watch, || self.plan_watched(&watch))
+        cancelling(storage, None, &watch, || self.plan_watched(&watch))
     }
 
     /// As [`plan`](Self::plan), with cancellation.
@@ -248,43 +249,46 @@ impl PlannedConversion<'_> {
         &self.plans
     }
 
-    /// Writes the planned models, verifies them and publishes them together in the directory `out`.
+    /// Writes the planned models, verifies them and publishes them together in the directory `out`, which may be the
+    /// URL of a directory in a bucket (feature `cloud`).
     ///
-    /// `progress` covers all phases, verification included, and may stop them. On any error `out` is
-    /// as it was before.
+    /// `progress` covers all phases, verification and upload included, and may stop them. On any error `out` is
+    /// as it was before, except after [`Stranded`](export::Error::Stranded) and
+    /// [`Unclean`](export::Error::Unclean).
     pub fn run(self, out: impl AsRef<Path>, progress: &dyn Progress) -> Result<Vec<Export>, Error> {
         let Self {
             conversion,
             plans,
             pool,
         } = self;
-        let out = out.as_ref();
-        address::refuse(out, address::Use::Output)?;
+        let destination = Destination::of(out.as_ref())?;
         for tensor in plans.iter().flat_map(|plan| &plan.tensors) {
             tensor.check_present(conversion.checkpoint.checkpoint())?;
         }
         let watch = Watch::new(progress);
         let run = Run {
             conversion: &conversion,
-            out,
+            destination: &destination,
             watch: &watch,
         };
         let storage = conversion.checkpoint.checkpoint().location().storage();
         let publish = || pool.install(|| run.publish(plans));
-        cancelling(storage, &watch, publish)
+        cancelling(storage, Some(&destination), &watch, publish)
     }
 }
 
 /// How often a thread looks for a cancellation while others may wait for a network.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Runs `work`, and ends reads that wait for a network as soon as `watch` cancels it.
+/// Runs `work`, and ends reads and uploads that wait for a network as soon as `watch` cancels it.
 fn cancelling<T>(
     storage: &dyn Storage,
+    destination: Option<&Destination>,
     watch: &Watch<'_>,
     work: impl FnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    if !storage.is_remote() {
+    let writes = destination.is_some_and(Destination::is_remote);
+    if !storage.is_remote() && !writes {
         return work();
     }
     let (done, is_done) = mpsc::channel::<()>();
@@ -293,6 +297,9 @@ fn cancelling<T>(
             while is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
                 if watch.check().is_err() {
                     storage.cancel();
+                    if let Some(destination) = destination {
+                        destination.cancel();
+                    }
                     break;
                 }
             }
@@ -302,7 +309,9 @@ fn cancelling<T>(
         result
     });
     match result {
-        // The error of a read that was cancelled.
+        // It names what is left in a bucket.
+        Err(error @ Error::Export(export::Error::Unclean { .. })) => Err(error),
+        // The error of a read or an upload that was cancelled.
         Err(_) if watch.is_stopped() => Err(Stopped.into()),
         result => result,
     }
@@ -311,7 +320,7 @@ fn cancelling<T>(
 /// A conversion that is running.
 struct Run<'a> {
     conversion: &'a Conversion<'a>,
-    out: &'a Path,
+    destination: &'a Destination,
     watch: &'a Watch<'a>,
 }
 
@@ -319,13 +328,15 @@ impl Run<'_> {
     fn publish(&self, plans: Vec<Plan>) -> Result<Vec<Export>, Error> {
         let source = self.conversion.checkpoint;
         let checkpoint = source.checkpoint();
+        let files = self.files(&plans);
+        self.destination.check(&files, self.conversion.replace)?;
         checkpoint.prepare(plans.iter().flat_map(Plan::variables));
         let ready = make_ready(checkpoint, &plans, self.watch).and_then(|()| source.step());
         let step = explained(checkpoint, ready)?;
         // Before there is anything that a signal must not leave behind.
         self.watch.begin(Phase::Converting, 0);
         self.watch.check()?;
-        let stage = Stage::new(self.out, self.files(&plans), self.conversion.replace)?;
+        let stage = Stage::new(self.destination, files, self.conversion.replace)?;
 
         let mut exports = Vec::with_capacity(plans.len());
         for plan in plans {
@@ -335,7 +346,7 @@ impl Run<'_> {
             let verify = || self.verify(&plan, &stage);
             let report = self.conversion.verify.then(verify).transpose()?;
             self.watch.check()?;
-            let published = |(file, len)| (self.out.join(below(file)), len);
+            let published = |(file, len)| (self.destination.path(&below(file)), len);
             exports.push(Export {
                 files: staged.into_iter().map(published).collect(),
                 report,
@@ -344,7 +355,7 @@ impl Run<'_> {
                 warnings: Vec::new(),
             });
         }
-        let warnings = stage.publish()?;
+        let warnings = stage.publish(self.watch)?;
         if let Some(first) = exports.first_mut() {
             first.warnings = warnings;
         }

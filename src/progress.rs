@@ -22,6 +22,8 @@ pub enum Phase {
     Comparing,
     /// A model is measured on text; the unit is a sequence.
     Measuring,
+    /// The verified files are uploaded to a bucket; the unit is a byte. It does not begin for a disk.
+    Uploading,
 }
 
 impl Phase {
@@ -33,12 +35,16 @@ impl Phase {
             Self::Verifying => "verifying",
             Self::Comparing => "comparing",
             Self::Measuring => "measuring",
+            Self::Uploading => "uploading",
         }
     }
 
     /// True if the unit of the total is a byte.
     pub fn is_in_bytes(self) -> bool {
-        matches!(self, Self::Converting | Self::Verifying | Self::Comparing)
+        match self {
+            Self::Converting | Self::Verifying | Self::Comparing | Self::Uploading => true,
+            Self::Reading | Self::Measuring => false,
+        }
     }
 }
 

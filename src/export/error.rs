@@ -133,6 +133,17 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
+    /// Uploading failed, and so did taking back what was uploaded.
+    #[error(
+        "{}; what was uploaded could not be taken back: {left}",
+        with_cause(failed)
+    )]
+    Unclean {
+        /// What is left in the bucket, with what to do.
+        left: String,
+        /// Why uploading failed.
+        failed: Box<Error>,
+    },
     /// The header of the weights breaks a rule of the safetensors format.
     #[error("the safetensors header is not valid: {0}")]
     Header(String),
@@ -154,6 +165,14 @@ pub enum Error {
         /// The error of the system.
         source: io::Error,
     },
+}
+
+/// Returns the message of an error of writing with the error of the system.
+fn with_cause(error: &Error) -> String {
+    match error {
+        Error::Write { source, .. } => format!("{error}: {source}"),
+        error => error.to_string(),
+    }
 }
 
 impl From<Stopped> for Error {

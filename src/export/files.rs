@@ -11,6 +11,8 @@ use crate::tokenizer;
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Name of the configuration, as transformers expects it.
 pub const CONFIG_FILE: &str = "config.json";
+/// How the names of temporary directories begin in which files for a bucket are staged.
+pub const STAGED_FOR_UPLOAD: &str = "electra-convert-upload-";
 
 /// Every file that an export may have, in the order in which they are written and published: a directory
 /// with weights has all other files.

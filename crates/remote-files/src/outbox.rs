@@ -228,13 +228,13 @@ impl Outbox {
     /// The path of an object, and `AlreadyExists` or an error of the store.
     pub fn put_all(
         &self,
-        files: Vec<(String, Bytes)>,
+        files: Vec<(String, Vec<u8>)>,
         mode: Mode,
         written: &(dyn Fn(u64) + Sync),
     ) -> Result<(), (String, io::Error)> {
         let puts = join_all(files.into_iter().map(async |(path, bytes)| {
             let len = bytes.len() as u64;
-            match self.put(&path, bytes, mode).await {
+            match self.put(&path, Bytes::from(bytes), mode).await {
                 Ok(()) => {
                     written(len);
                     Ok(())

@@ -1,7 +1,7 @@
 //! Refuses URLs, such as `hdfs://host/model.ckpt-400`, that are given in place of paths and cannot be read.
 //!
 //! `Path` would take `hdfs:` for the name of a directory. The error gives the command that copies the files. Which
-//! URLs can be read depends on the feature `cloud`.
+//! URLs can be read, and written to, depends on the feature `cloud`.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -48,10 +48,10 @@ const COMMANDS: &[(&str, [&str; 3])] = &[
     ("https", ["curl -LO {}", "curl -LO {}", "curl -T FILE {}"]),
 ];
 
-/// The schemes that the feature `cloud` reads.
+/// The schemes that the feature `cloud` reads. All but those of web servers it also writes to.
 const CLOUD: [&str; 8] = ["gs", "s3", "s3a", "az", "abfs", "abfss", "http", "https"];
 
-/// Fails if `path` is a URL.
+/// Fails if `path` is a URL, except an output in a bucket (feature `cloud`).
 ///
 /// ```
 /// # use std::path::Path;
@@ -69,6 +69,10 @@ pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Ok(());
     };
+    #[cfg(feature = "cloud")]
+    if given_as == Use::Output && is_in_bucket(&text)? {
+        return Ok(());
+    }
     let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.chars().all(is_scheme) {
         return Ok(());
@@ -85,16 +89,13 @@ pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
                 commands[given_as as usize].replace("{}", &quoted(text.as_ref().as_ref()));
             format!(" ({command})")
         });
-        let read = CLOUD.iter().any(|known| scheme.eq_ignore_ascii_case(known));
-        let or_read = if read && !cfg!(feature = "cloud") {
-            ", or build this program with --features cloud, which reads it"
-        } else {
-            ""
-        };
+        let build = advice_to_build(scheme, given_as);
         match given_as {
-            Use::Checkpoint => format!("copy its files here first{command}{or_read}"),
-            Use::Input => format!("copy it here first{command}{or_read}"),
-            Use::Output => format!("write into a directory on this disk and upload that{command}"),
+            Use::Checkpoint => format!("copy its files here first{command}{build}"),
+            Use::Input => format!("copy it here first{command}{build}"),
+            Use::Output => {
+                format!("write into a directory on this disk and upload that{command}{build}")
+            }
         }
     };
     let what = match given_as {
@@ -108,6 +109,41 @@ pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
         advice,
         checkpoint: None,
     })
+}
+
+/// Returns true for the URL of a directory in a bucket.
+#[cfg(feature = "cloud")]
+fn is_in_bucket(text: &str) -> Result<bool, Error> {
+    use remote_files::Address;
+    use remote_files::address::Scheme;
+
+    match Address::parse(text) {
+        None => Ok(false),
+        Some(Ok(address)) => Ok(address.scheme() != Scheme::Http),
+        Some(Err(error)) => Err(Error::Unsupported {
+            path: std::path::PathBuf::from("the address"),
+            kind: FileKind::Address,
+            what: error.to_string().into(),
+            advice: "give SCHEME://BUCKET/PATH".to_owned(),
+            checkpoint: None,
+        }),
+    }
+}
+
+/// Returns what a build with the feature `cloud` could do; empty if it could not, or this is one.
+fn advice_to_build(scheme: &str, given_as: Use) -> &'static str {
+    let is_known = CLOUD.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let is_web = scheme.to_ascii_lowercase().starts_with("http");
+    match given_as {
+        _ if cfg!(feature = "cloud") || !is_known => "",
+        Use::Output if is_web => "",
+        Use::Output => {
+            ", or build the program with cargo install --features cloud, which writes to buckets"
+        }
+        Use::Checkpoint | Use::Input => {
+            ", or build the program with cargo install --features cloud, which reads it"
+        }
+    }
 }
 
 /// Quotes an argument for a POSIX shell, if it needs quotes.
@@ -145,7 +181,13 @@ mod tests {
                 Use::Input,
                 "aws s3 cp 's3://b/my v.txt' .",
             ),
-            ("GS://b/out", Use::Output, "gsutil cp -r DIR GS://b/out"),
+            #[cfg(not(feature = "cloud"))]
+            (
+                "GS://b/out",
+                Use::Output,
+                "gsutil cp -r DIR GS://b/out, or build",
+            ),
+            ("https://b/out", Use::Output, "curl -T FILE https://b/out"),
             ("file:///a/b", Use::Input, "give the path, /a/b"),
             ("wasbs://c@d/e", Use::Input, "copy it here first"),
         ] {

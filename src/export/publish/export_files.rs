@@ -36,6 +36,72 @@ const FOREIGN_FILES: [(&str, &str); 9] = [
 const SECOND_CHOICE: &str = "it is loaded with use_safetensors=False";
 const FLAX: &str = "the Flax classes prefer it";
 
+/// Every name that an export or a conflict may have in a directory.
+#[cfg(feature = "cloud")]
+pub(super) fn known_names() -> impl Iterator<Item = &'static str> {
+    let foreign = FOREIGN_FILES.iter().map(|(file, _)| *file);
+    EXPORT_FILES.into_iter().chain(foreign)
+}
+
+/// The output directory, as far as it decides which files conflict with an export. Paths are relative to it.
+pub(super) trait Place {
+    /// Returns the path or the URL of a file, for messages.
+    fn path(&self, file: &Path) -> PathBuf;
+
+    /// Returns what is at a path, without following links; `None` if there is nothing.
+    fn find(&self, file: &Path) -> Result<Option<Entry>, Error>;
+
+    /// Returns true for a directory that may hold an earlier export.
+    fn is_folder(&self, folder: &Path) -> Result<bool, Error>;
+
+    /// Returns true if a directory is `checkpoint`, the directory of the checkpoint.
+    fn is_checkpoint(&self, folder: &Path, checkpoint: &Path) -> bool;
+}
+
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    Directory,
+    /// A file, or a link to anything.
+    Other,
+}
+
+/// An output directory on a disk.
+pub(super) struct OnDisk<'a>(pub(super) &'a Path);
+
+impl Place for OnDisk<'_> {
+    fn path(&self, file: &Path) -> PathBuf {
+        self.0.join(file)
+    }
+
+    fn find(&self, file: &Path) -> Result<Option<Entry>, Error> {
+        let found = find(&self.0.join(file))?;
+        Ok(found.map(|found| {
+            if found.is_dir() {
+                Entry::Directory
+            } else {
+                Entry::Other
+            }
+        }))
+    }
+
+    fn is_folder(&self, folder: &Path) -> Result<bool, Error> {
+        // The target of a link is outside the output directory.
+        Ok(self.find(folder)? == Some(Entry::Directory))
+    }
+
+    fn is_checkpoint(&self, folder: &Path, checkpoint: &Path) -> bool {
+        let folder = self.0.join(folder);
+        let [Some(folder), Some(checkpoint)] = [&folder, checkpoint].map(|folder| {
+            let metadata = std::fs::metadata(folder).ok()?;
+            Some(FileId::of(&metadata))
+        }) else {
+            return false;
+        };
+        folder == checkpoint
+    }
+}
+
 /// The files of an export; all paths are relative to the output directory.
 #[derive(Clone, Debug)]
 pub(crate) struct ExportFiles {
@@ -81,26 +147,36 @@ impl ExportFiles {
         &self.paths
     }
 
-    /// Finds the files in `out` that this export replaces.
+    /// Returns the directory of each model.
+    #[cfg(feature = "cloud")]
+    pub(super) fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// Finds the files in `place` that this export replaces.
     ///
     /// # Errors
     /// If there is one and `force` is false, or one that must not be replaced.
-    pub(super) fn find_existing(&self, out: &Path, force: bool) -> Result<ExistingFiles, Error> {
+    pub(super) fn find_existing(
+        &self,
+        place: &dyn Place,
+        force: bool,
+    ) -> Result<ExistingFiles, Error> {
         let mut existing = ExistingFiles::default();
         for file in &self.paths {
-            if is_replaced(out.join(file), force, |path| Error::Exists { path })? {
+            if is_replaced(place, file, force, |path| Error::Exists { path })? {
                 existing.replaced.push(file.clone());
             }
         }
-        let others = self.other_folders(out, &mut existing.warnings)?;
+        let others = Self::other_folders(&self.folders, place, &mut existing.warnings)?;
         for folder in self.folders.iter().chain(&others) {
             let files = EXPORT_FILES.iter().map(|file| folder.join(file));
             for file in files.filter(|file| !self.paths.contains(file)) {
-                let path = out.join(&file);
-                if !is_replaced(path.clone(), force, |path| Error::Leftover { path })? {
+                if !is_replaced(place, &file, force, |path| Error::Leftover { path })? {
                     continue;
                 }
-                if self.is_beside_checkpoint(&path) {
+                if place.is_checkpoint(folder, &self.checkpoint) {
+                    let path = place.path(&file);
                     return Err(Error::BesideCheckpoint { path });
                 }
                 existing.replaced.push(file);
@@ -108,10 +184,11 @@ impl ExportFiles {
         }
         for folder in &self.folders {
             for (file, why) in FOREIGN_FILES {
-                let path = out.join(folder).join(file);
-                if find(&path)?.is_none() {
+                let file = folder.join(file);
+                if place.find(&file)?.is_none() {
                     continue;
                 }
+                let path = place.path(&file);
                 if !force {
                     return Err(Error::Foreign { path, why });
                 }
@@ -127,25 +204,28 @@ impl ExportFiles {
 
     /// Returns the directories of an earlier export in the other layout: the output directory itself if
     /// this export has two models, the two directories if it has one.
-    fn other_folders(&self, out: &Path, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, Error> {
-        let is_single = self.folders.iter().all(|folder| folder == Path::new(""));
+    fn other_folders(
+        folders: &[PathBuf],
+        place: &dyn Place,
+        warnings: &mut Vec<String>,
+    ) -> Result<Vec<PathBuf>, Error> {
+        let is_single = folders.iter().all(|folder| folder == Path::new(""));
         if !is_single {
             // Without weights there is no earlier export. A single config.json or vocab.txt may belong to
             // anything, such as the checkpoint.
-            let is_export = find(&out.join(WEIGHTS_FILE))?.is_some();
+            let is_export = place.find(Path::new(WEIGHTS_FILE))?.is_some();
             return Ok(is_export.then(PathBuf::new).into_iter().collect());
         }
         let mut exports = Vec::new();
         for folder in Model::BOTH.map(|model| PathBuf::from(model.key())) {
-            // The target of a link is outside the output directory.
-            let is_folder = find(&out.join(&folder))?.is_some_and(|found| found.is_dir());
-            if is_folder && find(&out.join(&folder).join(WEIGHTS_FILE))?.is_some() {
+            let weights = folder.join(WEIGHTS_FILE);
+            if place.is_folder(&folder)? && place.find(&weights)?.is_some() {
                 exports.push(folder);
             }
         }
         if let [single] = &exports[..] {
             // `--model both` writes two, so that this one was exported on its own.
-            let path = out.join(single);
+            let path = place.path(single);
             warnings.push(format!(
                 "{} contains a separate export, which stays",
                 path.display()
@@ -154,30 +234,20 @@ impl ExportFiles {
         }
         Ok(exports)
     }
-
-    fn is_beside_checkpoint(&self, path: &Path) -> bool {
-        let [Some(folder), Some(checkpoint)] = [path.parent().unwrap_or(path), &self.checkpoint]
-            .map(|folder| {
-                let metadata = std::fs::metadata(folder).ok()?;
-                Some(FileId::of(&metadata))
-            })
-        else {
-            return false;
-        };
-        folder == checkpoint
-    }
 }
 
-/// True if there is a file at `path` and `force` is given; without `force` the file is the error `refused`.
+/// True if there is a file and `force` is given; without `force` the file is the error `refused`.
 fn is_replaced(
-    path: PathBuf,
+    place: &dyn Place,
+    file: &Path,
     force: bool,
     refused: impl FnOnce(PathBuf) -> Error,
 ) -> Result<bool, Error> {
-    match find(&path)? {
+    let path = || place.path(file);
+    match place.find(file)? {
         None => Ok(false),
-        Some(metadata) if metadata.is_dir() => Err(Error::DirectoryInTheWay { path }),
-        Some(_) if !force => Err(refused(path)),
+        Some(Entry::Directory) => Err(Error::DirectoryInTheWay { path: path() }),
+        Some(_) if !force => Err(refused(path())),
         Some(_) => Ok(true),
     }
 }

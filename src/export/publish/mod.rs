@@ -1,5 +1,7 @@
 //! Makes an export appear complete or not at all, whenever the program ends.
 //!
+//! A bucket has its own rules: see `bucket_stage`. On a disk:
+//!
 //! Everything is written into a staging directory inside the output directory, on the same file system,
 //! and synced. Then a journal in it lists the files to move, and four steps move them, with a sync after
 //! each: the weights of an earlier export into the staging directory, its other files after them, the new
@@ -11,7 +13,9 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `stage` | the staging directory, from its creation to publication or removal |
+//! | `destination` | where an export goes: one interface for disks and buckets |
+//! | `disk_stage` | the staging directory, from its creation to publication or removal |
+//! | `bucket_stage` | upload to a bucket |
 //! | `export_files` | which files belong to an export, and which existing files conflict with it |
 //! | `lock` | creates and locks the output directory |
 //! | `journal` | moves files, rolls back, recovers after a kill |
@@ -19,14 +23,19 @@
 //!
 //! A rename never replaces a file that appeared in the meantime (`renameat2` with `RENAME_NOREPLACE` on
 //! Linux, through `tempfile`), and a rollback moves only files that are still the ones that were moved
-//! there (same inode, length and time). Dropping a [`Stage`] removes the staging directory, and the output
+//! there (same inode, length and time). Dropping a
+//! [`Stage`] removes the staging directory, and the output
 //! directory if it was created for this export.
 
+#[cfg(feature = "cloud")]
+mod bucket_stage;
+mod destination;
+mod disk_stage;
 mod export_files;
 mod files;
 mod journal;
 mod lock;
-mod stage;
 
+pub(crate) use destination::{Destination, Stage};
+pub(crate) use disk_stage::STAGING;
 pub(crate) use export_files::ExportFiles;
-pub(crate) use stage::{STAGING, Stage};

@@ -1,11 +1,11 @@
-//! The staging directory of an export, from its creation to publication or removal.
+//! The staging directory of an export on a disk, from its creation to publication or removal.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use tf_checkpoint::storage::FileId;
 
-use super::export_files::ExportFiles;
+use super::export_files::{ExportFiles, OnDisk};
 use super::files::find;
 use super::journal::{self, Journal, NEW, OLD};
 use super::lock::{ATTEMPTS, LockedDirectory};
@@ -18,7 +18,7 @@ const SCRATCH: &str = "scratch";
 
 /// An export that is being written. Dropping it removes the staging directory.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct DiskStage {
     // Dropped in this order: the lock is released last.
     staging: StagingDirectory,
     locked: LockedDirectory,
@@ -50,7 +50,7 @@ impl Drop for StagingDirectory {
     }
 }
 
-impl Stage {
+impl DiskStage {
     /// Locks `out`, recovers it from a killed conversion, and creates the staging directory for `files`.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Stage {
             });
         }
         let (locked, staging) = Self::prepare(out)?;
-        files.find_existing(out, force)?;
+        files.find_existing(&OnDisk(out), force)?;
         for root in [NEW, OLD] {
             for folder in files.paths().iter().filter_map(|file| file.parent()) {
                 let path = staging.path.join(root).join(folder);
@@ -140,7 +140,7 @@ impl Stage {
         }
         let staging = &self.staging.path;
         let created = &mut self.locked.created;
-        let existing = self.files.find_existing(&self.out, self.force)?;
+        let existing = self.files.find_existing(&OnDisk(&self.out), self.force)?;
         for folder in self.files.paths().iter().filter_map(|file| file.parent()) {
             let folder = self.out.join(folder);
             created.create(&folder).map_err(Error::writing(&folder))?;

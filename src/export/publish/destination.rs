@@ -1,0 +1,147 @@
+//! Where an export goes: a directory on a disk, or one in a bucket (feature `cloud`).
+
+use std::path::{Path, PathBuf};
+#[cfg(feature = "cloud")]
+use std::sync::Arc;
+
+#[cfg(feature = "cloud")]
+use remote_files::{Address, Outbox};
+use tf_checkpoint::address::{self, Use};
+
+#[cfg(feature = "cloud")]
+use super::bucket_stage::{BucketStage, InBucket};
+use super::disk_stage::DiskStage;
+use super::export_files::ExportFiles;
+use crate::export::Error;
+use crate::progress::Watch;
+
+/// The output directory.
+#[derive(Clone, Debug)]
+pub(crate) enum Destination {
+    Disk(PathBuf),
+    #[cfg(feature = "cloud")]
+    Bucket(Arc<Outbox>),
+}
+
+impl Destination {
+    /// Returns the destination for a path or a URL. Nothing is asked of a network.
+    ///
+    /// # Errors
+    /// If it is a URL that cannot be written to.
+    pub(crate) fn of(out: &Path) -> Result<Self, Error> {
+        address::refuse(out, Use::Output)?;
+        #[cfg(feature = "cloud")]
+        if let Some(Ok(address)) = out.to_str().and_then(Address::parse) {
+            return Ok(Self::Bucket(Arc::new(Outbox::new(address))));
+        }
+        Ok(Self::Disk(out.to_owned()))
+    }
+
+    /// Returns the path or the URL of a file, given by its path below the output directory.
+    pub(crate) fn path(&self, file: &Path) -> PathBuf {
+        match self {
+            Self::Disk(out) => out.join(file),
+            #[cfg(feature = "cloud")]
+            Self::Bucket(outbox) => InBucket::url(outbox, file),
+        }
+    }
+
+    /// Returns true if files are uploaded over a network.
+    pub(crate) fn is_remote(&self) -> bool {
+        !matches!(self, Self::Disk(_))
+    }
+
+    /// Ends all requests that wait for a network, with an error, except those that clean up.
+    pub(crate) fn cancel(&self) {
+        match self {
+            Self::Disk(_) => {}
+            #[cfg(feature = "cloud")]
+            Self::Bucket(outbox) => outbox.cancel(),
+        }
+    }
+
+    /// Connects to a bucket and looks for files that conflict with the export, before anything is read of the
+    /// checkpoint. On a disk [`Stage::new`] does, once it holds the lock.
+    ///
+    /// # Errors
+    /// If there are no credentials, the store refuses to list, or a file conflicts.
+    pub(crate) fn check(&self, files: &ExportFiles, force: bool) -> Result<(), Error> {
+        match self {
+            Self::Disk(_) => {
+                let _ = (files, force);
+                Ok(())
+            }
+            #[cfg(feature = "cloud")]
+            Self::Bucket(outbox) => {
+                let place = InBucket::connect(outbox)?;
+                files.find_existing(&place, force).map(drop)
+            }
+        }
+    }
+}
+
+/// An export that is being written. Dropping it removes what was written.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    Disk(Box<DiskStage>),
+    #[cfg(feature = "cloud")]
+    Bucket(Box<BucketStage>),
+}
+
+impl Stage {
+    /// Creates the staging directory for `files`.
+    ///
+    /// # Errors
+    /// On a disk, if a file of an export exists and `force` is not given, or another conversion is writing into the
+    /// output directory.
+    pub(crate) fn new(
+        destination: &Destination,
+        files: ExportFiles,
+        force: bool,
+    ) -> Result<Self, Error> {
+        Ok(match destination {
+            Destination::Disk(out) => Self::Disk(Box::new(DiskStage::new(out, files, force)?)),
+            #[cfg(feature = "cloud")]
+            Destination::Bucket(outbox) => Self::Bucket(Box::new(BucketStage::new(
+                Arc::clone(outbox),
+                files,
+                force,
+            )?)),
+        })
+    }
+
+    /// Returns where to write a file, given by its path below the output directory.
+    pub(crate) fn path(&self, file: &Path) -> PathBuf {
+        match self {
+            Self::Disk(stage) => stage.path(file),
+            #[cfg(feature = "cloud")]
+            Self::Bucket(stage) => stage.path(file),
+        }
+    }
+
+    /// Creates a directory for files that are needed during the conversion and are not published.
+    pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf, Error> {
+        match self {
+            Self::Disk(stage) => stage.scratch(name),
+            #[cfg(feature = "cloud")]
+            Self::Bucket(stage) => stage.scratch(name),
+        }
+    }
+
+    /// Moves or uploads all files to their places. Returns warnings about files that stay beside them.
+    ///
+    /// # Errors
+    /// After an error the output directory is as it was before, except after [`Error::Stranded`] and
+    /// [`Error::Unclean`].
+    pub(crate) fn publish(self, watch: &Watch<'_>) -> Result<Vec<String>, Error> {
+        match self {
+            Self::Disk(stage) => {
+                // Moves take no time.
+                let _ = watch;
+                stage.publish()
+            }
+            #[cfg(feature = "cloud")]
+            Self::Bucket(stage) => stage.publish(watch),
+        }
+    }
+}
