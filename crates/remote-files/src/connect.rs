@@ -51,7 +51,7 @@ pub(crate) const READING: Waits = Waits {
 };
 /// The time in which a body is sent counts as time without an answer.
 pub(crate) const WRITING: Waits = Waits {
-    answer: Duration::from_secs(60),
+    answer: Duration::from_secs(90),
     request: Duration::from_secs(180),
 };
 

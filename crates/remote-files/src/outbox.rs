@@ -402,7 +402,10 @@ impl Outbox {
     /// Turns an error of the store into words that state what to do.
     pub(crate) fn failure(error: &Error) -> io::Error {
         let error = io_error(error);
-        if error.kind() != io::ErrorKind::PermissionDenied {
+        // The kind of a refused listing is another one.
+        let is_refused = error.kind() == io::ErrorKind::PermissionDenied
+            || error.to_string().starts_with("the server answered 403");
+        if !is_refused {
             return error;
         }
         let what = format!(

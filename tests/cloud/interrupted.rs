@@ -1,0 +1,131 @@
+//! Signals while an export is uploaded.
+
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use testkit::Run;
+use testkit::bucket_server::{Action, Fault, Operation};
+
+use crate::world::{OUT, World};
+
+/// Generous, because tests run beside each other without optimisation.
+const SOON: Duration = Duration::from_secs(3);
+
+fn start(world: &World, options: &[&str]) -> Child {
+    let checkpoint = world.large();
+    let mut args: Vec<&dyn AsRef<std::ffi::OsStr>> =
+        vec![&"--model", &"discriminator", &"--no-verify"];
+    args.extend(
+        options
+            .iter()
+            .map(|option| option as &dyn AsRef<std::ffi::OsStr>),
+    );
+    args.extend([&checkpoint as &dyn AsRef<std::ffi::OsStr>, &OUT]);
+    let mut command = world.command(&args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn send(child: &Child, signal: &str) {
+    let kill = Command::new("kill")
+        .args([format!("-{signal}"), child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+}
+
+#[test]
+fn a_signal_leaves_the_bucket_as_it_was() {
+    use Operation::{Create, Get, Head, List, Part, Put};
+    for (operation, ending, count) in [
+        (List, "", 1),
+        (List, "", 2),
+        (Create, "", 1),
+        (Part, "", 1),
+        (Part, "", 3),
+        (List, "", 3),
+        (Put, "", 1),
+        (Put, "", 4),
+        (Get, "vocab.txt", 1),
+        (Head, "model.safetensors", 1),
+    ] {
+        for force in [&[][..], &["--force"]] {
+            let world = World::new();
+            world.server.put("models/run/out/README.md", "a readme");
+            if !force.is_empty() {
+                for file in ["model.safetensors", "config.json"] {
+                    world.server.put(&format!("models/run/out/{file}"), "old");
+                }
+            }
+            let before = world.server.objects();
+            world.server.set_latency(Duration::from_millis(250));
+            let child = start(&world, force);
+            if operation == Head && !force.is_empty() {
+                // The earlier weights are not looked for.
+                world.server.wait_for(Get, "vocab.txt", 1);
+            } else {
+                world.server.wait_for(operation, ending, count);
+            }
+            let started = Instant::now();
+            send(&child, "INT");
+            let output = child.wait_with_output().unwrap();
+            let what = format!("{operation:?} {ending} {count} {force:?}");
+            assert_eq!(output.status.signal(), Some(2), "{what}: {output:?}");
+            assert!(started.elapsed() < SOON, "{what}: {:?}", started.elapsed());
+            world.check(Run::from(output));
+            assert!(world.server.objects() == before, "{what}");
+            assert_eq!(world.server.open_uploads(), 0, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_while_an_upload_completes_ends_with_all_or_nothing() {
+    for delay in [50, 600] {
+        let world = World::new();
+        world.server.add_fault(Fault::every(
+            Operation::Complete,
+            "",
+            Action::Delay(Duration::from_millis(delay)),
+        ));
+        let child = start(&world, &[]);
+        world.server.wait_for(Operation::Complete, "", 1);
+        send(&child, "INT");
+        let output = child.wait_with_output().unwrap();
+        let expected = if output.status.success() { 6 } else { 0 };
+        world.check(Run::from(output));
+        assert_eq!(world.objects().len(), expected);
+        assert_eq!(world.server.open_uploads(), 0);
+    }
+}
+
+#[test]
+fn what_cannot_be_cleaned_up_is_named() {
+    let world = World::new();
+    world
+        .server
+        .add_fault(Fault::every(Operation::Abort, "", Action::Status(403)));
+    world.server.set_latency(Duration::from_millis(100));
+    let child = start(&world, &[]);
+    world.server.wait_for(Operation::Part, "", 2);
+    let started = Instant::now();
+    send(&child, "INT");
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert!(started.elapsed() < 3 * SOON, "{:?}", started.elapsed());
+    let upload = format!("the multipart upload of {OUT}/model.safetensors (abort it");
+    world
+        .check(run)
+        .fails(1, &["interrupted", "could not be taken back", &upload]);
+}
+
+#[test]
+fn a_killed_process_leaves_no_weights() {
+    let world = World::new();
+    world.server.set_latency(Duration::from_millis(100));
+    let mut child = start(&world, &[]);
+    world.server.wait_for(Operation::Put, "", 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!world.objects().contains_key("model.safetensors"));
+}
