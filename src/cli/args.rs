@@ -154,7 +154,7 @@ pub(crate) struct ConvertArgs {
     pub(crate) model: Option<ModelArg>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// The directory to write to; created if necessary
+    /// The directory to write to, created if necessary, or a URL of one in a bucket (gs://, s3://, az://, abfs://; feature `cloud`)
     #[arg(required = true)]
     pub(crate) out: Option<PathBuf>,
     /// Element type of the weights; `keep` turns float64 into float32

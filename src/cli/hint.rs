@@ -4,9 +4,11 @@
 //! [`of_checkpoint`] adds the command or the option; the result is appended to the printed message and
 //! to `error` in JSON.
 
+use std::io;
 use std::path::Path;
 
 use electra_convert::Error;
+use electra_convert::export::{self, STAGED_FOR_UPLOAD};
 use tf_checkpoint::FileKind;
 
 use super::text::shell_quoted;
@@ -28,12 +30,30 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
             "electra-convert --model MODEL {saved_model} OUT, or electra-convert --model MODEL {hdf5} OUT"
         ));
     }
+    if error.chain().any(is_full_staging) {
+        return Some(
+            "the files for the bucket are staged there: set TMPDIR to a directory with space for the models".into(),
+        );
+    }
     let mut causes = error.chain();
     let checkpoint = causes.find_map(|cause| {
         let own = || cause.downcast_ref::<Error>()?.checkpoint();
         cause.downcast_ref::<tf_checkpoint::Error>().or_else(own)
     });
     of_checkpoint(checkpoint?)
+}
+
+/// True for a temporary directory without space in which files for a bucket are staged.
+fn is_full_staging(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let Some(Error::Export(export::Error::Write { path, source })) = cause.downcast_ref() else {
+        return false;
+    };
+    let is_staging = |part: &std::ffi::OsStr| part.to_string_lossy().starts_with(STAGED_FOR_UPLOAD);
+    let is_full = matches!(
+        source.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    );
+    is_full && path.iter().any(is_staging)
 }
 
 fn of_checkpoint(error: &tf_checkpoint::Error) -> Option<String> {
@@ -78,7 +98,26 @@ mod tests {
     use anyhow::Context as _;
     use tf_checkpoint::locate;
 
-    use super::{Error, hint};
+    use super::{Error, export, hint, io};
+
+    #[test]
+    fn a_full_directory_for_temporary_files_can_be_another_one() {
+        let full = |path: &str, kind: io::ErrorKind| {
+            let error = Error::Export(export::Error::Write {
+                path: path.into(),
+                source: kind.into(),
+            });
+            hint(&anyhow::Error::from(error))
+        };
+        let staged = "/tmp/electra-convert-upload-x/new/model.safetensors";
+        let shown = full(staged, io::ErrorKind::StorageFull).unwrap();
+        assert!(shown.contains("TMPDIR"), "{shown}");
+        assert_eq!(full(staged, io::ErrorKind::PermissionDenied), None);
+        assert_eq!(
+            full("out/model.safetensors", io::ErrorKind::StorageFull),
+            None
+        );
+    }
 
     #[test]
     fn hints_name_the_option_or_the_command() {

@@ -528,7 +528,9 @@ fn addresses_are_not_taken_for_paths() {
             .output()
             .unwrap();
         let run = Run::from(output).fails(2, &["OUT", address, "cannot be written to"]);
-        let is_bucket = ["gs:", "s3:"].iter().any(|start| address.starts_with(start));
+        let is_bucket = ["gs:", "s3:"]
+            .iter()
+            .any(|start| address.starts_with(start));
         let build = run.stderr.contains("cargo install --features cloud");
         assert_eq!(build, is_bucket, "{}", run.stderr);
         run!["inspect", address].fails(3, &[address, "an address"]);

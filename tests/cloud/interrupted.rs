@@ -13,7 +13,7 @@ use crate::world::{OUT, World};
 const SOON: Duration = Duration::from_secs(3);
 
 fn start(world: &World, options: &[&str]) -> Child {
-    let checkpoint = world.large();
+    let checkpoint = World::large();
     let mut args: Vec<&dyn AsRef<std::ffi::OsStr>> =
         vec![&"--model", &"discriminator", &"--no-verify"];
     args.extend(
@@ -58,7 +58,7 @@ fn a_signal_leaves_the_bucket_as_it_was() {
                 }
             }
             let before = world.server.objects();
-            world.server.set_latency(Duration::from_millis(250));
+            world.server.set_latency(Duration::from_millis(120));
             let child = start(&world, force);
             if operation == Head && !force.is_empty() {
                 // The earlier weights are not looked for.
@@ -116,6 +116,31 @@ fn what_cannot_be_cleaned_up_is_named() {
     world
         .check(run)
         .fails(1, &["interrupted", "could not be taken back", &upload]);
+}
+
+#[test]
+fn the_bar_names_the_upload() {
+    let world = World::new();
+    world.server.set_latency(Duration::from_millis(100));
+    let checkpoint = World::large();
+    let command = format!(
+        "{} --model discriminator --no-verify {} {OUT}",
+        testkit::program(),
+        checkpoint.display()
+    );
+    // `script` gives the program a terminal.
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]);
+    script.envs(world.server.environment()).stdin(Stdio::null());
+    let Ok(output) = script.output() else {
+        eprintln!("there is no `script` to make a terminal");
+        return;
+    };
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && shown.contains("uploading"),
+        "{shown}"
+    );
 }
 
 #[test]

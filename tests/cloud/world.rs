@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use tempfile::TempDir;
 use testkit::bucket_server::{BucketServer, Operation};
@@ -35,22 +35,25 @@ impl World {
         self.folder.path().join("tmp")
     }
 
-    /// A checkpoint whose weights are sent in parts, with its vocabulary beside it.
-    pub(crate) fn large(&self) -> PathBuf {
+    /// Returns a checkpoint whose weights are sent in parts, with its vocabulary beside it.
+    pub(crate) fn large() -> PathBuf {
+        static WRITTEN: Once = Once::new();
         let sizes = Sizes {
             vocab: 40_000,
             embedding: 160,
             ..SMALL
         };
-        let prefix = self.folder.path().join("model.ckpt-7");
-        if !prefix.with_file_name("vocab.txt").exists() {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("large");
+        let prefix = folder.join("model.ckpt-7");
+        WRITTEN.call_once(|| {
+            fs::create_dir_all(&folder).unwrap();
             discriminator(sizes).write(&prefix);
             let words = (4..sizes.vocab).map(|number| format!("w{number}"));
             let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(str::to_owned);
             let mut words: Vec<String> = special.into_iter().chain(words).collect();
             words[4] = "[MASK]".to_owned();
-            fs::write(prefix.with_file_name("vocab.txt"), words.join("\n") + "\n").unwrap();
-        }
+            fs::write(folder.join("vocab.txt"), words.join("\n") + "\n").unwrap();
+        });
         prefix
     }
 

@@ -11,12 +11,12 @@ use crate::world::{OUT, World};
 #[test]
 fn an_export_in_a_bucket_is_that_of_a_disk() {
     let world = World::new();
-    let checkpoint = world.large();
+    let checkpoint = World::large();
     let here = world.folder.path().join("here");
     run!["--model", "discriminator", "--no-verify", checkpoint, here].ok();
     let report = world.convert(&checkpoint, &["--json"]).ok().json();
     world.is_like(&here);
-    let files = report["models"][0]["files"].as_array().unwrap();
+    let files = report["exports"][0]["files"].as_array().unwrap();
     let paths: Vec<_> = files
         .iter()
         .map(|file| file["path"].as_str().unwrap())
@@ -115,7 +115,7 @@ fn files_that_conflict_are_refused_before_anything_is_converted() {
 #[test]
 fn force_replaces_an_export_and_nothing_else() {
     let world = World::new();
-    let checkpoint = world.large();
+    let checkpoint = World::large();
     let here = world.folder.path().join("here");
     run![
         "--model",

@@ -13,7 +13,7 @@ fn faults_that_pass_are_passed_over() {
     use Action::{Drop, ErrorBody, LoseAnswer, Status};
     use Operation::{Complete, Create, Get, Head, List, Part, Put};
     let world = World::new();
-    let checkpoint = world.large();
+    let checkpoint = World::large();
     let here = world.folder.path().join("here");
     run!["--model", "discriminator", "--no-verify", checkpoint, here].ok();
     for (operation, ending, action) in [
@@ -53,17 +53,16 @@ fn weights_that_are_sent_whole_may_lose_their_answer() {
 #[test]
 fn a_failure_of_any_step_leaves_the_bucket_as_it_was() {
     use Operation::{Complete, Create, Delete, Get, Head, Part, Put};
-    let source = World::new();
-    let checkpoint = source.large();
+    let checkpoint = World::large();
     for (operation, ending, skip) in [
-        (Create, "model.safetensors", 0),
-        (Part, "model.safetensors", 0),
-        (Part, "model.safetensors", 2),
-        (Put, "config.json", 0),
-        (Put, "tokenizer.json", 0),
-        (Get, "tokenizer.json", 0),
-        (Get, "tokenizer.json", 1),
-        (Complete, "model.safetensors", 0),
+        (Create, "/model.safetensors", 0),
+        (Part, "/model.safetensors", 0),
+        (Part, "/model.safetensors", 2),
+        (Put, "/config.json", 0),
+        (Put, "/tokenizer.json", 0),
+        (Get, "/tokenizer.json", 0),
+        (Get, "/tokenizer.json", 1),
+        (Complete, "/model.safetensors", 0),
     ] {
         for force in [&[][..], &["--force"]] {
             let world = World::new();
@@ -92,7 +91,7 @@ fn a_failure_of_any_step_leaves_the_bucket_as_it_was() {
             world.convert(&checkpoint, force).fails(
                 1,
                 &[
-                    &format!("cannot write {OUT}/{ending}"),
+                    &format!("cannot write {OUT}{ending}"),
                     "403",
                     "credentials must allow",
                 ],
@@ -146,9 +145,13 @@ fn two_models_appear_together_or_not_at_all() {
     }
     let mut command = args(true);
     command.extend([&checkpoint as &dyn AsRef<std::ffi::OsStr>, &OUT]);
-    world
-        .run(&command)
-        .fails(1, &["generator/model.safetensors"]);
+    world.run(&command).fails(
+        1,
+        &[
+            "generator/model.safetensors: the server answered 403",
+            "discriminator/model.safetensors (the new weights",
+        ],
+    );
     let objects = world.objects();
     assert_eq!(objects.len(), 8, "{:?}", objects.keys());
     assert_eq!(*objects["generator/config.json"], b"old");
@@ -161,7 +164,7 @@ fn two_models_appear_together_or_not_at_all() {
 fn an_object_that_another_program_writes_meanwhile_stays() {
     for file in ["model.safetensors", "config.json", "tokenizer.json"] {
         let world = World::new();
-        let checkpoint = world.large();
+        let checkpoint = World::large();
         world.server.set_latency(Duration::from_millis(50));
         let run = thread::scope(|scope| {
             let run = scope.spawn(|| world.convert(&checkpoint, &[]));

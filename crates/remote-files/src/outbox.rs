@@ -36,8 +36,8 @@ const MAX_PAGES: usize = 20;
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
 /// The time in which a request that may have no answer is repeated.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// The time that a request that changes the bucket gets after a cancellation.
-const SETTLE: Duration = Duration::from_secs(2);
+/// The time that a request to the bucket gets after a cancellation.
+pub(crate) const SETTLE: Duration = Duration::from_secs(2);
 /// The pause before a request is repeated.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -268,7 +268,10 @@ impl Outbox {
                 key.clone(),
                 PutPayload::from_bytes(bytes.clone()),
             );
-            let put = self.settled(async move { store.put_opts(&to, body, options).await });
+            let put = self.settled(
+                SETTLE,
+                async move { store.put_opts(&to, body, options).await },
+            );
             let Some(answer) = put.await else {
                 return Err(interrupted());
             };
@@ -340,16 +343,17 @@ impl Outbox {
         }
     }
 
-    /// Runs a request that changes the bucket. After a cancellation its answer is awaited for a moment; `None` if
-    /// there is no answer.
+    /// Runs a request that changes the bucket. After a cancellation its answer is awaited for the time `patience`;
+    /// `None` if there is no answer.
     pub(crate) async fn settled<T: Send + 'static>(
         &self,
+        patience: Duration,
         request: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
         let mut task = tokio::spawn(request);
         tokio::select! {
             answer = &mut task => answer.ok(),
-            () = self.cancel.cancelled() => match timeout(SETTLE, &mut task).await {
+            () = self.cancel.cancelled() => match timeout(patience, &mut task).await {
                 Ok(answer) => answer.ok(),
                 Err(_) => {
                     task.abort();

@@ -18,7 +18,7 @@ use object_store::{Error, MultipartUpload, PutMultipartOptions, PutPayload};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::outbox::{Mode, Outbox};
+use crate::outbox::{Mode, Outbox, SETTLE};
 use crate::runtime::{interrupted, runtime};
 use crate::sys;
 
@@ -29,6 +29,8 @@ const MIN_PART: u64 = 8 << 20;
 const MAX_PARTS: u64 = 10_000;
 /// The most bytes under way.
 const MAX_UNDER_WAY: u64 = 64 << 20;
+/// The time in which an upload must complete after a cancellation: it may be visible soon.
+const COMPLETES: Duration = Duration::from_secs(5);
 /// A part that takes less time lets one more be sent at once, one that takes more than the second one less.
 const FAST: Duration = Duration::from_secs(5);
 const SLOW: Duration = Duration::from_secs(15);
@@ -57,7 +59,7 @@ impl Upload {
         };
         let to = key.clone();
         let begun = async move { store.put_multipart_opts(&to, options).await };
-        let begun = runtime()?.block_on(outbox.settled(begun));
+        let begun = runtime()?.block_on(outbox.settled(SETTLE, begun));
         let parts = begun
             .ok_or_else(interrupted)?
             .map_err(|error| Outbox::failure(&error))?;
@@ -144,7 +146,7 @@ impl Upload {
         let parts = Arc::clone(&self.parts);
         runtime()?.block_on(async {
             let complete = async move { parts.lock().await.complete().await };
-            let failed = match outbox.settled(complete).await {
+            let failed = match outbox.settled(COMPLETES, complete).await {
                 Some(Ok(_)) => return Ok(()),
                 Some(Err(error)) => Outbox::failure(&error),
                 None => interrupted(),

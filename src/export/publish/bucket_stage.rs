@@ -22,9 +22,10 @@
 //! there is no object of their name (`If-None-Match`). For an upload in parts stores offer no such condition to this
 //! program; it looks right before it completes. Objects are recognised as its own by a mark in their metadata.
 //!
-//! What is checked: S3 verifies the SHA-256 of each request, which is a part of its signature; the connections to all
-//! stores are encrypted. After the upload small files are read again and compared byte by byte; of the weights the
-//! length and the mark are compared.
+//! What is checked: S3 verifies the SHA-256 of each request, which is a part of its signature (unless
+//! `AWS_UNSIGNED_PAYLOAD` is set). The other stores get no checksum; there TLS protects the bytes on their way. After
+//! the upload small files are read again and compared byte by byte; of the weights the length and the mark are
+//! compared.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +100,7 @@ impl BucketStage {
             watch,
             uploads: Vec::new(),
             undo: Vec::new(),
+            replaced: Vec::new(),
         };
         let published = publication.run();
         published.map_err(|error| publication.take_back(error))
@@ -166,6 +168,8 @@ struct Publication<'a> {
     uploads: Vec<Upload>,
     /// What takes back the changes so far, with the directory of the model.
     undo: Vec<(String, Undo)>,
+    /// Weights whose earlier ones are gone.
+    replaced: Vec<String>,
 }
 
 /// A file to upload.
@@ -337,6 +341,7 @@ impl Publication<'_> {
             // The earlier weights are gone: the new small files belong to the new ones.
             let own = folder(path);
             self.undo.retain(|(folder, _)| folder != own);
+            self.replaced.push(path.clone());
         }
         outbox.check(path, staged.len).map_err(self.failed(path))
     }
@@ -369,9 +374,13 @@ impl Publication<'_> {
         others.extend(self.uploads.into_iter().map(Undo::Abort));
         let mut failures = outbox.undo(weights);
         failures.extend(outbox.undo(others));
-        if failures.is_empty() {
+        if failures.is_empty() && self.replaced.is_empty() {
             return error;
         }
+        let replaced = self.replaced.iter().map(|path| {
+            let url = outbox.url(path);
+            format!("{url} (the new weights, which replaced the earlier ones; convert again with --force)")
+        });
         let left = failures.into_iter().map(|(undo, reason)| {
             let url = outbox.url(undo.path());
             match undo {
@@ -381,7 +390,7 @@ impl Publication<'_> {
             }
         });
         Error::Unclean {
-            left: left.collect::<Vec<_>>().join(", "),
+            left: replaced.chain(left).collect::<Vec<_>>().join(", "),
             failed: Box::new(error),
         }
     }
