@@ -1,6 +1,8 @@
-//! Drives the program with outputs in a bucket, which a server on loopback holds.
+//! Drives the program with checkpoints and outputs in a bucket, which a server on loopback holds.
 
 mod interrupted;
+mod read;
+mod read_faults;
 mod world;
 mod write;
 mod write_faults;

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::address::{Address, Scheme};
 use crate::connect::{Connection, READING, connect};
-use crate::failure::io_error;
+use crate::failure::{io_error, is_refused};
 use crate::remote_file::{Client, REQUESTS, RemoteFile, Shared};
 use crate::runtime::Cancel;
 
@@ -326,9 +326,7 @@ impl Bucket {
             let below = (!prefix.is_empty()).then_some(&prefix[..]);
             let page = match pages.list_paginated(below, options).await {
                 Ok(page) => page,
-                Err(Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => {
-                    return Ok(Listing::Refused);
-                }
+                Err(error) if is_refused(&error) => return Ok(Listing::Refused),
                 // The bucket itself.
                 Err(error) => return Err(self.failure(&error)),
             };

@@ -15,13 +15,20 @@ const MAX_MESSAGE: usize = 200;
 pub(crate) fn io_error(error: &Error) -> io::Error {
     let kind = match error {
         Error::NotFound { .. } => io::ErrorKind::NotFound,
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            io::ErrorKind::PermissionDenied
-        }
+        error if is_refused(error) => io::ErrorKind::PermissionDenied,
         Error::AlreadyExists { .. } => io::ErrorKind::AlreadyExists,
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, words(error))
+}
+
+/// Returns true if the store refuses access. Of some requests, such as listing, only the status shows it.
+pub(crate) fn is_refused(error: &Error) -> bool {
+    let is_refusal = |status: &str| status.starts_with("401") || status.starts_with("403");
+    matches!(
+        error,
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
+    ) || status(&deepest(error)).is_some_and(is_refusal)
 }
 
 /// Returns true for an answer with the whole file in place of a range of it.

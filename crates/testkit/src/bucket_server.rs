@@ -231,6 +231,11 @@ impl BucketServer {
         state.store(key.to_owned(), bytes.into(), Vec::new());
     }
 
+    /// Removes an object.
+    pub fn remove(&self, key: &str) {
+        self.shared.state().objects.remove(key);
+    }
+
     /// Returns all objects by bucket and key.
     pub fn objects(&self) -> BTreeMap<String, Arc<Vec<u8>>> {
         let state = self.shared.state();
