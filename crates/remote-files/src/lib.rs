@@ -7,18 +7,18 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`address`] | the parts of a URL |
-//! | [`connect`] | the client of a store, with credentials from the environment |
-//! | [`environment`] | where credentials and settings are looked for |
-//! | [`bucket`] | listing, and what is known of each name |
-//! | [`remote_file`] | positioned reads of one file |
-//! | [`parts`] | which ranges are fetched, and in which order |
-//! | [`fetch`] | fetching one part: resuming, stalls, replaced files |
-//! | [`outbox`] | a directory in a bucket that is written to |
-//! | [`upload`] | sending one large file in parts |
-//! | [`undo`] | removing and restoring after a failure |
-//! | [`failure`] | errors of a store in words, without secrets |
-//! | [`runtime`] | the threads that wait for the network |
+//! | `address` | the parts of a URL |
+//! | `connect` | the client of a store, with credentials from the environment |
+//! | `environment` | where credentials and settings are looked for |
+//! | `bucket` | listing, and what is known of each name |
+//! | `remote_file` | positioned reads of one file |
+//! | `parts` | which ranges are fetched, and in which order |
+//! | `fetch` | fetching one part: resuming, stalls, replaced files |
+//! | `outbox` | a directory in a bucket that is written to |
+//! | `upload` | sending one large file in parts |
+//! | `undo` | removing and restoring after a failure |
+//! | `failure` | errors of a store in words, without secrets |
+//! | `runtime` | the threads that wait for the network |
 //!
 //! The functions block and must be called from threads that do not belong to an asynchronous runtime.
 
