@@ -12,15 +12,17 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rayon::ThreadPool;
+use safetensors::Dtype;
 use tf_checkpoint::storage::Storage;
 use tf_checkpoint::{Checkpoint, Variable};
 
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::export::{
-    self, CONFIG_FILE, Destination, ExportFiles, Stage, WEIGHTS_FILE, provenance,
-    write_safetensors, write_text,
+    self, AlignedBytes, CONFIG_FILE, Destination, ExportFiles, Stage, WEIGHTS_FILE, convert_tensor,
+    provenance, write_safetensors, write_text,
 };
 use crate::plan::{Plan, PlanOptions, PlannedTensor};
 use crate::probe::text_check::Text;
@@ -275,6 +277,58 @@ impl PlannedConversion<'_> {
         let publish = || pool.install(|| run.publish(plans));
         cancelling(storage, Some(&destination), &watch, publish)
     }
+
+    /// Computes the planned tensors in memory, on all threads, and passes each of them to `take`, in any order.
+    /// Nothing is written. The CRC-32C of each variable is checked where the checkpoint has it.
+    pub fn compute(
+        &self,
+        progress: &dyn Progress,
+        take: &mut (dyn FnMut(ComputedTensor) + Send),
+    ) -> Result<(), Error> {
+        let checkpoint = self.conversion.checkpoint.checkpoint();
+        let tensors: Vec<&PlannedTensor> =
+            self.plans.iter().flat_map(|plan| &plan.tensors).collect();
+        for tensor in &tensors {
+            tensor.check_present(checkpoint)?;
+        }
+        let watch = Watch::new(progress);
+        let take = Mutex::new(take);
+        let compute = || {
+            checkpoint.prepare(self.plans.iter().flat_map(Plan::variables));
+            make_ready(checkpoint, &self.plans, &watch)?;
+            let total = tensors.iter().map(|tensor| tensor.source_bytes()).sum();
+            watch.begin(Phase::Converting, total);
+            threads::map(tensors.len(), |at| {
+                let tensor = tensors[at];
+                watch.check()?;
+                let bytes = convert_tensor(tensor, checkpoint)?;
+                take.lock()(ComputedTensor {
+                    name: tensor.name.clone(),
+                    shape: tensor.shape.clone(),
+                    dtype: tensor.cast.to,
+                    bytes,
+                });
+                Ok::<_, Error>(watch.advance(tensor.source_bytes())?)
+            })?;
+            Ok(())
+        };
+        let compute = || explained(checkpoint, self.pool.install(compute));
+        cancelling(checkpoint.location().storage(), None, &watch, compute)
+    }
+}
+
+/// A tensor in memory.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ComputedTensor {
+    /// The name in transformers.
+    pub name: String,
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// The element type.
+    pub dtype: Dtype,
+    /// The elements, row-major, little-endian.
+    pub bytes: AlignedBytes,
 }
 
 /// How often a thread looks for a cancellation while others may wait for a network.

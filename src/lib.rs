@@ -18,6 +18,7 @@
 //! | [`export`] | writes, publishes and reads the files of an export |
 //! | [`probe`] | what a converted model computes for text |
 //! | [`report`] | what was found and done, as data that serialises |
+//! | `cli` (feature `cli`) | the command line, which is also what other languages call |
 //! | [`verify`] | what must be true of a converted directory |
 //!
 //! [`Conversion`] runs all steps; [`Progress`] reports progress and cancels in every phase.
@@ -35,6 +36,8 @@
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("electra-convert needs a 64-bit little-endian target");
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
 mod conversion;
 mod electra_checkpoint;
@@ -56,7 +59,7 @@ pub mod variables;
 pub mod verify;
 
 pub use candle_electra;
-pub use conversion::{Conversion, Export, Models, PlannedConversion, TextRequest};
+pub use conversion::{ComputedTensor, Conversion, Export, Models, PlannedConversion, TextRequest};
 pub use electra_checkpoint::{ElectraCheckpoint, OpenOptions};
 pub use error::{Error, ErrorKind};
 pub use plan::{Plan, PlanOptions, TargetDtype};

@@ -1,9 +1,7 @@
 //! The program `electra-convert`.
 
-mod cli;
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::run()
+    ExitCode::from(electra_convert::cli::run(std::env::args_os().skip(1)))
 }

@@ -3,13 +3,13 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::config::{Epsilon, TaskKind};
+use crate::plan::Weights;
+use crate::verify::GOLDEN_TOLERANCE;
+use crate::{Model, Models, Rename, TargetDtype};
 use candle_electra::Activation;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use electra_convert::config::{Epsilon, TaskKind};
-use electra_convert::plan::Weights;
-use electra_convert::verify::GOLDEN_TOLERANCE;
-use electra_convert::{Model, Models, Rename, TargetDtype};
 use regex::Regex;
 
 use super::exit::Exit;

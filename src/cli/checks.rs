@@ -1,6 +1,6 @@
 //! The printed report of a verification.
 
-use electra_convert::report::{
+use crate::report::{
     ChecksumsReport, ClassReport, ComparedOutputReport, GoldenReport, GraphCheckReport,
     HeadCountVerdict, TextCheckReport, TokenizerCheckReport, VerificationReport,
 };

@@ -1,59 +1,61 @@
 //! The command `convert`.
 
-use std::env;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Instant;
 
+use crate::config::{ConfigFile, ConfigOptions, TaskKind};
+use crate::export::MAX_CONFIG_LEN;
+use crate::report::{Command, ConversionReport, Document, DryRunReport, Status};
+use crate::tokenizer::{self, TokenizerSetup, Vocabulary};
+use crate::{
+    Conversion, ElectraCheckpoint, Error, Model, Models, OpenOptions, Plan, PlanOptions,
+    TextRequest,
+};
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
-use electra_convert::config::{ConfigFile, ConfigOptions, TaskKind};
-use electra_convert::export::MAX_CONFIG_LEN;
-use electra_convert::report::{Command, ConversionReport, Document, DryRunReport, Status};
-use electra_convert::tokenizer::{self, TokenizerSetup, Vocabulary};
-use electra_convert::{
-    Conversion, ElectraCheckpoint, Error, ErrorKind, Model, Models, OpenOptions, Plan, PlanOptions,
-    TextRequest,
-};
 use tf_checkpoint::ReadBy;
 use tf_checkpoint::address::Use;
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
+use super::caller::Caller;
 use super::exit::Usage;
-use super::progress::{Bar, Signals};
+use super::progress::Signals;
 use super::text::{self, columns, count};
 use super::{checks, input, report};
 
 /// Runs a conversion and prints its report.
-pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
-    let signals = Signals::catch()?;
-    let result = run_until_signal(args, &signals);
-    let interrupted = |error: &anyhow::Error| {
-        (error.downcast_ref::<Error>()).is_some_and(|error| error.kind() == ErrorKind::Interrupted)
-    };
-    if result.as_ref().is_err_and(interrupted) {
+pub(crate) fn run(args: &ConvertArgs, caller: &Caller<'_>) -> anyhow::Result<()> {
+    let signals = caller.signals()?;
+    let result = run_until_signal(args, caller, &signals);
+    if result.as_ref().is_err_and(super::is_interruption) {
         signals.terminate();
     }
     result
 }
 
-fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()> {
+fn run_until_signal(
+    args: &ConvertArgs,
+    caller: &Caller<'_>,
+    signals: &Signals,
+) -> anyhow::Result<()> {
     let out = args.out.clone().expect("clap requires it");
     input::refuse_address("OUT", &out, Use::Output)?;
     let source = open(&args.source)?;
-    let mut options = PlanOptions::default();
-    options.config = stated(&args.stated)?;
-    options.dtype = args.dtype.into();
-    options.allow_unknown = args.stated.allow_unknown;
-    options.allow_inexact = args.allow_inexact;
-    options.weights = args.stated.weights.into();
-    options.tokenizer = tokenizer(args, &source)?;
+    let options = PlanOptions {
+        config: stated(&args.stated)?,
+        dtype: args.dtype.into(),
+        allow_unknown: args.stated.allow_unknown,
+        allow_inexact: args.allow_inexact,
+        weights: args.stated.weights.into(),
+        tokenizer: tokenizer(args, caller, &source)?,
+    };
     let model = match args.model {
         Some(model) => model,
-        None => choose_model(args, &source, &options, signals)?,
+        None => choose_model(args, caller, &source, &options, signals)?,
     };
     let text = match &args.text {
         Some(path) => Some(TextRequest {
@@ -64,6 +66,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         None => None,
     };
     let start = Instant::now();
+    let hidden = args.output.quiet || args.output.json;
     let planned = Conversion::new(&source, Models::from(model))
         .options(options)
         .replace(args.force)
@@ -71,10 +74,7 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
         .compare_with_graph(!args.no_graph)
         .threads(args.threads)
         .text(text)
-        .plan_with(&Bar::new(
-            args.output.quiet || args.output.json,
-            Some(signals),
-        ))?;
+        .plan_with(&*caller.progress(hidden, Some(signals)))?;
     if !args.output.quiet {
         // Both models share the warnings about the vocabulary.
         let mut warnings: Vec<String> = idle_renames(&source).collect();
@@ -83,32 +83,32 @@ fn run_until_signal(args: &ConvertArgs, signals: &Signals) -> anyhow::Result<()>
                 warnings.push(warning.clone());
             }
         }
-        text::warn(warnings);
+        caller.warn(warnings);
     }
     if args.dry_run {
         let report = DryRunReport::new(&source, planned.plans())?;
+        caller.use_plans(&planned)?;
         if args.output.json {
-            report::print_json(&Document::new(Command::Convert, Status::Planned, report))?;
+            caller.document(&Document::new(Command::Convert, Status::Planned, report))?;
         } else if !args.output.quiet {
             report::print_text(&report::dry_run(&report))?;
         }
         return Ok(());
     }
 
-    let hidden = args.output.quiet || args.output.json;
-    let bar = Bar::new(hidden, Some(signals));
-    let exports = planned.run(&out, &bar)?;
+    let bar = caller.progress(hidden, Some(signals));
+    let exports = planned.run(&out, &*bar)?;
     drop(bar);
     signals.release();
     if !args.output.quiet {
-        text::warn(exports.iter().flat_map(|export| export.warnings.clone()));
+        caller.warn(exports.iter().flat_map(|export| export.warnings.clone()));
     }
 
     // The step was read before the export was published: a checkpoint that is gone now is no failure.
     let seconds = start.elapsed().as_secs_f64();
     let report = ConversionReport::new(&source, &exports, seconds);
     if args.output.json {
-        report::print_json(&Document::new(Command::Convert, Status::Converted, report))?;
+        caller.document(&Document::new(Command::Convert, Status::Converted, report))?;
     } else if !args.output.quiet {
         let no_graph = checks::no_graph(args.no_graph);
         report::print_text(&report::conversion(&report, args.output.verbose, no_graph))?;
@@ -175,15 +175,16 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<ConfigOptions> {
             anyhow::Ok(file)
         })
         .transpose()?;
-    let mut options = ConfigOptions::default();
-    options.num_attention_heads = args.num_attention_heads;
-    options.hidden_act = args.hidden_act.map(|arg| arg.0);
-    options.layer_norm_eps = args.layer_norm_eps;
-    options.file = file;
-    options.task.clone_from(&args.task);
-    options.task_kind = args.task_kind.map(TaskKind::from);
-    options.labels.clone_from(&args.labels);
-    Ok(options)
+    Ok(ConfigOptions {
+        num_attention_heads: args.num_attention_heads,
+        hidden_act: args.hidden_act.map(|arg| arg.0),
+        layer_norm_eps: args.layer_norm_eps,
+        file,
+        task: args.task.clone(),
+        task_kind: args.task_kind.map(TaskKind::from),
+        labels: args.labels.clone(),
+        ..ConfigOptions::default()
+    })
 }
 
 /// The longest text read, in bytes: a few kilobytes are enough, and time grows with the length.
@@ -197,6 +198,7 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
 /// Finds and reads the vocabulary; warns if there is none.
 fn tokenizer(
     args: &ConvertArgs,
+    caller: &Caller<'_>,
     source: &ElectraCheckpoint,
 ) -> anyhow::Result<Option<TokenizerSetup>> {
     let vocabulary = match &args.vocab {
@@ -214,7 +216,7 @@ fn tokenizer(
                 .iter()
                 .map(|path| path.display().to_string())
                 .collect();
-            text::warn([format!(
+            caller.warn([format!(
                 "no vocabulary found, so no tokenizer is written (looked for {}); give --vocab FILE",
                 places.join(", ")
             )]);
@@ -228,6 +230,7 @@ fn tokenizer(
 /// Asks for the model on a terminal; elsewhere returns an error that lists the exact commands.
 fn choose_model(
     args: &ConvertArgs,
+    caller: &Caller<'_>,
     source: &ElectraCheckpoint,
     options: &PlanOptions,
     signals: &Signals,
@@ -273,7 +276,7 @@ fn choose_model(
         .flat_map(|(model, about)| {
             [
                 [model.key().to_owned(), about.clone()],
-                [String::new(), command_with(*model)],
+                [String::new(), command_with(&caller.words, *model)],
             ]
         })
         .collect();
@@ -295,15 +298,14 @@ fn about(plan: &Plan) -> String {
     )
 }
 
-/// Returns the command line of this process with `--model` added.
-fn command_with(model: ModelArg) -> String {
-    let typed: Vec<OsString> = env::args_os().skip(1).collect();
+/// Returns the command line with `--model` added.
+fn command_with(typed: &[OsString], model: ModelArg) -> String {
     let words = [OsString::from("--model"), model.key().into()];
     let command = match typed.split_first() {
         Some((first, rest)) if first == "convert" => {
             [std::slice::from_ref(first), &words, rest].concat()
         }
-        _ => [&words[..], &typed].concat(),
+        _ => [&words[..], typed].concat(),
     };
     let quoted: Vec<String> = command
         .iter()

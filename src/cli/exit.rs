@@ -1,6 +1,6 @@
 //! Exit codes, and the exit code of each error.
 
-use electra_convert::{Error, ErrorKind};
+use crate::{Error, ErrorKind};
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@
 use std::io;
 use std::path::Path;
 
-use electra_convert::Error;
-use electra_convert::export::{self, STAGED_FOR_UPLOAD};
+use crate::Error;
+use crate::export::{self, STAGED_FOR_UPLOAD};
 use tf_checkpoint::FileKind;
 
 use super::text::shell_quoted;

@@ -1,23 +1,26 @@
 //! The command `inspect`.
 
-use electra_convert::PlanOptions;
-use electra_convert::plan::Weights;
-use electra_convert::report::{
+use crate::PlanOptions;
+use crate::plan::Weights;
+use crate::report::{
     Command, Document, ExportableModel, GraphOutputReport, InspectionReport, ModelReport, Status,
 };
 
 use super::args::{InspectArgs, SourceArgs};
+use super::caller::Caller;
 use super::convert::{open, stated};
 use super::report;
 use super::text::{self, FAINT, HEADING, bytes, columns, count, printable};
 
 /// Shows what is in a checkpoint.
-pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &InspectArgs, caller: &Caller<'_>) -> anyhow::Result<()> {
     let source = open(&args.source)?;
-    let mut options = PlanOptions::default();
-    options.config = stated(&args.stated)?;
-    options.allow_unknown = args.stated.allow_unknown;
-    options.weights = args.stated.weights.into();
+    let options = PlanOptions {
+        config: stated(&args.stated)?,
+        allow_unknown: args.stated.allow_unknown,
+        weights: args.stated.weights.into(),
+        ..PlanOptions::default()
+    };
     let is_listed = |name: &str| args.grep.as_ref().is_none_or(|regex| regex.is_match(name));
     let mut report = InspectionReport::new(&source, &options, is_listed, args.graph)?;
     for model in &mut report.models {
@@ -27,7 +30,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<()> {
         }
     }
     if args.json {
-        report::print_json(&Document::new(Command::Inspect, Status::Inspected, report))
+        caller.document(&Document::new(Command::Inspect, Status::Inspected, report))
     } else if args.variables || args.grep.is_some() {
         report::print_text(&variables(&report))
     } else {

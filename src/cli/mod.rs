@@ -1,8 +1,10 @@
 //! The command line: arguments, progress, reports, exit codes.
 //!
-//! Only this module prints. Reports go to standard output, everything else to standard error.
+//! Only this module prints. Reports go to standard output, everything else to standard error. Code in the same process
+//! gets a command's document and warnings with [`call`], and nothing is printed.
 
 mod args;
+mod caller;
 mod checks;
 mod convert;
 mod exit;
@@ -17,25 +19,94 @@ mod text;
 mod verify;
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::iter;
 use std::num::NonZeroUsize;
-use std::process::{self, ExitCode};
-
-use clap::{CommandFactory as _, Parser as _};
-use electra_convert::Error;
-use electra_convert::report::{
-    Command as ReportCommand, Document, FailureReport, Status, VerificationReport,
-};
+use std::process;
 
 use args::{Cli, Command};
+use caller::Caller;
+pub use caller::UsePlans;
+use clap::{CommandFactory as _, Parser as _};
 use exit::Exit;
 
-/// Runs the program.
-pub(crate) fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+use crate::report::{
+    Command as ReportCommand, Document, FailureReport, Status, VerificationReport,
+};
+use crate::{Error, ErrorKind, Progress};
+
+/// Runs the program with the words of a command line, without the program's name; returns the exit code.
+///
+/// It prints, and listens for signals during a conversion. With `--threads` it may restart the process with other
+/// environment variables.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> u8 {
+    let caller = Caller::user(words.into_iter().collect());
+    match parse(&caller) {
+        Ok(cli) => {
+            limit_candle(threads(&cli));
+            execute(cli, &caller).0 as u8
+        }
+        Err(exit) => exit as u8,
+    }
+}
+
+/// What a command has returned to code.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Called {
+    /// The exit code that the program would have.
+    pub exit_code: u8,
+    /// True if [`Progress`] stopped the command.
+    pub is_interrupted: bool,
+    /// The JSON document that the command prints with `--json`.
+    pub document: String,
+    /// What the user should know although nothing failed.
+    pub warnings: Vec<String>,
+}
+
+/// Runs a command for code in the same process: with the words of a command line, without the program's name,
+/// `--json` among them. Nothing is printed, no signal is caught; `progress` may stop the command.
+///
+/// `use_plans` is called with the plans of a dry run of a conversion (`--dry-run`).
+pub fn call<'a>(
+    words: impl IntoIterator<Item = OsString>,
+    progress: &'a dyn Progress,
+    use_plans: Option<UsePlans<'a>>,
+) -> Called {
+    let caller = Caller::code(words.into_iter().collect(), progress, use_plans);
+    let (exit, is_interrupted) = match parse(&caller) {
+        Ok(cli) => execute(cli, &caller),
+        Err(exit) => (exit, false),
     };
+    let (document, warnings) = caller.into_results();
+    Called {
+        exit_code: exit as u8,
+        is_interrupted,
+        document,
+        warnings,
+    }
+}
+
+/// Parses the words; on failure, and for help, it prints and returns the exit code.
+fn parse(caller: &Caller<'_>) -> Result<Cli, Exit> {
+    let program = iter::once(OsString::from(env!("CARGO_PKG_NAME")));
+    let words = program.chain(caller.words.iter().cloned());
+    Cli::try_parse_from(words).map_err(|error| refuse(&error, caller))
+}
+
+/// Returns the value of `--threads`.
+fn threads(cli: &Cli) -> Option<NonZeroUsize> {
+    match &cli.command {
+        None => cli.convert.threads,
+        Some(Command::Convert(args)) => args.threads,
+        Some(Command::Verify(args)) => args.threads,
+        Some(_) => None,
+    }
+}
+
+/// Executes a command; returns its exit code, and whether progress stopped it.
+fn execute(cli: Cli, caller: &Caller<'_>) -> (Exit, bool) {
     let (command, json) = match &cli.command {
         None => (ReportCommand::Convert, cli.convert.output.json),
         Some(Command::Convert(args)) => (ReportCommand::Convert, args.output.json),
@@ -45,32 +116,30 @@ pub(crate) fn run() -> ExitCode {
         // These have no JSON form.
         Some(Command::Completions { .. } | Command::Man) => (ReportCommand::Convert, false),
     };
-    limit_candle(match &cli.command {
-        None => cli.convert.threads,
-        Some(Command::Convert(args)) => args.threads,
-        Some(Command::Verify(args)) => args.threads,
-        Some(_) => None,
-    });
     let result = match cli.command {
-        None => convert::run(&cli.convert),
-        Some(Command::Convert(args)) => convert::run(&args),
-        Some(Command::Inspect(args)) => inspect::run(&args),
-        Some(Command::Verify(args)) => verify::run(&args),
-        Some(Command::Probe(args)) => probe::run(&args),
+        None => convert::run(&cli.convert, caller),
+        Some(Command::Convert(args)) => convert::run(&args, caller),
+        Some(Command::Inspect(args)) => inspect::run(&args, caller),
+        Some(Command::Verify(args)) => verify::run(&args, caller),
+        Some(Command::Probe(args)) => probe::run(&args, caller),
         Some(Command::Completions { shell }) => completions(shell),
         Some(Command::Man) => man(),
     };
-    let exit = match result {
-        Ok(()) => Exit::Done,
+    match result {
+        Ok(()) => (Exit::Done, false),
         // The reader of standard output has closed it (`| head`).
-        Err(error) if is_broken_pipe(&error) => Exit::Done,
+        Err(error) if is_broken_pipe(&error) => (Exit::Done, false),
         Err(error) => {
             let exit = Exit::of(&error);
-            fail(&error, exit, json.then_some(command));
-            exit
+            fail(&error, exit, json.then_some(command), caller);
+            (exit, is_interruption(&error))
         }
-    };
-    ExitCode::from(exit as u8)
+    }
+}
+
+/// True if progress stopped the work.
+fn is_interruption(error: &anyhow::Error) -> bool {
+    (error.downcast_ref::<Error>()).is_some_and(|error| error.kind() == ErrorKind::Interrupted)
 }
 
 /// Restarts the program with the number of threads in its environment. candle takes the size of one of
@@ -97,18 +166,17 @@ fn limit_candle(threads: Option<NonZeroUsize>) {
 
 /// Prints help, or the error in the arguments. Arguments that could not be parsed have no `json` field:
 /// `--json` is searched for among the words.
-fn refuse(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        // The reader of standard output has closed it.
+fn refuse(error: &clap::Error, caller: &Caller<'_>) -> Exit {
+    if !caller.is_code() {
+        // Fails if the reader has closed it.
         let _ = error.print();
-        return ExitCode::from(Exit::Done as u8);
     }
-    let _ = error.print();
-    let words: Vec<_> = env::args_os()
-        .skip(1)
-        .take_while(|word| word != "--")
-        .collect();
-    if words.iter().any(|word| word == "--json") {
+    if !error.use_stderr() {
+        return Exit::Done;
+    }
+    let words = caller.words.iter().take_while(|word| *word != "--");
+    let words: Vec<_> = words.collect();
+    if words.iter().any(|word| *word == "--json") {
         let command = match words.first().and_then(|word| word.to_str()) {
             Some("inspect") => ReportCommand::Inspect,
             Some("verify") => ReportCommand::Verify,
@@ -119,13 +187,13 @@ fn refuse(error: &clap::Error) -> ExitCode {
         let message = message.strip_prefix("error: ").unwrap_or(&message).trim();
         let body = FailureReport::new(Exit::Usage as u8, message.to_owned(), None);
         let document = Document::new(command, Status::Failed, body);
-        let _ = report::print_json(&document);
+        let _ = caller.document(&document);
     }
-    ExitCode::from(Exit::Usage as u8)
+    Exit::Usage
 }
 
 /// Prints an error; `json` is the command if `--json` was given.
-fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>) {
+fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>, caller: &Caller<'_>) {
     let mut message = format!("{error:#}");
     if let Some(hint) = hint::hint(error) {
         message.push_str("; ");
@@ -137,7 +205,9 @@ fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>) {
         _ => text::printable(&message).replace('\n', "\\n"),
     };
     let style = text::ERROR;
-    let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {shown}");
+    if !caller.is_code() {
+        let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {shown}");
+    }
     // A failed verification has printed its own document.
     if let Some(command) = json
         && error.downcast_ref::<exit::Failed>().is_none()
@@ -148,7 +218,7 @@ fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>) {
         };
         let body = FailureReport::new(exit as u8, message, verification);
         let document = Document::new(command, Status::Failed, body);
-        let _ = report::print_json(&document);
+        let _ = caller.document(&document);
     }
 }
 

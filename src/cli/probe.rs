@@ -4,22 +4,23 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::Path;
 
-use anstyle::{Ansi256Color, Color, Style};
-use anyhow::Context as _;
-use electra_convert::Error;
-use electra_convert::export::CONFIG_FILE;
-use electra_convert::probe::detect::{THRESHOLD, detect, game};
-use electra_convert::probe::fill::fill;
-use electra_convert::probe::{Error as ProbeError, Probe, Tokens};
-use electra_convert::report::{
+use crate::Error;
+use crate::export::CONFIG_FILE;
+use crate::probe::detect::{THRESHOLD, detect, game};
+use crate::probe::fill::fill;
+use crate::probe::{Error as ProbeError, Probe, Tokens};
+use crate::report::{
     Answer, Command, Document, PieceProbability, ProbeReport, Status, TextReport, TokenReport,
 };
-use electra_convert::verify::{Error as VerifyError, check_files};
+use crate::verify::{Error as VerifyError, check_files};
+use anstyle::{Ansi256Color, Color, Style};
+use anyhow::Context as _;
 use tf_checkpoint::address::Use;
 use tf_checkpoint::storage::regular;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::args::ProbeArgs;
+use super::caller::Caller;
 use super::exit::Usage;
 use super::text::{self, HEADING, bar, columns, printable};
 use super::{input, report};
@@ -32,7 +33,7 @@ const MAX_TEXT_LEN: u64 = 16 << 20;
 const LINE_WIDTH: usize = 76;
 
 /// Runs one model on texts; with two, the generator replaces tokens and the discriminator finds them.
-pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &ProbeArgs, caller: &Caller<'_>) -> anyhow::Result<()> {
     input::refuse_address("DIR", &args.folder, Use::Input)?;
     let (second, words) = second_folder(&args.words)?;
     let texts = texts(args, words)?;
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     for text in &texts {
         let tokens = first.tokenize(text).map_err(wrap)?;
         if tokens.cut > 0 {
-            text::warn([format!(
+            caller.warn([format!(
                 "the text is {} too long for this model and was cut",
                 text::count(tokens.cut, "token")
             )]);
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &ProbeArgs) -> anyhow::Result<()> {
     }
     if args.json {
         let body = ProbeReport::new(reports);
-        report::print_json(&Document::new(Command::Probe, Status::Probed, body))?;
+        caller.document(&Document::new(Command::Probe, Status::Probed, body))?;
     }
     Ok(())
 }
@@ -145,7 +146,6 @@ fn answer_text(answer: &Answer, tokens: &Tokens) -> String {
         }
         Answer::Words(words) => out.push_str(&bars(words)),
         Answer::Tokens(tokens) => out.push_str(&suspects_text(tokens)),
-        _ => {}
     }
     out.push('\n');
     out

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::{Phase, Progress};
 use anyhow::Context as _;
-use electra_convert::{Phase, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::flag;
 
@@ -25,10 +25,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn catch() -> anyhow::Result<Self> {
-        let signals = Self {
-            received: Arc::new(AtomicUsize::new(0)),
-            ends_process: Arc::new(AtomicBool::new(true)),
-        };
+        let signals = Self::not_caught();
         for &signal in sys::SIGNALS {
             if !is_ignored(signal) {
                 signals
@@ -37,6 +34,14 @@ impl Signals {
             }
         }
         Ok(signals)
+    }
+
+    /// Catches nothing: a process that runs other code keeps its own handlers.
+    pub(crate) fn not_caught() -> Self {
+        Self {
+            received: Arc::new(AtomicUsize::new(0)),
+            ends_process: Arc::new(AtomicBool::new(true)),
+        }
     }
 
     /// Registers three actions, which run in this order when the signal arrives.

@@ -5,12 +5,12 @@
 
 use std::io::{self, Write};
 
-use anyhow::Context as _;
-use candle_electra::ElectraConfig;
-use electra_convert::report::{
+use crate::report::{
     CheckpointReport, ConversionReport, Document, DryRunReport, ExportReport, PlanReport,
     SourceReport, TaskReport, TensorReport, TokenizerReport,
 };
+use anyhow::Context as _;
+use candle_electra::ElectraConfig;
 use serde::Serialize;
 use serde_json::Value;
 

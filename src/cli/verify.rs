@@ -1,21 +1,21 @@
 //! The command `verify`.
 
+use crate::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
+use crate::probe::text_check::Text;
+use crate::report::{Command, Document, Status, VerifyReport};
+use crate::verify::{CompareWith, EvaluatedBy, Golden, References, check_files, verify};
+use crate::{Error, OpenOptions, with_threads};
 use anyhow::Context as _;
-use electra_convert::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
-use electra_convert::probe::text_check::Text;
-use electra_convert::report::{Command, Document, Status, VerifyReport};
-use electra_convert::verify::{CompareWith, EvaluatedBy, Golden, References, check_files, verify};
-use electra_convert::{Error, OpenOptions, with_threads};
 use tf_checkpoint::address::{self, Use};
 
 use super::args::{ReaderArg, VerifyArgs};
+use super::caller::Caller;
 use super::convert::read_text;
 use super::exit::{Exit, Failed, Usage};
-use super::progress::Bar;
 use super::{checks, input, report};
 
 /// Runs all checks on a directory; a failed check is an error.
-pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> {
     let paths = [
         ("DIR", Some(&args.folder)),
         ("--golden", args.golden.as_ref()),
@@ -39,10 +39,10 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         .map(|path| {
             let options = OpenOptions::default().step(args.step);
             let source = options.renames(args.rename.clone()).open(path)?;
-            let config = read_config(&args.folder.join(CONFIG_FILE))
-                .map_err(electra_convert::verify::Error::from)?;
+            let config =
+                read_config(&args.folder.join(CONFIG_FILE)).map_err(crate::verify::Error::from)?;
             let weights = WeightsFile::open(&args.folder.join(WEIGHTS_FILE))
-                .map_err(electra_convert::verify::Error::from)?;
+                .map_err(crate::verify::Error::from)?;
             let note = |key: &str| Some(weights.metadata()?.get(key)?.as_str());
             let plan = || source.plan_of(&config, note);
             let mut plan = with_threads(args.threads, plan).map_err(Error::Threads)??;
@@ -79,9 +79,9 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
         graph,
         text,
     };
-    let bar = Bar::new(args.output.quiet || args.output.json, None);
+    let bar = caller.progress(args.output.quiet || args.output.json, None);
     let report = with_threads(args.threads, || {
-        verify(&args.folder, original, references, &bar)
+        verify(&args.folder, original, references, &*bar)
     })
     .context("cannot start threads")?
     .map_err(Error::from)?;
@@ -98,7 +98,7 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<()> {
             None => Status::Verified,
             Some(_) => Status::Failed,
         };
-        report::print_json(&Document::new(Command::Verify, status, document))?;
+        caller.document(&Document::new(Command::Verify, status, document))?;
     } else if !args.output.quiet {
         let no_graph = match args.source {
             Some(_) => checks::no_graph(args.no_graph),
