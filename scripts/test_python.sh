@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Builds the Python wheel, installs it into a clean virtual environment and runs python/tests there.
+#
+# Usage: scripts/test_python.sh [WHEEL]
+# With WHEEL nothing is built. PYTHON names the interpreter. REQUIREMENTS names a file with more packages for the tests,
+# such as scripts/requirements-pytorch.txt for models of transformers (gigabytes). Needs PyPI.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+target=${CARGO_TARGET_DIR:-target}
+wheel=${1:-}
+
+if [ -z "$wheel" ]; then
+    cargo clippy --locked --no-deps -p electra-convert-python -- -D warnings
+    tools=$target/venv-maturin
+    [ -e "$tools/bin/python" ] || "$python" -m venv "$tools"
+    "$tools/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9,<2'
+    rm -rf "$target/wheels-tested"
+    "$tools/bin/maturin" build --release --locked --manifest-path python/Cargo.toml --out "$target/wheels-tested"
+    wheel=$(echo "$target"/wheels-tested/*.whl)
+fi
+size=$(stat --format=%s "$wheel")
+echo "$(basename "$wheel"): $size bytes"
+[ "$size" -le $((15 << 20)) ] || { echo "the wheel is larger than 15 MiB" >&2; exit 1; }
+
+clean=$target/venv-wheel
+rm -rf "$clean"
+"$python" -m venv "$clean"
+"$clean/bin/pip" install --quiet --disable-pip-version-check "$wheel" pytest mypy transformers ${REQUIREMENTS:+-r "$REQUIREMENTS"}
+"$clean/bin/python" -m pytest -q -p no:cacheprovider python/tests
