@@ -21,9 +21,10 @@ use tf_checkpoint::{Checkpoint, Variable};
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::export::{
-    self, AlignedBytes, CONFIG_FILE, Destination, ExportFiles, Stage, WEIGHTS_FILE, convert_tensor,
-    provenance, write_safetensors, write_text,
+    self, AlignedBytes, CARD_FILE, CONFIG_FILE, Destination, ExportFiles, Stage, WEIGHTS_FILE,
+    convert_tensor, provenance, write_safetensors, write_text,
 };
+use crate::model_card::{Described, ModelCard};
 use crate::plan::{Plan, PlanOptions, PlannedTensor};
 use crate::probe::text_check::Text;
 use crate::progress::{Phase, Progress, Stopped, Watch};
@@ -96,6 +97,7 @@ pub struct Conversion<'a> {
     compare_with_graph: bool,
     threads: Option<NonZeroUsize>,
     text: Option<TextRequest>,
+    model_card: Option<ModelCard>,
 }
 
 impl<'a> Conversion<'a> {
@@ -111,6 +113,7 @@ impl<'a> Conversion<'a> {
             compare_with_graph: true,
             threads: None,
             text: None,
+            model_card: None,
         }
     }
 
@@ -153,6 +156,13 @@ impl<'a> Conversion<'a> {
     #[must_use]
     pub fn text(mut self, text: Option<TextRequest>) -> Self {
         self.text = text;
+        self
+    }
+
+    /// Writes a model card (`README.md`) for each model; by default none.
+    #[must_use]
+    pub fn model_card(mut self, card: Option<ModelCard>) -> Self {
+        self.model_card = card;
         self
     }
 
@@ -396,10 +406,21 @@ impl Run<'_> {
         for plan in plans {
             let below = |file: &str| self.conversion.models.below_out(plan.model, file);
             let staged = self.write(&plan, |file| stage.path(&below(file)));
-            let staged = explained(checkpoint, staged)?;
+            let mut staged = explained(checkpoint, staged)?;
             let verify = || self.verify(&plan, &stage);
             let report = self.conversion.verify.then(verify).transpose()?;
             self.watch.check()?;
+            if let Some(card) = &self.conversion.model_card {
+                let text = card.text(&Described {
+                    plan: &plan,
+                    checkpoint: &checkpoint.location().name(),
+                    step,
+                    report: report.as_ref(),
+                });
+                let len = write_text(&text, &stage.path(&below(CARD_FILE)))?;
+                // The order in which files appear begins with the card.
+                staged.insert(0, (CARD_FILE, len));
+            }
             let published = |(file, len)| (self.destination.path(&below(file)), len);
             exports.push(Export {
                 files: staged.into_iter().map(published).collect(),
@@ -423,7 +444,8 @@ impl Run<'_> {
             (folder, plan.tokenizer.is_some())
         });
         let checkpoint = self.conversion.checkpoint.checkpoint();
-        ExportFiles::new(models, checkpoint.location().folder().to_owned())
+        let has_card = self.conversion.model_card.is_some();
+        ExportFiles::new(models, has_card, checkpoint.location().folder().to_owned())
     }
 
     /// Writes every file of a model to the path that `path` gives it; returns the files with their

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::config::{Epsilon, TaskKind};
 use crate::plan::Weights;
 use crate::verify::GOLDEN_TOLERANCE;
-use crate::{Model, Models, Rename, TargetDtype};
+use crate::{Model, ModelCard, Models, Rename, TargetDtype};
 use candle_electra::Activation;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -96,6 +96,7 @@ const SETTINGS: &str = "Settings not determined by tensor shapes";
 const FINE_TUNED: &str = "Fine-tuned models";
 const TOKENIZER: &str = "Tokenizer";
 const VERIFICATION: &str = "Verification";
+const CARD: &str = "Model card";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReaderArg {
@@ -204,7 +205,44 @@ pub(crate) struct ConvertArgs {
     #[arg(long, help_heading = VERIFICATION)]
     pub(crate) no_verify: bool,
     #[command(flatten)]
+    pub(crate) card: CardArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
+}
+
+/// The model card. What the checkpoint does not show is never guessed.
+#[derive(Debug, Args)]
+pub(crate) struct CardArgs {
+    /// Also write README.md, a model card for the Hugging Face Hub
+    #[arg(long, help_heading = CARD)]
+    pub(crate) model_card: bool,
+    /// Licence of the model for its card, as the Hub abbreviates it (apache-2.0)
+    #[arg(long, value_name = "ID", requires = "model_card", hide_short_help = true, help_heading = CARD)]
+    pub(crate) license: Option<String>,
+    /// Languages of the model for its card (en,de)
+    #[arg(
+        long,
+        value_name = "CODES",
+        value_delimiter = ',',
+        requires = "model_card",
+        hide_short_help = true,
+        help_heading = CARD
+    )]
+    pub(crate) language: Vec<String>,
+    /// Repository on the Hub of the model that this one was made from, for its card
+    #[arg(long, value_name = "REPO", requires = "model_card", hide_short_help = true, help_heading = CARD)]
+    pub(crate) base_model: Option<String>,
+}
+
+impl CardArgs {
+    /// Returns the card to write.
+    pub(crate) fn card(&self) -> Option<ModelCard> {
+        self.model_card.then(|| ModelCard {
+            license: self.license.clone(),
+            languages: self.language.clone(),
+            base_model: self.base_model.clone(),
+        })
+    }
 }
 
 #[derive(Debug, Args)]

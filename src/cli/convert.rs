@@ -74,6 +74,7 @@ fn run_until_signal(
         .compare_with_graph(!args.no_graph)
         .threads(args.threads)
         .text(text)
+        .model_card(args.card.card())
         .plan_with(&*caller.progress(hidden, Some(signals)))?;
     if !args.output.quiet {
         // Both models share the warnings about the vocabulary.

@@ -11,6 +11,9 @@ use crate::tokenizer;
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// Name of the configuration, as transformers expects it.
 pub const CONFIG_FILE: &str = "config.json";
+/// Name of the model card, as the Hugging Face Hub expects it. It is not among [`EXPORT_FILES`]: a README.md in an
+/// output directory may be the user's own, and is replaced only by another card.
+pub(crate) const CARD_FILE: &str = "README.md";
 /// How the names of temporary directories begin in which files for a bucket are staged.
 pub const STAGED_FOR_UPLOAD: &str = "electra-convert-upload-";
 

@@ -1,5 +1,7 @@
 //! Drives the program over real checkpoints, and over odd and hostile ones made here.
 
+mod call;
+mod card;
 mod changed;
 mod codes;
 mod convert;

@@ -11,7 +11,7 @@ use tf_checkpoint::storage::FileId;
 
 use super::files::find;
 use crate::export::Error;
-use crate::export::files::{EXPORT_FILES, WEIGHTS_FILE, written_files};
+use crate::export::files::{CARD_FILE, EXPORT_FILES, WEIGHTS_FILE, written_files};
 use crate::variables::Model;
 
 /// Files that no export writes and that transformers 4 and 5 may load from the same directory, each with
@@ -40,7 +40,7 @@ const FLAX: &str = "the Flax classes prefer it";
 #[cfg(feature = "cloud")]
 pub(super) fn known_names() -> impl Iterator<Item = &'static str> {
     let foreign = FOREIGN_FILES.iter().map(|(file, _)| *file);
-    EXPORT_FILES.into_iter().chain(foreign)
+    EXPORT_FILES.into_iter().chain([CARD_FILE]).chain(foreign)
 }
 
 /// The output directory, as far as it decides which files conflict with an export. Paths are relative to it.
@@ -124,9 +124,11 @@ pub(super) struct ExistingFiles {
 
 impl ExportFiles {
     /// Lists the files of an export: for each model its directory, relative to the output directory, and
-    /// whether it has a tokenizer. `checkpoint` is the directory of the checkpoint.
+    /// whether it has a tokenizer. `has_card` is true if each has a model card. `checkpoint` is the directory of the
+    /// checkpoint.
     pub(crate) fn new(
         models: impl IntoIterator<Item = (PathBuf, bool)>,
+        has_card: bool,
         checkpoint: PathBuf,
     ) -> Self {
         let mut files = Self {
@@ -135,7 +137,8 @@ impl ExportFiles {
             checkpoint,
         };
         for (folder, has_tokenizer) in models {
-            let names = written_files(has_tokenizer);
+            let card = has_card.then_some(CARD_FILE);
+            let names = card.into_iter().chain(written_files(has_tokenizer));
             files.paths.extend(names.map(|name| folder.join(name)));
             files.folders.push(folder);
         }
