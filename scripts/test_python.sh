@@ -27,5 +27,5 @@ echo "$(basename "$wheel"): $size bytes"
 clean=$target/venv-wheel
 rm -rf "$clean"
 "$python" -m venv "$clean"
-"$clean/bin/pip" install --quiet --disable-pip-version-check "$wheel" pytest mypy transformers ${REQUIREMENTS:+-r "$REQUIREMENTS"}
+"$clean/bin/pip" install --quiet --disable-pip-version-check "$wheel" pytest mypy transformers huggingface_hub ${REQUIREMENTS:+-r "$REQUIREMENTS"}
 "$clean/bin/python" -m pytest -q -p no:cacheprovider python/tests

@@ -21,6 +21,7 @@ from ._errors import (
     UsageError,
     VerificationError,
 )
+from ._hub import push_to_hub
 from ._results import (
     AgreedSource,
     Checkpoint,
@@ -102,6 +103,7 @@ __all__ = [
     "inspect",
     "load",
     "load_tokenizer",
+    "push_to_hub",
     "state_dict",
     "verify",
 ]

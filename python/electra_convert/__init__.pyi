@@ -85,6 +85,7 @@ __all__ = [
     "inspect",
     "load",
     "load_tokenizer",
+    "push_to_hub",
     "state_dict",
     "verify",
 ]
@@ -155,6 +156,10 @@ def convert(
     graph: bool = True,
     verify: bool = True,
     threads: int | None = None,
+    model_card: bool = False,
+    license: str | None = None,
+    language: Sequence[str] | None = None,
+    base_model: str | None = None,
     progress: _Progress | None = None,
 ) -> Conversion: ...
 def verify(
@@ -197,3 +202,15 @@ def load_tokenizer(
     options: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> Any: ...
+def push_to_hub(
+    directory: str | PathLike[str],
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    token: str | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    create_pr: bool = False,
+    endpoint: str | None = None,
+    verify: bool = True,
+) -> str: ...

@@ -84,6 +84,10 @@ def convert(
     graph=True,
     verify=True,
     threads=None,
+    model_card=False,
+    license=None,
+    language=None,
+    base_model=None,
     progress=None,
 ):
     """Converts a model of a checkpoint, verifies the files and publishes them in the directory ``out``.
@@ -100,6 +104,9 @@ def convert(
     vocabulary; False writes no tokenizer), ``do_lower_case``, ``strip_accents``, ``text`` (path of a text to measure
     the model on) with its ``seed``, ``graph=False`` (no comparison with the training graph), ``verify=False``,
     ``threads``.
+
+    ``model_card=True`` also writes a model card for the Hugging Face Hub, ``README.md``, with ``license``,
+    ``language`` (a list of codes) and ``base_model`` if they are given. A README.md is replaced only with ``force``.
 
     ``progress(phase, done, total)`` is called on this thread, at most about twenty times a second. ``phase`` is
     ``"reading"`` (unit: variables), ``"converting"``, ``"verifying"``, ``"comparing"``, ``"uploading"`` (bytes) or
@@ -210,9 +217,13 @@ def dry_run(checkpoint, model, options):
 
 # The options of `convert` that decide what is exported.
 _PLAN_OPTIONS = frozenset(convert.__kwdefaults__ or ()) - {
+    "base_model",
     "dry_run",
     "force",
     "graph",
+    "language",
+    "license",
+    "model_card",
     "progress",
     "seed",
     "text",

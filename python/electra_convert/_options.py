@@ -26,6 +26,12 @@ def _labels(value):
     return ",".join(value)
 
 
+def _language(value):
+    if isinstance(value, str):
+        raise TypeError('language must be a list of codes such as ["en"], not a string')
+    return None if value is None else list(value)
+
+
 def _rename(value):
     if isinstance(value, str):
         raise TypeError('rename must be a list of "REGEX=REPLACEMENT" strings, not a string')
@@ -41,6 +47,7 @@ _FORMS = {
     "do_lower_case": _boolean,
     "dtype": dtype,
     "labels": _labels,
+    "language": _language,
     "rename": _rename,
     "strip_accents": _boolean,
     "vocab": _vocab,

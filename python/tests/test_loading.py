@@ -110,3 +110,13 @@ def test_a_model_of_transformers(fixtures):
     assert tensors.keys() <= loaded.keys()
     for name, array in tensors.items():
         assert torch.equal(loaded[name], torch.from_numpy(array)), name
+
+
+def test_the_quickstart_fine_tunes(fixtures):
+    pytest.importorskip("transformers")
+    pytest.importorskip("torch")
+    command = [sys.executable, "examples/quickstart.py", fixtures / "trained"]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    loss = float(finished.stdout.split()[-1])
+    assert loss < 0.3

@@ -79,20 +79,21 @@ def test_config_is_config_json(fixtures, tmp_path):
 
 
 def test_options_reach_the_program(fixtures, tmp_path):
-    result = electra_convert.convert(
-        fixtures / "ft_sst",
-        tmp_path / "out",
-        model="finetuned",
-        labels=["bad", "good"],
-        rename=["^unused/=still_unused/"],
-        dtype="bfloat16",
-        vocab=False,
-        graph=False,
-        threads=1,
-        allow_unknown=True,
-    )
+    with pytest.warns(electra_convert.ConversionWarning, match="unused"):
+        result = electra_convert.convert(
+            fixtures / "ft_sst",
+            tmp_path / "out",
+            model="finetuned",
+            labels=["bad", "good"],
+            rename=["^unused/=still_unused/"],
+            dtype="float32",
+            vocab=False,
+            graph=False,
+            threads=1,
+            allow_unknown=True,
+        )
     (export,) = result.exports
     assert export.config["id2label"] == {"0": "bad", "1": "good"}
-    assert export.dtype == "bfloat16"
+    assert export.dtype == "float32"
     assert export.tokenizer is None
     assert export.verification.graph is None

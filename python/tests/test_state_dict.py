@@ -28,7 +28,7 @@ def safetensors(path):
         ("trained", "generator", "float16"),
         ("fmt_f16", "discriminator", None),
         ("fmt_bf16", "discriminator", "f32"),
-        ("ft_squadv1", "finetuned", None),
+        ("ft_sst", "finetuned", None),
         ("h5_model", "discriminator", None),
         ("fmt_zip.zip", "discriminator", None),
     ],
