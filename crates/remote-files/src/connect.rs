@@ -52,7 +52,7 @@ pub(crate) const READING: Waits = Waits {
 /// The time in which a body is sent counts as time without an answer.
 pub(crate) const WRITING: Waits = Waits {
     answer: Duration::from_secs(90),
-    request: Duration::from_secs(180),
+    request: Duration::from_mins(3),
 };
 
 /// A client of one bucket, container or host.

@@ -2,12 +2,13 @@
 //!
 //! Each object gets a mark as metadata, a random number of this [`Outbox`]. By the mark an object is recognised as
 //! written by this process where the answer to a request was lost: it is not taken for an object of another program,
-//! nor is an object of another program taken for its own and removed.
+//! nor is an object of another program taken for its own and removed. In a store that keeps no metadata the ETag of
+//! the answer recognises it; an object without a known ETag then counts as one of another program.
 //!
 //! A request that changes the bucket is not dropped on a cancellation: its answer is awaited for [`SETTLE`], so that
 //! what it changed is known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, OnceLock};
@@ -20,7 +21,9 @@ use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, Error, GetOptions, ObjectStore, PutMode, PutOptions, PutPayload,
+    PutResult,
 };
+use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
 use crate::address::Address;
@@ -64,6 +67,8 @@ pub struct Outbox {
     connection: OnceLock<Connection>,
     pub(crate) cancel: Arc<Cancel>,
     mark: String,
+    /// The ETags of what was written.
+    written: Mutex<BTreeMap<Path, String>>,
 }
 
 impl Outbox {
@@ -75,6 +80,7 @@ impl Outbox {
             connection: OnceLock::new(),
             cancel: Arc::default(),
             mark: format!("{high:016x}{low:016x}"),
+            written: Mutex::default(),
         }
     }
 
@@ -276,7 +282,10 @@ impl Outbox {
                 return Err(interrupted());
             };
             let error = match answer {
-                Ok(_) => return Ok(()),
+                Ok(result) => {
+                    self.remember(&key, result);
+                    return Ok(());
+                }
                 Err(error) => error,
             };
             match &error {
@@ -333,9 +342,16 @@ impl Outbox {
         match self.store()?.get_opts(key, options).await {
             Ok(answer) => {
                 let mark = answer.attributes.get(&Attribute::Metadata(MARK.into()));
+                let is_own = match mark {
+                    Some(mark) => **mark == *self.mark,
+                    None => {
+                        let etag = answer.meta.e_tag.as_deref().map(unquoted);
+                        etag.is_some_and(|etag| self.written.lock().get(key) == Some(&etag))
+                    }
+                };
                 Ok(Some(Found {
                     len: answer.meta.size,
-                    is_own: mark.is_some_and(|mark| **mark == *self.mark),
+                    is_own,
                 }))
             }
             Err(Error::NotFound { .. }) => Ok(None),
@@ -353,13 +369,11 @@ impl Outbox {
         let mut task = tokio::spawn(request);
         tokio::select! {
             answer = &mut task => answer.ok(),
-            () = self.cancel.cancelled() => match timeout(patience, &mut task).await {
-                Ok(answer) => answer.ok(),
-                Err(_) => {
-                    task.abort();
-                    None
-                }
-            },
+            () = self.cancel.cancelled() => {
+                let answer = timeout(patience, &mut task).await;
+                task.abort();
+                answer.ok()?.ok()
+            }
         }
     }
 
@@ -374,6 +388,13 @@ impl Outbox {
                 self.cancel.cancelled().await;
                 sleep(SETTLE).await;
             } => Err(interrupted()),
+        }
+    }
+
+    /// Remembers the ETag of an object that was written.
+    pub(crate) fn remember(&self, key: &Path, result: PutResult) {
+        if let Some(etag) = result.e_tag {
+            self.written.lock().insert(key.clone(), unquoted(&etag));
         }
     }
 
@@ -417,6 +438,11 @@ impl Outbox {
         );
         io::Error::new(error.kind(), what)
     }
+}
+
+/// Returns an ETag without quotes, which are written as entities in XML.
+fn unquoted(etag: &str) -> String {
+    etag.replace("&quot;", "").replace('"', "")
 }
 
 /// What is known of an object.

@@ -147,7 +147,10 @@ impl Upload {
         runtime()?.block_on(async {
             let complete = async move { parts.lock().await.complete().await };
             let failed = match outbox.settled(COMPLETES, complete).await {
-                Some(Ok(_)) => return Ok(()),
+                Some(Ok(result)) => {
+                    outbox.remember(&self.key, result);
+                    return Ok(());
+                }
                 Some(Err(error)) => Outbox::failure(&error),
                 None => interrupted(),
             };

@@ -124,6 +124,7 @@ struct State {
     written: u64,
     latency: Duration,
     refuses_unsigned: bool,
+    drops_metadata: bool,
 }
 
 #[derive(Debug, Default)]
@@ -208,6 +209,11 @@ impl BucketServer {
         self.shared.state().refuses_unsigned = true;
     }
 
+    /// Keeps no metadata of objects from now on.
+    pub fn drop_metadata(&self) {
+        self.shared.state().drops_metadata = true;
+    }
+
     /// Delays every answer.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.state().latency = latency;
@@ -257,7 +263,7 @@ impl BucketServer {
 
     /// Waits until there were `count` requests of an operation on keys with an ending; fails after a minute.
     pub fn wait_for(&self, operation: Operation, ending: &str, count: usize) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let mut state = self.shared.state();
         loop {
             let met = state.seen.iter();
@@ -354,8 +360,16 @@ impl State {
         Some(fault.action)
     }
 
-    fn store(&mut self, key: String, bytes: Vec<u8>, metadata: Vec<(String, String)>) -> String {
+    fn store(
+        &mut self,
+        key: String,
+        bytes: Vec<u8>,
+        mut metadata: Vec<(String, String)>,
+    ) -> String {
         self.written += 1;
+        if self.drops_metadata {
+            metadata.clear();
+        }
         let etag = format!("\"{:032x}\"", self.written);
         let object = Object {
             bytes: Arc::new(bytes),

@@ -123,7 +123,7 @@ fn is_in_bucket(text: &str) -> Result<bool, Error> {
         Some(Err(error)) => Err(Error::Unsupported {
             path: std::path::PathBuf::from("the address"),
             kind: FileKind::Address,
-            what: error.to_string().into(),
+            what: error.to_string(),
             advice: "give SCHEME://BUCKET/PATH".to_owned(),
             checkpoint: None,
         }),

@@ -24,8 +24,8 @@
 //!
 //! What is checked: S3 verifies the SHA-256 of each request, which is a part of its signature (unless
 //! `AWS_UNSIGNED_PAYLOAD` is set). The other stores get no checksum; there TLS protects the bytes on their way. After
-//! the upload small files are read again and compared byte by byte; of the weights the length and the mark are
-//! compared.
+//! the upload small files are read again and compared byte by byte; of the weights the length and the mark
+//! or the ETag are compared.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -324,18 +324,15 @@ impl Publication<'_> {
             Mode::Create
         };
         let at = self.uploads.iter().position(|upload| upload.path() == path);
-        match at {
-            Some(at) => {
-                let completed = self.uploads[at].complete(outbox, mode);
-                completed.map_err(self.failed(path))?;
-                self.uploads.remove(at);
-            }
-            None => {
-                let bytes = fs::read(&staged.file).map_err(Error::writing(&staged.file))?;
-                let files = vec![(path.clone(), bytes)];
-                let put = outbox.put_all(files, mode, &|len| self.advance(len));
-                put.map_err(|(_, error)| self.failed(path)(error))?;
-            }
+        if let Some(at) = at {
+            let completed = self.uploads[at].complete(outbox, mode);
+            completed.map_err(self.failed(path))?;
+            self.uploads.remove(at);
+        } else {
+            let bytes = fs::read(&staged.file).map_err(Error::writing(&staged.file))?;
+            let files = vec![(path.clone(), bytes)];
+            let put = outbox.put_all(files, mode, &|len| self.advance(len));
+            put.map_err(|(_, error)| self.failed(path)(error))?;
         }
         if is_replaced {
             // The earlier weights are gone: the new small files belong to the new ones.
