@@ -87,6 +87,12 @@ impl Bucket {
         &self.address
     }
 
+    /// Returns the number of bytes that were fetched of files so far.
+    pub fn fetched(&self) -> u64 {
+        let opened = self.opened.lock();
+        opened.iter().map(|(_, shared)| shared.fetched()).sum()
+    }
+
     /// Ends everything that waits for this bucket, with an error.
     pub fn cancel(&self) {
         self.client.cancel.cancel();
