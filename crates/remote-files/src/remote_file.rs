@@ -208,10 +208,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Returns the number of bytes that were fetched into the temporary file so far.
     pub(crate) fn fetched(&self) -> u64 {
         self.state.lock().fetched
