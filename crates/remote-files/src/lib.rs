@@ -15,6 +15,7 @@
 //! | `parts` | which ranges are fetched, and in which order |
 //! | `fetch` | fetching one part: resuming, stalls, replaced files |
 //! | `outbox` | a directory in a bucket that is written to |
+//! | `objects` | small objects in it |
 //! | `upload` | sending one large file in parts |
 //! | `undo` | removing and restoring after a failure |
 //! | `failure` | errors of a store in words, without secrets |
@@ -28,6 +29,7 @@ mod connect;
 mod environment;
 mod failure;
 mod fetch;
+mod objects;
 mod outbox;
 mod parts;
 mod remote_file;
@@ -38,7 +40,8 @@ mod upload;
 
 pub use address::Address;
 pub use bucket::{Bucket, Entry};
-pub use outbox::{Mode, Outbox, Stored};
+pub use objects::{Mode, Stored};
+pub use outbox::Outbox;
 pub use remote_file::RemoteFile;
 pub use undo::Undo;
 pub use upload::{MULTIPART_FROM, Upload};

@@ -10,7 +10,8 @@ use futures_util::future::join_all;
 use object_store::{Error, PutOptions, PutPayload};
 use tokio::time::{sleep, timeout};
 
-use crate::outbox::{Outbox, Stored};
+use crate::objects::Stored;
+use crate::outbox::Outbox;
 use crate::runtime::runtime;
 use crate::upload::Upload;
 

@@ -18,7 +18,8 @@ use object_store::{Error, MultipartUpload, PutMultipartOptions, PutPayload};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::outbox::{Mode, Outbox, SETTLE};
+use crate::objects::Mode;
+use crate::outbox::{Outbox, SETTLE};
 use crate::runtime::{interrupted, runtime};
 use crate::sys;
 
