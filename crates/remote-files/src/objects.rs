@@ -42,7 +42,7 @@ pub struct Stored {
 }
 
 impl Outbox {
-    /// Returns those of `names` that are objects in a directory.
+    /// Returns those of `names` that are in a directory: objects, and directories with a slash at the end.
     ///
     /// # Errors
     /// If the store refuses to list, or there is no such bucket.
@@ -85,6 +85,13 @@ impl Outbox {
                     found.insert(name.to_owned());
                 }
             }
+            for below in page.result.common_prefixes {
+                let name = below.as_ref().strip_prefix(&prefix[..]).unwrap_or_default();
+                let name = format!("{name}/");
+                if names.contains(&&name[..]) {
+                    found.insert(name);
+                }
+            }
             page_token = page.page_token;
             if page_token.is_none() {
                 return Ok(found);
@@ -96,7 +103,9 @@ impl Outbox {
                 "" => (*name).to_owned(),
                 directory => format!("{directory}/{name}"),
             };
-            io::Result::Ok((name, self.head(&self.key(&path)?).await?.is_some()))
+            // Whether there is a directory is found out when it is listed.
+            let is_there = name.ends_with('/') || self.head(&self.key(&path)?).await?.is_some();
+            io::Result::Ok((name, is_there))
         });
         let found: io::Result<Vec<_>> = join_all(heads).await.into_iter().collect();
         let found = found?.into_iter().filter(|(_, is_there)| *is_there);

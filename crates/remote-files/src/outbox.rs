@@ -98,13 +98,10 @@ impl Outbox {
         match self.store()?.get_opts(key, options).await {
             Ok(answer) => {
                 let mark = answer.attributes.get(&Attribute::Metadata(MARK.into()));
-                let is_own = match mark {
-                    Some(mark) => **mark == *self.mark,
-                    None => {
-                        let etag = answer.meta.e_tag.as_deref().map(unquoted);
-                        etag.is_some_and(|etag| self.written.lock().get(key) == Some(&etag))
-                    }
-                };
+                let etag = answer.meta.e_tag.as_deref().map(unquoted);
+                let is_written =
+                    etag.is_some_and(|etag| self.written.lock().get(key) == Some(&etag));
+                let is_own = mark.map_or(is_written, |mark| **mark == *self.mark);
                 Ok(Some(Found {
                     len: answer.meta.size,
                     is_own,

@@ -9,6 +9,7 @@ use remote_files::Outbox;
 
 use super::export_files::{Entry, Place, known_names};
 use crate::export::Error;
+use crate::variables::Model;
 
 /// The objects of a bucket as a [`Place`]. Each directory is listed once.
 pub(super) struct InBucket<'a> {
@@ -40,18 +41,10 @@ impl Place for InBucket<'_> {
     fn find(&self, file: &Path) -> Result<Option<Entry>, Error> {
         let file = below(file);
         let (folder, name) = file.rsplit_once('/').unwrap_or(("", &file));
-        let mut known = self.known.borrow_mut();
-        if !known.contains_key(folder) {
-            let names: Vec<&str> = known_names().collect();
-            let found = self.outbox.existing(folder, &names);
-            let found = found.map_err(|source| Error::Write {
-                path: self.outbox.url(folder).into(),
-                source,
-            })?;
-            known.insert(folder.to_owned(), found);
-        }
+        // The listing of the output directory shows that there is nothing to list.
+        let is_there = folder.is_empty() || self.contains("", &format!("{folder}/"))?;
         // The common start of other names is no obstacle to an object.
-        Ok(known[folder].contains(name).then_some(Entry::Other))
+        Ok((is_there && self.contains(folder, name)?).then_some(Entry::Other))
     }
 
     fn is_folder(&self, _: &Path) -> Result<bool, Error> {
@@ -60,6 +53,25 @@ impl Place for InBucket<'_> {
 
     fn is_checkpoint(&self, folder: &Path, checkpoint: &Path) -> bool {
         self.path(folder) == checkpoint
+    }
+}
+
+impl InBucket<'_> {
+    /// Returns true if a directory has an object of this name, or a directory if the name ends with a slash.
+    fn contains(&self, folder: &str, name: &str) -> Result<bool, Error> {
+        let mut known = self.known.borrow_mut();
+        if !known.contains_key(folder) {
+            let folders = Model::BOTH.map(|model| format!("{}/", model.key()));
+            let mut names: Vec<&str> = known_names().collect();
+            names.extend(folders.iter().map(String::as_str));
+            let found = self.outbox.existing(folder, &names);
+            let found = found.map_err(|source| Error::Write {
+                path: self.outbox.url(folder).into(),
+                source,
+            })?;
+            known.insert(folder.to_owned(), found);
+        }
+        Ok(known[folder].contains(name))
     }
 }
 
