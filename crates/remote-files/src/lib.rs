@@ -3,11 +3,12 @@
 //! A [`Bucket`] answers the questions that a directory answers. A [`RemoteFile`] is read like an open file, from
 //! several threads: the ranges that will be needed are announced first ([`RemoteFile::prepare`]), merged, cut into
 //! parts and fetched many at a time into a temporary file, so that memory does not grow with the file and nothing is
-//! fetched twice.
+//! fetched twice. An [`Outbox`] is written to: small objects whole, large files in parts ([`Upload`]), and every change can
+//! be taken back ([`Undo`]).
 //!
 //! | module | contents |
 //! |---|---|
-//! | `address` | the parts of a URL |
+//! | [`address`] | the parts of a URL |
 //! | `connect` | the client of a store, with credentials from the environment |
 //! | `environment` | where credentials and settings are looked for |
 //! | `bucket` | listing, and what is known of each name |
