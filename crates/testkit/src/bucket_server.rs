@@ -186,7 +186,7 @@ impl BucketServer {
 
     /// Removes an object.
     pub fn remove(&self, key: &str) {
-        self.shared.state().objects.remove(key);
+        self.shared.state().store.objects.remove(key);
     }
 
     /// Returns all objects by bucket and key.
