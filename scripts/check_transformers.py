@@ -354,15 +354,6 @@ def checkpoints(paths):
                 yield below
 
 
-def built_program():
-    target = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).parent.parent / "target"))
-    built = [target / profile / "electra-convert" for profile in ("release", "debug")]
-    built = [path for path in built if path.is_file()]
-    if not built:
-        sys.exit("no program built: run cargo build --release, or give --program")
-    return max(built, key=lambda path: path.stat().st_mtime)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--program", type=Path, help="electra-convert [default: the one built last]")

@@ -359,6 +359,9 @@ fn cancelling<T>(
     let result = thread::scope(|scope| {
         scope.spawn(move || {
             while is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                if let Some(bytes) = storage.fetched_bytes() {
+                    watch.fetched(bytes);
+                }
                 if watch.check().is_err() {
                     storage.cancel();
                     if let Some(destination) = destination {

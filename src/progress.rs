@@ -56,8 +56,29 @@ pub trait Progress: Sync {
         let _ = (phase, total);
     }
 
+    /// Is told how many bytes were fetched over a network so far, some times a second while a checkpoint in a bucket
+    /// is read.
+    fn fetched(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
     /// Adds finished units, possibly none. Returning `Break` cancels the work, which then cleans up.
     fn advance(&self, units: u64) -> ControlFlow<()>;
+}
+
+/// Forwards everything.
+impl<P: Progress + ?Sized> Progress for &P {
+    fn begin(&self, phase: Phase, total: u64) {
+        (**self).begin(phase, total);
+    }
+
+    fn fetched(&self, bytes: u64) {
+        (**self).fetched(bytes);
+    }
+
+    fn advance(&self, units: u64) -> ControlFlow<()> {
+        (**self).advance(units)
+    }
 }
 
 /// Ignores progress and never cancels.
@@ -93,6 +114,11 @@ impl<'a> Watch<'a> {
     pub(crate) fn begin(&self, phase: Phase, total: u64) {
         self.left.store(total, Ordering::Relaxed);
         self.progress.begin(phase, total);
+    }
+
+    /// Reports the number of bytes that were fetched over a network so far.
+    pub(crate) fn fetched(&self, bytes: u64) {
+        self.progress.fetched(bytes);
     }
 
     /// Adds units, limited to the rest of the total.

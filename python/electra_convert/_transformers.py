@@ -58,9 +58,7 @@ def load_tokenizer(checkpoint, *, model=None, options=None, **kwargs):
     line = dry_run(checkpoint, model, options or {})
     _, files = run(line, None, _native.tokenizer_files)
     if "vocab.txt" not in files:
-        raise UsageError(
-            f"no vocabulary was found beside {os.fspath(checkpoint)!r}: give options={{'vocab': PATH}}"
-        )
+        raise UsageError("no vocabulary was found beside the checkpoint: give options={'vocab': PATH}")
     with tempfile.TemporaryDirectory(prefix="electra-convert-load-") as directory:
         for name, text in files.items():
             with open(os.path.join(directory, name), "w", encoding="utf-8", newline="") as file:

@@ -95,7 +95,7 @@ impl<'a> Caller<'a> {
     ) -> Box<dyn Progress + 'b> {
         match &self.code {
             None => Box::new(Bar::new(hidden, signals)),
-            Some(code) => Box::new(Forwarded(code.progress)),
+            Some(code) => Box::new(code.progress),
         }
     }
 
@@ -114,18 +114,5 @@ impl<'a> Caller<'a> {
         };
         *code.document.lock() = serde_json::to_string(document).context("cannot write JSON")?;
         Ok(())
-    }
-}
-
-/// A borrowed [`Progress`].
-struct Forwarded<'a>(&'a dyn Progress);
-
-impl Progress for Forwarded<'_> {
-    fn begin(&self, phase: crate::Phase, total: u64) {
-        self.0.begin(phase, total);
-    }
-
-    fn advance(&self, units: u64) -> std::ops::ControlFlow<()> {
-        self.0.advance(units)
     }
 }

@@ -18,7 +18,7 @@ use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
 use tf_checkpoint::ReadBy;
-use tf_checkpoint::address::Use;
+use tf_checkpoint::address::{Use, without_query};
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
 use super::caller::Caller;
@@ -171,8 +171,9 @@ pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<ConfigOptions> {
         .as_ref()
         .map(|path| {
             let text = input::read("--config", path, MAX_CONFIG_LEN)?;
-            let file = ConfigFile::from_json(path.clone(), &text)
-                .map_err(|error| Usage(format!("--config {}: {error}", path.display())))?;
+            let shown = without_query(path);
+            let file = ConfigFile::from_json(shown.to_owned(), &text)
+                .map_err(|error| Usage(format!("--config {}: {error}", shown.display())))?;
             anyhow::Ok(file)
         })
         .transpose()?;
@@ -206,7 +207,7 @@ fn tokenizer(
         Some(path) if path.as_os_str() == "none" => return Ok(None),
         Some(path) => {
             let bytes = input::read("--vocab", path, tokenizer::MAX_LEN)?;
-            Some(Vocabulary::parse(path, &bytes).map_err(Error::from)?)
+            Some(Vocabulary::parse(without_query(path), &bytes).map_err(Error::from)?)
         }
         None => source.vocabulary()?,
     };

@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
-use tf_checkpoint::address::{self, Use};
+use tf_checkpoint::address::{self, Use, without_query};
 use tf_checkpoint::refuse_stand_in;
 use tf_checkpoint::storage::{self, regular};
 
@@ -15,7 +15,8 @@ use super::exit::Usage;
 
 /// Reads the file of an option, of at most `limit` bytes.
 pub(crate) fn read(option: &str, path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
-    let usage = |what: String| Usage(format!("{option} {}: {what}", path.display()));
+    let shown = without_query(path);
+    let usage = |what: String| Usage(format!("{option} {}: {what}", shown.display()));
     let opened = storage::of(path, Use::Input);
     let (storage, inside) = opened.map_err(|error| Usage(format!("{option}: {error}")))?;
     let read = if storage.is_remote() {
@@ -31,16 +32,17 @@ pub(crate) fn read(option: &str, path: &Path, limit: u64) -> anyhow::Result<Vec<
         | io::ErrorKind::Unsupported
         | io::ErrorKind::FileTooLarge
         | io::ErrorKind::InvalidFilename => Err(usage(error.to_string()).into()),
-        _ => Err(error).with_context(|| format!("cannot read {option} {}", path.display())),
+        _ => Err(error).with_context(|| format!("cannot read {option} {}", shown.display())),
     })?;
-    refuse_stand_in(path, &bytes).map_err(|error| Usage(format!("{option}: {error}")))?;
+    refuse_stand_in(shown, &bytes).map_err(|error| Usage(format!("{option}: {error}")))?;
     Ok(bytes)
 }
 
 /// Reads the file of an option as text.
 pub(crate) fn read_text(option: &str, path: &Path, limit: u64) -> anyhow::Result<String> {
     let bytes = read(option, path, limit)?;
-    let not_text = |_| Usage(format!("{option} {}: it is not UTF-8 text", path.display()));
+    let shown = without_query(path).display();
+    let not_text = |_| Usage(format!("{option} {shown}: it is not UTF-8 text"));
     Ok(String::from_utf8(bytes).map_err(not_text)?)
 }
 

@@ -5,6 +5,7 @@ use crate::plan::Weights;
 use crate::report::{
     Command, Document, ExportableModel, GraphOutputReport, InspectionReport, ModelReport, Status,
 };
+use tf_checkpoint::address::without_query;
 
 use super::args::{InspectArgs, SourceArgs};
 use super::caller::Caller;
@@ -199,5 +200,6 @@ fn command(model: &str, task: Option<&str>, options: &PlanOptions, args: &Source
         command.push_str(&format!(" --rename {rename}"));
     }
     let path = args.checkpoint.as_deref().expect("clap requires it");
+    let path = without_query(path);
     format!("{command} {} OUT", text::shell_quoted(path.as_os_str()))
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::{Phase, Progress};
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use signal_hook::flag;
 
 use super::sys;
@@ -121,15 +121,20 @@ impl Progress for Bar<'_> {
             signals.hold();
         }
         let style = if phase.is_in_bytes() {
-            "{prefix:10} {bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left"
+            "{prefix:10} {bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left{msg}"
         } else {
-            "{prefix:10} {bar:30} {pos} of {len}  {eta} left"
+            "{prefix:10} {bar:30} {pos} of {len}  {eta} left{msg}"
         };
         let style = ProgressStyle::with_template(style).expect("a valid template");
         self.shown.set_style(style);
         self.shown.set_prefix(phase.name());
         self.shown.set_length(total);
         self.shown.reset();
+    }
+
+    fn fetched(&self, bytes: u64) {
+        let message = format!("  {} fetched", HumanBytes(bytes));
+        self.shown.set_message(message);
     }
 
     fn advance(&self, units: u64) -> ControlFlow<()> {

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
         })?;
     }
     if let Some(path) = &args.source {
-        address::refuse(path, Use::Checkpoint).map_err(Error::from)?;
+        address::refuse_unread(path).map_err(Error::from)?;
     }
     check_files(&args.folder).map_err(Error::from)?;
     if let Some(folder) = &args.generator {

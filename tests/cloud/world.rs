@@ -51,7 +51,7 @@ impl World {
             let words = (4..sizes.vocab).map(|number| format!("w{number}"));
             let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(str::to_owned);
             let mut words: Vec<String> = special.into_iter().chain(words).collect();
-            words[4] = "[MASK]".to_owned();
+            "[MASK]".clone_into(&mut words[4]);
             fs::write(folder.join("vocab.txt"), words.join("\n") + "\n").unwrap();
         });
         prefix

@@ -35,6 +35,12 @@ fn an_export_in_a_bucket_is_that_of_a_disk() {
         .iter()
         .filter(|seen| seen.operation == Operation::Part);
     assert_eq!(parts.count(), 4);
+    // Before the conversion, before the upload, and after the parts.
+    let listings = world.server.seen();
+    let listings = listings
+        .iter()
+        .filter(|seen| seen.operation == Operation::List);
+    assert_eq!(listings.count(), 3);
     // A slash at the end of a URL means nothing.
     run![
         "--dry-run",

@@ -110,6 +110,21 @@ fn a_failure_of_any_step_leaves_the_bucket_as_it_was() {
 }
 
 #[test]
+fn a_store_without_metadata_is_written_and_cleaned_up_too() {
+    let world = World::new();
+    world.server.drop_metadata();
+    let checkpoint = World::large();
+    let fault = Fault::every(Operation::Complete, "", Action::Status(403));
+    world.server.add_fault(fault);
+    world.convert(&checkpoint, &[]).fails(1, &["403"]);
+    assert_eq!(world.server.objects().len(), 0);
+    world.server.reset();
+    world.convert(&checkpoint, &[]).ok();
+    world.convert(&fixture("tiny_default"), &["--force"]).ok();
+    assert_eq!(world.objects().len(), 6);
+}
+
+#[test]
 fn two_models_appear_together_or_not_at_all() {
     let checkpoint = fixture("tiny_default");
     let args = |force: bool| {

@@ -344,8 +344,11 @@ fn objects(graph: &[u8]) -> Result<usize, Error> {
 #[test]
 fn a_graph_of_many_objects() {
     let _alone = alone();
-    // Empty ones, empty attributes, and attributes of variables that are not there.
-    assert_eq!(objects(&[0x0a, 0].repeat(4_000_000)).unwrap(), 2);
+    // Empty ones: a record of each does not fit, and a model has some thousand.
+    assert_eq!(objects(&[0x0a, 0].repeat(100_000)).unwrap(), 2);
+    let error = objects(&[0x0a, 0].repeat(4_000_000)).unwrap_err();
+    assert!(matches!(error, Error::TooDense { .. }), "{error}");
+    // Empty attributes, and attributes of variables that are not there.
     let attributes = message(&[(1, Field::Bytes([0x12, 0].repeat(4_000_000)))]);
     assert_eq!(objects(&attributes).unwrap(), 2);
     let named = short_names(400_000).flat_map(|name| {

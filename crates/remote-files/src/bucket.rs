@@ -10,13 +10,13 @@ use std::{fmt, io};
 
 use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
-use object_store::{Attribute, Error, GetOptions, GetResult};
+use object_store::{Attribute, Error, GetOptions, GetRange, GetResult};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::address::{Address, Scheme};
 use crate::connect::{Connection, READING, connect};
-use crate::failure::{io_error, is_refused};
+use crate::failure::{io_error, is_refused, is_without_ranges, is_without_right};
 use crate::remote_file::{Client, REQUESTS, RemoteFile, Shared};
 use crate::runtime::Cancel;
 
@@ -56,8 +56,14 @@ enum Listing {
     Names(BTreeMap<String, Entry>),
     /// It has too many names to list them.
     TooLong,
-    /// The store refuses to list it, or there are no credentials.
-    Refused,
+    /// It is not asked for: there are no credentials, or it is on a web server.
+    Unknown,
+    /// The store refuses to list it.
+    Refused {
+        words: String,
+        /// The credentials are valid, but do not allow to list.
+        is_valid: bool,
+    },
 }
 
 impl Bucket {
@@ -85,6 +91,12 @@ impl Bucket {
     /// Returns the address that was opened.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Returns the number of bytes that were fetched of files so far.
+    pub fn fetched(&self) -> u64 {
+        let opened = self.opened.lock();
+        opened.iter().map(|(_, shared)| shared.fetched()).sum()
     }
 
     /// Ends everything that waits for this bucket, with an error.
@@ -145,10 +157,15 @@ impl Bucket {
                 "the directory has too many names to list them ({MAX_PAGES} pages were read); give the prefix of the \
                  checkpoint"
             ))),
-            Some(Listing::Refused) if self.address.scheme() != Scheme::Http => Err(io::Error::new(
+            Some(Listing::Unknown) if self.address.scheme() != Scheme::Http => {
+                let what = "the directory cannot be listed; give the prefix of the checkpoint";
+                let what = self.with_credentials(what);
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
+            }
+            Some(Listing::Refused { words, .. }) => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                self.with_credentials(
-                    "the directory cannot be listed; give the prefix of the checkpoint",
+                format!(
+                    "the directory cannot be listed, {words}; give the prefix of a checkpoint, or get the right to list"
                 ),
             )),
             _ => Err(io::ErrorKind::NotFound.into()),
@@ -194,11 +211,7 @@ impl Bucket {
             if !shared.was_read() || !checked.insert(path.clone()) {
                 continue;
             }
-            match self
-                .client
-                .cancel
-                .wait_for(self.connection.store.get_opts(shared.path(), head()))?
-            {
+            match self.client.cancel.wait_for(self.ask(&path))? {
                 Ok(answer) if shared.check(&answer.meta).is_err() => return Ok(Some(path)),
                 Ok(_) => {}
                 Err(error) if self.is_absence(&error) => {}
@@ -228,7 +241,19 @@ impl Bucket {
             path: path.to_owned(),
             source: source.into(),
         })?;
-        self.connection.store.get_opts(&key, head()).await
+        let store = &self.connection.store;
+        match store.get_opts(&key, head()).await {
+            // A signed address may be good for GET alone.
+            Err(Error::PermissionDenied { .. }) if self.address.query().is_some() => {
+                match store.get_opts(&key, first_byte()).await {
+                    Err(error) if is_without_ranges(&error) => {
+                        store.get_opts(&key, GetOptions::default()).await
+                    }
+                    answer => answer,
+                }
+            }
+            answer => answer,
+        }
     }
 
     fn entry_of(&self, path: &str, answer: Result<GetResult, Error>) -> io::Result<Option<Entry>> {
@@ -243,12 +268,18 @@ impl Bucket {
                 Ok(Some(Entry::File(answer.meta.size)))
             }
             Err(error) if self.is_absence(&error) => Ok(None),
-            // Where listing is forbidden, S3 answers so for a name that is not there.
+            // Whoever may not list is answered so about a name that is not there, too.
             Err(error @ Error::PermissionDenied { .. }) => {
                 let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
                 self.list(directory)?;
                 match self.known.lock().listings.get(directory) {
                     Some(Listing::Names(names)) if !names.contains_key(name) => Ok(None),
+                    Some(Listing::Refused { is_valid: true, .. }) => Ok(None),
+                    // Unlike the answer about a name, it states the reason.
+                    Some(Listing::Refused { words, .. }) => Err(io::Error::new(
+                        io::ErrorKind::PermissionDenied,
+                        words.clone(),
+                    )),
                     _ => Err(self.failure(&error)),
                 }
             }
@@ -260,26 +291,18 @@ impl Bucket {
     fn is_directory(&self, path: &str) -> io::Result<bool> {
         if self.lists() {
             self.list(path)?;
-            let known = self.known.lock();
-            return Ok(match known.listings.get(path) {
-                Some(Listing::Names(names)) => !names.is_empty(),
-                Some(Listing::TooLong) => true,
-                _ => false,
-            });
+            match self.known.lock().listings.get(path) {
+                Some(Listing::Names(names)) => return Ok(!names.is_empty()),
+                Some(Listing::TooLong) => return Ok(true),
+                _ => {}
+            }
         }
         if path != self.address.path() {
             return Ok(false);
         }
         for file in DIRECTORY_FILES {
-            let key = self.key(&format!("{path}/{file}"))?;
-            match self
-                .client
-                .cancel
-                .wait_for(self.connection.store.get_opts(&key, head()))?
-            {
-                Ok(_) => return Ok(true),
-                Err(error) if self.is_absence(&error) => {}
-                Err(error) => return Err(self.failure(&error)),
+            if self.head(&format!("{path}/{file}"))?.is_some() {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -309,7 +332,7 @@ impl Bucket {
 
     async fn read_names(&self, directory: &str) -> io::Result<Listing> {
         let Some(pages) = self.connection.pages.as_ref().filter(|_| self.lists()) else {
-            return Ok(Listing::Refused);
+            return Ok(Listing::Unknown);
         };
         let prefix = match directory {
             "" => String::new(),
@@ -326,7 +349,12 @@ impl Bucket {
             let below = (!prefix.is_empty()).then_some(&prefix[..]);
             let page = match pages.list_paginated(below, options).await {
                 Ok(page) => page,
-                Err(error) if is_refused(&error) => return Ok(Listing::Refused),
+                Err(error) if is_refused(&error) => {
+                    return Ok(Listing::Refused {
+                        words: self.failure(&error).to_string(),
+                        is_valid: is_without_right(&error),
+                    });
+                }
                 // The bucket itself.
                 Err(error) => return Err(self.failure(&error)),
             };
@@ -379,6 +407,13 @@ impl Bucket {
 fn head() -> GetOptions {
     GetOptions {
         head: true,
+        ..GetOptions::default()
+    }
+}
+
+fn first_byte() -> GetOptions {
+    GetOptions {
+        range: Some(GetRange::Bounded(0..1)),
         ..GetOptions::default()
     }
 }

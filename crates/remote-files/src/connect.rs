@@ -52,7 +52,7 @@ pub(crate) const READING: Waits = Waits {
 /// The time in which a body is sent counts as time without an answer.
 pub(crate) const WRITING: Waits = Waits {
     answer: Duration::from_secs(90),
-    request: Duration::from_secs(180),
+    request: Duration::from_mins(3),
 };
 
 /// A client of one bucket, container or host.
@@ -166,8 +166,9 @@ async fn s3(address: &Address, settings: &Settings, waits: Waits) -> io::Result<
 }
 
 async fn gcs(address: &Address, settings: &Settings, waits: Waits) -> io::Result<Connection> {
+    // As in `object_store`: a service account may state the address of a server without encryption.
     let mut builder = GoogleCloudStorageBuilder::new()
-        .with_client_options(options(waits))
+        .with_client_options(options(waits).with_allow_http(true))
         .with_retry(retry(waits))
         .with_http_connector(Connector { query: None })
         .with_url(address.root());

@@ -55,9 +55,14 @@ impl Settings {
         for (key, value) in connection.into_iter().flatten() {
             add(&mut values, key, value);
         }
-        // The name that Azure's own command line uses.
-        if let Some(account) = get(&values, "azure_storage_account").map(str::to_owned) {
-            add(&mut values, "azure_storage_account_name", account);
+        // The names that Azure's own command line uses.
+        for (own, name) in [
+            ("azure_storage_account", "azure_storage_account_name"),
+            ("azure_storage_key", "azure_storage_account_key"),
+        ] {
+            if let Some(value) = get(&values, own).map(str::to_owned) {
+                add(&mut values, name, value);
+            }
         }
         Self {
             values,
@@ -226,6 +231,14 @@ mod tests {
         assert_eq!(settings.get("azure_storage_account_name"), Some("a"));
         assert_eq!(settings.get("azure_storage_account_key"), Some("k=="));
         assert_eq!(settings.get("azure_storage_endpoint"), Some("http://h/a"));
+    }
+
+    #[test]
+    fn names_of_azures_command_line_are_read() {
+        let variables = pairs(&[("AZURE_STORAGE_ACCOUNT", "a"), ("AZURE_STORAGE_KEY", "k==")]);
+        let settings = Settings::from(Scheme::Azure, &variables);
+        assert_eq!(settings.get("azure_storage_account_name"), Some("a"));
+        assert_eq!(settings.get("azure_storage_account_key"), Some("k=="));
     }
 
     #[test]

@@ -11,6 +11,15 @@ use object_store::Error;
 /// The longest message of a store that is kept, in bytes.
 const MAX_MESSAGE: usize = 200;
 
+/// Codes of answers to valid credentials without the right to do something.
+const NO_RIGHT: [&str; 2] = ["AccessDenied", "AuthorizationPermissionMismatch"];
+
+/// Returns true for a refusal of credentials that are valid.
+pub(crate) fn is_without_right(error: &Error) -> bool {
+    is_refused(error)
+        && element(&deepest(error), "Code").is_some_and(|code| NO_RIGHT.contains(&code))
+}
+
 /// Turns an error of a store into one that names neither URL nor secret.
 pub(crate) fn io_error(error: &Error) -> io::Error {
     let kind = match error {
@@ -74,18 +83,20 @@ fn words(error: &Error) -> String {
     let Some(status) = status(&text) else {
         return shortened(&without_queries(&text));
     };
-    let element = |name: &str| {
-        let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        Some(rest.split_once('<')?.0.trim().to_owned())
-    };
     let mut words = format!("the server answered {status}");
-    if let Some(code) = element("Code") {
-        words.push_str(&format!(" ({})", shortened(&code)));
+    if let Some(code) = element(&text, "Code") {
+        words.push_str(&format!(" ({})", shortened(code)));
     }
-    if let Some(message) = element("Message").filter(|message| !message.is_empty()) {
-        words.push_str(&format!(": {}", shortened(&without_queries(&message))));
+    if let Some(message) = element(&text, "Message").filter(|message| !message.is_empty()) {
+        words.push_str(&format!(": {}", shortened(&without_queries(message))));
     }
     words
+}
+
+/// Returns the text of an element of an answer in XML.
+fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    Some(rest.split_once('<')?.0.trim())
 }
 
 /// Returns the status of an answer, such as `403 Forbidden`.
@@ -150,6 +161,33 @@ mod tests {
             "the server answered 403 Forbidden (AccessDenied): see https://h/b now"
         );
         assert!(!is_passing(&error));
+    }
+
+    #[test]
+    fn refused_listings_are_recognised_by_their_status() {
+        let answer = |status: &str, code: &str| {
+            generic(&format!(
+                "Server returned non-2xx status code: {status}: <Error><Code>{code}</Code></Error>"
+            ))
+        };
+        for (status, code, expected, is_valid) in [
+            ("403 Forbidden", "AccessDenied", true, true),
+            (
+                "403 Forbidden",
+                "AuthorizationPermissionMismatch",
+                true,
+                true,
+            ),
+            ("403 Forbidden", "SignatureDoesNotMatch", true, false),
+            ("401 Unauthorized", "AuthenticationRequired", true, false),
+            ("404 Not Found", "NoSuchBucket", false, false),
+        ] {
+            let error = answer(status, code);
+            assert_eq!(is_refused(&error), expected, "{code}");
+            assert_eq!(is_without_right(&error), is_valid, "{code}");
+            let kind = io_error(&error).kind();
+            assert_eq!(kind == io::ErrorKind::PermissionDenied, expected, "{code}");
+        }
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! A [`Bucket`] answers the questions that a directory answers. A [`RemoteFile`] is read like an open file, from
 //! several threads: the ranges that will be needed are announced first ([`RemoteFile::prepare`]), merged, cut into
 //! parts and fetched many at a time into a temporary file, so that memory does not grow with the file and nothing is
-//! fetched twice.
+//! fetched twice. An [`Outbox`] is written to: small objects whole, large files in parts ([`Upload`]), and every change can
+//! be taken back ([`Undo`]).
 //!
 //! | module | contents |
 //! |---|---|
-//! | `address` | the parts of a URL |
+//! | [`address`] | the parts of a URL |
 //! | `connect` | the client of a store, with credentials from the environment |
 //! | `environment` | where credentials and settings are looked for |
 //! | `bucket` | listing, and what is known of each name |
@@ -15,6 +16,7 @@
 //! | `parts` | which ranges are fetched, and in which order |
 //! | `fetch` | fetching one part: resuming, stalls, replaced files |
 //! | `outbox` | a directory in a bucket that is written to |
+//! | `objects` | small objects in it |
 //! | `upload` | sending one large file in parts |
 //! | `undo` | removing and restoring after a failure |
 //! | `failure` | errors of a store in words, without secrets |
@@ -28,6 +30,7 @@ mod connect;
 mod environment;
 mod failure;
 mod fetch;
+mod objects;
 mod outbox;
 mod parts;
 mod remote_file;
@@ -38,7 +41,8 @@ mod upload;
 
 pub use address::Address;
 pub use bucket::{Bucket, Entry};
-pub use outbox::{Mode, Outbox, Stored};
+pub use objects::{Mode, Stored};
+pub use outbox::Outbox;
 pub use remote_file::RemoteFile;
 pub use undo::Undo;
 pub use upload::{MULTIPART_FROM, Upload};

@@ -161,11 +161,6 @@ impl RemoteFile {
         }
     }
 
-    /// Returns the number of bytes that were fetched so far.
-    pub fn fetched(&self) -> u64 {
-        self.shared.state.lock().fetched
-    }
-
     /// Starts tasks for the parts in the queue.
     fn start(&self, state: &mut State) {
         if state.failed.is_some() {
@@ -213,8 +208,9 @@ impl Shared {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// Returns the number of bytes that were fetched into the temporary file so far.
+    pub(crate) fn fetched(&self) -> u64 {
+        self.state.lock().fetched
     }
 
     /// Returns true if a byte was fetched.

@@ -10,12 +10,13 @@ use futures_util::future::join_all;
 use object_store::{Error, PutOptions, PutPayload};
 use tokio::time::{sleep, timeout};
 
-use crate::outbox::{Outbox, Stored};
+use crate::objects::Stored;
+use crate::outbox::Outbox;
 use crate::runtime::runtime;
 use crate::upload::Upload;
 
 /// The time for all requests of a failure.
-const TIME: Duration = Duration::from_secs(60);
+const TIME: Duration = Duration::from_mins(1);
 /// The time that is left after a cancellation.
 const TIME_AFTER_CANCELLATION: Duration = Duration::from_secs(4);
 /// The pause before a request is repeated.

@@ -18,7 +18,8 @@ use object_store::{Error, MultipartUpload, PutMultipartOptions, PutPayload};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::outbox::{Mode, Outbox, SETTLE};
+use crate::objects::Mode;
+use crate::outbox::{Outbox, SETTLE};
 use crate::runtime::{interrupted, runtime};
 use crate::sys;
 
@@ -147,7 +148,10 @@ impl Upload {
         runtime()?.block_on(async {
             let complete = async move { parts.lock().await.complete().await };
             let failed = match outbox.settled(COMPLETES, complete).await {
-                Some(Ok(_)) => return Ok(()),
+                Some(Ok(result)) => {
+                    outbox.remember(&self.key, result);
+                    return Ok(());
+                }
                 Some(Err(error)) => Outbox::failure(&error),
                 None => interrupted(),
             };

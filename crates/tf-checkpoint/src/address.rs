@@ -51,6 +51,27 @@ const COMMANDS: &[(&str, [&str; 3])] = &[
 /// The schemes that the feature `cloud` reads. All but those of web servers it also writes to.
 const CLOUD: [&str; 8] = ["gs", "s3", "s3a", "az", "abfs", "abfss", "http", "https"];
 
+/// Returns a web address without its query, which may be a signature; other paths as they are. Messages name this path.
+///
+/// ```
+/// # use std::path::Path;
+/// # use tf_checkpoint::address::without_query;
+/// assert_eq!(without_query(Path::new("https://h/a.zip?sig=x")), Path::new("https://h/a.zip"));
+/// assert_eq!(without_query(Path::new("gs://b/a?b")), Path::new("gs://b/a?b"));
+/// ```
+pub fn without_query(path: &Path) -> &Path {
+    let is_web = |scheme: &str| {
+        ["http", "https"]
+            .iter()
+            .any(|web| scheme.eq_ignore_ascii_case(web))
+    };
+    let text = path.to_str().unwrap_or_default();
+    match (text.split_once("://"), text.split_once(['?', '#'])) {
+        (Some((scheme, _)), Some((address, _))) if is_web(scheme) => Path::new(address),
+        _ => path,
+    }
+}
+
 /// Fails if `path` is a URL, except an output in a bucket (feature `cloud`).
 ///
 /// ```
@@ -65,6 +86,7 @@ const CLOUD: [&str; 8] = ["gs", "s3", "s3a", "az", "abfs", "abfss", "http", "htt
 /// # Errors
 /// [`Error::Unsupported`] of [`FileKind::Address`], with the command that copies the files.
 pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
+    let path = without_query(path);
     let text = path.to_string_lossy();
     let Some((scheme, rest)) = text.split_once("://") else {
         return Ok(());
@@ -111,6 +133,22 @@ pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
     })
 }
 
+/// As [`refuse`] for a checkpoint, except for URLs that the feature `cloud` reads.
+///
+/// # Errors
+/// As [`refuse`].
+pub fn refuse_unread(path: &Path) -> Result<(), Error> {
+    let text = path.to_string_lossy();
+    let is_read = |scheme: &str| {
+        let mut read = CLOUD.iter();
+        cfg!(feature = "cloud") && read.any(|known| scheme.eq_ignore_ascii_case(known))
+    };
+    match text.split_once("://") {
+        Some((scheme, _)) if is_read(scheme) => Ok(()),
+        _ => refuse(path, Use::Checkpoint),
+    }
+}
+
 /// Returns true for the URL of a directory in a bucket.
 #[cfg(feature = "cloud")]
 fn is_in_bucket(text: &str) -> Result<bool, Error> {
@@ -123,7 +161,7 @@ fn is_in_bucket(text: &str) -> Result<bool, Error> {
         Some(Err(error)) => Err(Error::Unsupported {
             path: std::path::PathBuf::from("the address"),
             kind: FileKind::Address,
-            what: error.to_string().into(),
+            what: error.to_string(),
             advice: "give SCHEME://BUCKET/PATH".to_owned(),
             checkpoint: None,
         }),
@@ -196,6 +234,27 @@ mod tests {
                 .to_string();
             assert!(error.contains(words) && error.contains(address), "{error}");
         }
+    }
+
+    #[test]
+    fn messages_name_addresses_without_their_queries() {
+        for given_as in [Use::Checkpoint, Use::Input, Use::Output] {
+            let address = Path::new("HTTPS://h/m.zip?sig=secret");
+            let error = refuse(address, given_as).unwrap_err().to_string();
+            assert!(
+                error.contains("HTTPS://h/m.zip") && !error.contains("secret"),
+                "{error}"
+            );
+        }
+        assert_eq!(without_query(Path::new("a?b")), Path::new("a?b"));
+    }
+
+    #[test]
+    fn unknown_schemes_are_refused_with_every_feature() {
+        assert!(refuse_unread(Path::new("hdfs://h/m-4")).is_err());
+        assert!(refuse_unread(Path::new("runs/m-4")).is_ok());
+        let is_read = refuse_unread(Path::new("S3://b/m-4")).is_ok();
+        assert_eq!(is_read, cfg!(feature = "cloud"));
     }
 
     #[test]

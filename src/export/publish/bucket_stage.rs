@@ -24,11 +24,10 @@
 //!
 //! What is checked: S3 verifies the SHA-256 of each request, which is a part of its signature (unless
 //! `AWS_UNSIGNED_PAYLOAD` is set). The other stores get no checksum; there TLS protects the bytes on their way. After
-//! the upload small files are read again and compared byte by byte; of the weights the length and the mark are
-//! compared.
+//! the upload small files are read again and compared byte by byte; of the weights the length and the mark
+//! or the ETag are compared.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,7 +36,8 @@ use std::sync::Arc;
 use remote_files::{MULTIPART_FROM, Mode, Outbox, Stored, Undo, Upload};
 use tempfile::TempDir;
 
-use super::export_files::{Entry, ExportFiles, Place, known_names};
+use super::export_files::ExportFiles;
+use super::in_bucket::{InBucket, below, failed};
 use crate::export::files::WEIGHTS_FILE;
 use crate::export::{Error, STAGED_FOR_UPLOAD};
 use crate::progress::{Phase, Watch};
@@ -104,59 +104,6 @@ impl BucketStage {
         };
         let published = publication.run();
         published.map_err(|error| publication.take_back(error))
-    }
-}
-
-/// The objects of a bucket as a [`Place`]. Each directory is listed once.
-pub(super) struct InBucket<'a> {
-    outbox: &'a Outbox,
-    known: RefCell<BTreeMap<String, BTreeSet<String>>>,
-}
-
-impl<'a> InBucket<'a> {
-    /// Connects to the bucket, unless that was done.
-    pub(super) fn connect(outbox: &'a Outbox) -> Result<Self, Error> {
-        outbox.connect().map_err(failed(outbox, ""))?;
-        Ok(Self {
-            outbox,
-            known: RefCell::default(),
-        })
-    }
-
-    /// Returns the URL of a file.
-    pub(super) fn url(outbox: &Outbox, file: &Path) -> PathBuf {
-        PathBuf::from(outbox.url(&below(file)))
-    }
-}
-
-impl Place for InBucket<'_> {
-    fn path(&self, file: &Path) -> PathBuf {
-        Self::url(self.outbox, file)
-    }
-
-    fn find(&self, file: &Path) -> Result<Option<Entry>, Error> {
-        let file = below(file);
-        let (folder, name) = file.rsplit_once('/').unwrap_or(("", &file));
-        let mut known = self.known.borrow_mut();
-        if !known.contains_key(folder) {
-            let names: Vec<&str> = known_names().collect();
-            let found = self.outbox.existing(folder, &names);
-            let found = found.map_err(|source| Error::Write {
-                path: self.outbox.url(folder).into(),
-                source,
-            })?;
-            known.insert(folder.to_owned(), found);
-        }
-        // The common start of other names is no obstacle to an object.
-        Ok(known[folder].contains(name).then_some(Entry::Other))
-    }
-
-    fn is_folder(&self, _: &Path) -> Result<bool, Error> {
-        Ok(true)
-    }
-
-    fn is_checkpoint(&self, folder: &Path, checkpoint: &Path) -> bool {
-        self.path(folder) == checkpoint
     }
 }
 
@@ -324,18 +271,15 @@ impl Publication<'_> {
             Mode::Create
         };
         let at = self.uploads.iter().position(|upload| upload.path() == path);
-        match at {
-            Some(at) => {
-                let completed = self.uploads[at].complete(outbox, mode);
-                completed.map_err(self.failed(path))?;
-                self.uploads.remove(at);
-            }
-            None => {
-                let bytes = fs::read(&staged.file).map_err(Error::writing(&staged.file))?;
-                let files = vec![(path.clone(), bytes)];
-                let put = outbox.put_all(files, mode, &|len| self.advance(len));
-                put.map_err(|(_, error)| self.failed(path)(error))?;
-            }
+        if let Some(at) = at {
+            let completed = self.uploads[at].complete(outbox, mode);
+            completed.map_err(self.failed(path))?;
+            self.uploads.remove(at);
+        } else {
+            let bytes = fs::read(&staged.file).map_err(Error::writing(&staged.file))?;
+            let files = vec![(path.clone(), bytes)];
+            let put = outbox.put_all(files, mode, &|len| self.advance(len));
+            put.map_err(|(_, error)| self.failed(path)(error))?;
         }
         if is_replaced {
             // The earlier weights are gone: the new small files belong to the new ones.
@@ -418,21 +362,6 @@ impl Publication<'_> {
     fn advance(&self, len: u64) {
         let _ = self.watch.advance(len);
     }
-}
-
-/// Returns a function that adds the URL of an object to an error of writing it.
-fn failed(outbox: &Outbox, path: &str) -> impl FnOnce(io::Error) -> Error {
-    let path = PathBuf::from(outbox.url(path));
-    |source| match source.kind() {
-        io::ErrorKind::AlreadyExists => Error::Exists { path },
-        _ => Error::Write { path, source },
-    }
-}
-
-/// Returns a relative path with the separators of a bucket.
-fn below(path: &Path) -> String {
-    let parts = path.iter().map(|part| part.to_string_lossy());
-    parts.collect::<Vec<_>>().join("/")
 }
 
 /// Returns the directory of a file.

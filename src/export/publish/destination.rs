@@ -9,9 +9,11 @@ use remote_files::{Address, Outbox};
 use tf_checkpoint::address::{self, Use};
 
 #[cfg(feature = "cloud")]
-use super::bucket_stage::{BucketStage, InBucket};
+use super::bucket_stage::BucketStage;
 use super::disk_stage::DiskStage;
 use super::export_files::ExportFiles;
+#[cfg(feature = "cloud")]
+use super::in_bucket::InBucket;
 use crate::export::Error;
 use crate::progress::Watch;
 

@@ -16,6 +16,7 @@
 //! | `destination` | where an export goes: one interface for disks and buckets |
 //! | `disk_stage` | the staging directory, from its creation to publication or removal |
 //! | `bucket_stage` | upload to a bucket |
+//! | `in_bucket` | the objects that are in a bucket already |
 //! | `export_files` | which files belong to an export, and which existing files conflict with it |
 //! | `lock` | creates and locks the output directory |
 //! | `journal` | moves files, rolls back, recovers after a kill |
@@ -33,6 +34,8 @@ mod destination;
 mod disk_stage;
 mod export_files;
 mod files;
+#[cfg(feature = "cloud")]
+mod in_bucket;
 mod journal;
 mod lock;
 

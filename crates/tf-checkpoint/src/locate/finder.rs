@@ -76,8 +76,10 @@ impl Finder {
         if let Some(location) = self.single(prefix)? {
             return Ok(Some(location));
         }
-        let names = self.names(prefix.directory())?;
-        let tables = names.map_or(Ok(None), |names| self.tables(prefix, &Names::new(names)))?;
+        let tables = match self.names(prefix.directory())? {
+            Some(names) => self.tables(prefix, &Names::new(names))?,
+            None => self.tables_unlisted(prefix)?,
+        };
         match tables {
             None => self.hdf5(prefix),
             tables => Ok(tables),
@@ -135,6 +137,22 @@ impl Finder {
         };
         let base = Prefix::within(prefix.directory(), base);
         Ok(picked.map(|count| self.location(&base, Files::Tables(count))))
+    }
+
+    /// As [`tables`](Self::tables), where directories are not listed: a name that states the number of files states
+    /// all of their names.
+    fn tables_unlisted(&self, prefix: &Prefix) -> Result<Option<Location>, Error> {
+        if self.storage.lists_directories() {
+            return Ok(None);
+        }
+        let Some((base, count)) = table_shard(prefix.base()) else {
+            return Ok(None);
+        };
+        let base = Prefix::within(prefix.directory(), base);
+        let location = self.location(&base, Files::Tables(count));
+        Ok(self
+            .is_table(&location.data_path(0, count))?
+            .then_some(location))
     }
 
     pub(super) fn location(&self, prefix: &Prefix, files: Files) -> Location {
@@ -262,4 +280,59 @@ pub(super) fn listed(found: &[Location], name: impl Fn(&Location) -> String) -> 
         names.push(format!("and {} more", found.len() - MAX_LISTED));
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::storage::{Disk, ReadAt};
+
+    /// The local file system, as a web server shows it: without lists of names.
+    #[derive(Debug, Default)]
+    struct Unlisted(Disk);
+
+    impl Storage for Unlisted {
+        fn kind(&self, path: &Path) -> io::Result<Option<Kind>> {
+            self.0.kind(path)
+        }
+
+        fn file_names(&self, _: &Path) -> io::Result<Vec<OsString>> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn lists_directories(&self) -> bool {
+            false
+        }
+
+        fn above(&self, folder: &Path) -> Option<PathBuf> {
+            self.0.above(folder)
+        }
+
+        fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error> {
+            self.0.changed(is_part)
+        }
+
+        fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
+            self.0.open(path)
+        }
+    }
+
+    #[test]
+    fn tables_are_found_by_a_name_that_states_their_number() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/fmt_v1_sharded");
+        let finder = Finder::new(Arc::new(Unlisted::default()), &Limits::default());
+        for name in ["-00000-of-00002", "-00001-of-00002", "-?????-of-00002"] {
+            let path = folder.join(format!("model.ckpt-400{name}"));
+            let found = finder.at(&Prefix::of(&path)).unwrap().expect(name);
+            assert_eq!(found.prefix(), folder.join("model.ckpt-400"), "{name}");
+            assert_eq!(found.table_count(), 2, "{name}");
+        }
+        for name in ["-00000-of-00003", ""] {
+            let path = folder.join(format!("model.ckpt-400{name}"));
+            assert!(finder.at(&Prefix::of(&path)).unwrap().is_none(), "{name}");
+        }
+    }
 }

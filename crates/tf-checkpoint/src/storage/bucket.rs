@@ -129,6 +129,10 @@ impl Storage for BucketStorage {
         true
     }
 
+    fn fetched_bytes(&self) -> Option<u64> {
+        Some(self.bucket.fetched())
+    }
+
     fn cancel(&self) {
         self.bucket.cancel();
     }

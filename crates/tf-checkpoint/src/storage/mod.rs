@@ -89,6 +89,11 @@ pub trait Storage: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Returns the number of bytes that were fetched over a network so far; `None` if the files are here.
+    fn fetched_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// Ends all reads that wait for a network, with an error.
     fn cancel(&self) {}
 

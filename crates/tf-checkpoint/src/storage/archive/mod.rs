@@ -182,6 +182,10 @@ impl Storage for Archive {
         self.holder.is_remote()
     }
 
+    fn fetched_bytes(&self) -> Option<u64> {
+        self.holder.fetched_bytes()
+    }
+
     fn cancel(&self) {
         self.holder.cancel();
     }
