@@ -84,6 +84,19 @@ fn both_models_appear_with_their_weights_last() {
 }
 
 #[test]
+fn a_model_card_is_uploaded_with_the_export() {
+    let world = World::new();
+    let checkpoint = fixture("tiny_default");
+    world.server.put("models/run/out/README.md", "mine");
+    world.convert(&checkpoint, &[]).ok();
+    assert_eq!(**world.objects()["README.md"], *b"mine");
+    world
+        .convert(&checkpoint, &["--force", "--model-card"])
+        .ok();
+    assert!(world.objects()["README.md"].starts_with(b"---\n"));
+}
+
+#[test]
 fn a_dry_run_asks_nothing_of_the_bucket() {
     let world = World::new();
     world.convert(&fixture("tiny_default"), &["--dry-run"]).ok();
@@ -100,6 +113,11 @@ fn files_that_conflict_are_refused_before_anything_is_converted() {
             &[][..],
         ),
         ("config.json", "exists already: choose another", &[]),
+        (
+            "README.md",
+            "exists already: choose another",
+            &["--model-card"],
+        ),
         ("vocab.txt", "would be loaded with it", &["--vocab", "none"]),
         ("pytorch_model.bin", "use_safetensors=False", &[]),
         ("adapter_config.json", "the Auto classes", &[]),
