@@ -223,7 +223,7 @@ mod tests {
             (
                 "GS://b/out",
                 Use::Output,
-                "gsutil cp -r DIR GS://b/out, or build",
+                "gsutil cp -r DIR GS://b/out), or build",
             ),
             ("https://b/out", Use::Output, "curl -T FILE https://b/out"),
             ("file:///a/b", Use::Input, "give the path, /a/b"),
