@@ -67,6 +67,10 @@ impl Destination {
     ///
     /// # Errors
     /// If there are no credentials, the store refuses to list, or a file conflicts.
+    #[cfg_attr(
+        not(feature = "cloud"),
+        expect(clippy::unnecessary_wraps, reason = "a bucket may refuse")
+    )]
     pub(crate) fn check(&self, files: &ExportFiles, force: bool) -> Result<(), Error> {
         match self {
             Self::Disk(_) => {
