@@ -51,7 +51,7 @@ from transformers import (
     TFElectraModel,
 )
 
-from check_transformers import built_program
+from built_program import built_program
 from make_real_checkpoint import make
 from real_lines import lines
 

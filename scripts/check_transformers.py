@@ -42,6 +42,7 @@ warnings.filterwarnings("ignore")
 import numpy as np
 import transformers
 import transformers.utils.logging
+from built_program import built_program
 from safetensors.numpy import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, BertTokenizer
 

@@ -27,7 +27,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEV
 import torch
 from safetensors.torch import load_file
 
-from check_transformers import built_program
+from built_program import built_program
 
 SCRIPT = "transformers.models.electra.convert_electra_original_tf_checkpoint_to_pytorch"
 
