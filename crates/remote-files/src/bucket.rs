@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::{fmt, io};
 
-use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use object_store::{Attribute, Error, GetOptions, GetRange, GetResult};
 use parking_lot::Mutex;
@@ -17,11 +16,10 @@ use tokio::sync::Semaphore;
 use crate::address::{Address, Scheme};
 use crate::connect::{Connection, READING, connect};
 use crate::failure::{io_error, is_refused, is_without_ranges, is_without_right};
+use crate::pages::{MAX_PAGES, each_page};
 use crate::remote_file::{Client, REQUESTS, RemoteFile, Shared};
 use crate::runtime::Cancel;
 
-/// The most pages of names that are read of a directory. A page has 1,000 names or more.
-const MAX_PAGES: usize = 20;
 /// Files that make the address of a web server's directory, which it does not list.
 const DIRECTORY_FILES: [&str; 2] = ["checkpoint", "saved_model.pb"];
 
@@ -339,26 +337,8 @@ impl Bucket {
             directory => format!("{directory}/"),
         };
         let mut names = BTreeMap::new();
-        let mut page_token = None;
-        for _ in 0..MAX_PAGES {
-            let options = PaginatedListOptions {
-                delimiter: Some("/".into()),
-                page_token: page_token.take(),
-                ..PaginatedListOptions::default()
-            };
-            let below = (!prefix.is_empty()).then_some(&prefix[..]);
-            let page = match pages.list_paginated(below, options).await {
-                Ok(page) => page,
-                Err(error) if is_refused(&error) => {
-                    return Ok(Listing::Refused {
-                        words: self.failure(&error).to_string(),
-                        is_valid: is_without_right(&error),
-                    });
-                }
-                // The bucket itself.
-                Err(error) => return Err(self.failure(&error)),
-            };
-            for object in page.result.objects {
+        let listed = each_page(pages.as_ref(), &prefix, |page| {
+            for object in page.objects {
                 let name = object.location.filename().unwrap_or_default();
                 // A placeholder for the directory itself has the directory's name.
                 let is_inside = object.location.as_ref().strip_prefix(&prefix[..]) == Some(name);
@@ -366,17 +346,22 @@ impl Bucket {
                     names.insert(name.to_owned(), Entry::File(object.size));
                 }
             }
-            for below in page.result.common_prefixes {
+            for below in page.common_prefixes {
                 if let Some(name) = below.filename() {
                     names.entry(name.to_owned()).or_insert(Entry::Directory);
                 }
             }
-            page_token = page.page_token;
-            if page_token.is_none() {
-                return Ok(Listing::Names(names));
-            }
+        });
+        match listed.await {
+            Ok(true) => Ok(Listing::Names(names)),
+            Ok(false) => Ok(Listing::TooLong),
+            Err(error) if is_refused(&error) => Ok(Listing::Refused {
+                words: self.failure(&error).to_string(),
+                is_valid: is_without_right(&error),
+            }),
+            // The bucket itself.
+            Err(error) => Err(self.failure(&error)),
         }
-        Ok(Listing::TooLong)
     }
 
     /// True for an answer that means that there is no file. Whoever may list nothing is refused what is not there.

@@ -135,12 +135,8 @@ async fn s3(address: &Address, settings: &Settings, waits: Waits) -> io::Result<
         }
     }
     let store = builder.clone().build().map_err(unusable)?;
-    let is_signed = settings
-        .get("aws_skip_signature")
-        .is_none_or(|value| !is_true(value));
-    let has_metadata = !settings
-        .get("aws_ec2_metadata_disabled")
-        .is_some_and(is_true);
+    let is_signed = !settings.is_on("aws_skip_signature");
+    let has_metadata = !settings.is_on("aws_ec2_metadata_disabled");
     let may_have = has_metadata
         || settings.has_any(&[
             "aws_access_key_id",
@@ -178,9 +174,7 @@ async fn gcs(address: &Address, settings: &Settings, waits: Waits) -> io::Result
         }
     }
     let store = builder.clone().build().map_err(unusable)?;
-    let is_signed = settings
-        .get("google_skip_signature")
-        .is_none_or(|value| !is_true(value));
+    let is_signed = !settings.is_on("google_skip_signature");
     if !is_signed || has_credentials(store.credentials().as_ref()).await {
         return Ok(Connection::of(store, None));
     }
@@ -216,9 +210,7 @@ async fn azure(address: &Address, settings: &Settings, waits: Waits) -> io::Resu
         }
         _ => unusable(error),
     })?;
-    let is_signed = settings
-        .get("azure_skip_signature")
-        .is_none_or(|value| !is_true(value));
+    let is_signed = !settings.is_on("azure_skip_signature");
     if !is_signed || has_credentials(store.credentials().as_ref()).await {
         return Ok(Connection::of(store, None));
     }
@@ -246,13 +238,6 @@ fn http(address: &Address, waits: Waits) -> io::Result<Connection> {
         pages: None,
         unsigned: None,
     })
-}
-
-fn is_true(value: &str) -> bool {
-    matches!(
-        &value.to_ascii_lowercase()[..],
-        "1" | "true" | "on" | "yes" | "y"
-    )
 }
 
 impl Connection {

@@ -74,6 +74,11 @@ impl Settings {
         get(&self.values, key)
     }
 
+    /// Returns true for a setting that is switched on.
+    pub(crate) fn is_on(&self, key: &str) -> bool {
+        self.get(key).is_some_and(is_true)
+    }
+
     pub(crate) fn has_any(&self, keys: &[&str]) -> bool {
         keys.iter().any(|key| self.get(key).is_some())
     }
@@ -114,6 +119,13 @@ impl Settings {
             ));
         }
     }
+}
+
+fn is_true(value: &str) -> bool {
+    matches!(
+        &value.to_ascii_lowercase()[..],
+        "1" | "true" | "on" | "yes" | "y"
+    )
 }
 
 fn get<'a>(values: &'a [(String, String)], key: &str) -> Option<&'a str> {

@@ -12,6 +12,7 @@
 //! | `connect` | the client of a store, with credentials from the environment |
 //! | `environment` | where credentials and settings are looked for |
 //! | `bucket` | listing, and what is known of each name |
+//! | `pages` | the names in a directory, page by page |
 //! | `remote_file` | positioned reads of one file |
 //! | `parts` | which ranges are fetched, and in which order |
 //! | `fetch` | fetching one part: resuming, stalls, replaced files |
@@ -32,6 +33,7 @@ mod failure;
 mod fetch;
 mod objects;
 mod outbox;
+mod pages;
 mod parts;
 mod remote_file;
 mod runtime;

@@ -6,17 +6,15 @@ use std::{fmt, io};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use object_store::{Attributes, Error, GetOptions, PutMode, PutOptions, PutPayload};
 use tokio::time::{sleep, timeout};
 
 use crate::failure::is_passing;
 use crate::outbox::{Outbox, SETTLE};
+use crate::pages::each_page;
 use crate::runtime::{interrupted, runtime};
 
-/// The most pages of names that are read of a directory. A page has 1,000 names or more.
-const MAX_PAGES: usize = 20;
 /// The time in which a store must answer for the first time.
 const FIRST_ANSWER: Duration = Duration::from_secs(30);
 /// The time in which a request that may have no answer is repeated.
@@ -68,34 +66,24 @@ impl Outbox {
             prefix.push('/');
         }
         let mut found = BTreeSet::new();
-        let mut page_token = None;
-        for _ in 0..MAX_PAGES {
-            let options = PaginatedListOptions {
-                delimiter: Some("/".into()),
-                page_token: page_token.take(),
-                ..PaginatedListOptions::default()
-            };
-            let below = (!prefix.is_empty()).then_some(&prefix[..]);
-            let page = pages.list_paginated(below, options).await;
-            let page = page.map_err(|error| Self::failure(&error))?;
-            for object in page.result.objects {
+        let listed = each_page(pages.as_ref(), &prefix, |page| {
+            for object in page.objects {
                 if let Some(name) = object.location.as_ref().strip_prefix(&prefix[..])
                     && names.contains(&name)
                 {
                     found.insert(name.to_owned());
                 }
             }
-            for below in page.result.common_prefixes {
+            for below in page.common_prefixes {
                 let name = below.as_ref().strip_prefix(&prefix[..]).unwrap_or_default();
                 let name = format!("{name}/");
                 if names.contains(&&name[..]) {
                     found.insert(name);
                 }
             }
-            page_token = page.page_token;
-            if page_token.is_none() {
-                return Ok(found);
-            }
+        });
+        if listed.await.map_err(|error| Self::failure(&error))? {
+            return Ok(found);
         }
         // Too many names: only those that matter are asked for.
         let heads = names.iter().map(async |name| {

@@ -89,7 +89,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Returns what is known of an object; `None` if there is none.
+    /// Returns what is known of an object; `None` if it does not exist.
     pub(crate) async fn head(&self, key: &Path) -> io::Result<Option<Found>> {
         let options = GetOptions {
             head: true,
