@@ -129,6 +129,17 @@ fn without_credentials_public_files_are_read() {
 }
 
 #[test]
+fn what_is_gone_is_not_there() {
+    let world = World::new();
+    put(&world, &fixture("tiny_default"), "run");
+    let fault = Fault::every(Operation::Head, ".meta", Action::Status(410));
+    world.server.add_fault(fault);
+    let out = world.folder.path().join("out");
+    let url = format!("{}/models/run/model.ckpt-400", world.server.url());
+    convert_to(&world, &url, &out, &[]).ok();
+}
+
+#[test]
 fn an_address_where_nobody_answers_is_an_error() {
     let world = World::new();
     let out = world.folder.path().join("out");

@@ -48,10 +48,10 @@ pub struct Address {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// There is no bucket, container or host.
-    #[error("names no bucket, container or host")]
+    #[error("one that names no bucket, container or host")]
     NoHost,
     /// A password would be visible in every message.
-    #[error("contains a user name or password, which is not used; leave it out")]
+    #[error("one that contains a user name or password, which is not used; leave it out")]
     UserInfo,
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::address::{Address, Scheme};
 use crate::connect::{Connection, READING, connect};
-use crate::failure::{io_error, is_refused, is_without_ranges, is_without_right};
+use crate::failure::{io_error, is_gone, is_refused, is_without_ranges, is_without_right};
 use crate::pages::{MAX_PAGES, each_page};
 use crate::remote_file::{Client, REQUESTS, RemoteFile, Shared};
 use crate::runtime::Cancel;
@@ -369,7 +369,7 @@ impl Bucket {
         match error {
             Error::NotFound { .. } => true,
             Error::PermissionDenied { .. } => !self.lists(),
-            _ => false,
+            error => is_gone(error),
         }
     }
 

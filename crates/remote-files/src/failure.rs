@@ -40,6 +40,11 @@ pub(crate) fn is_refused(error: &Error) -> bool {
     ) || status(&deepest(error)).is_some_and(is_refusal)
 }
 
+/// Returns true for an answer that means that there is no file any more.
+pub(crate) fn is_gone(error: &Error) -> bool {
+    status(&deepest(error)).is_some_and(|status| status.starts_with("410"))
+}
+
 /// Returns true for an answer with the whole file in place of a range of it.
 pub(crate) fn is_without_ranges(error: &Error) -> bool {
     let text = deepest(error);

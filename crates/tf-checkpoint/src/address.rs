@@ -158,13 +158,19 @@ fn is_in_bucket(text: &str) -> Result<bool, Error> {
     match Address::parse(text) {
         None => Ok(false),
         Some(Ok(address)) => Ok(address.scheme() != Scheme::Http),
-        Some(Err(error)) => Err(Error::Unsupported {
-            path: std::path::PathBuf::from("the address"),
-            kind: FileKind::Address,
-            what: error.to_string(),
-            advice: "give SCHEME://BUCKET/PATH".to_owned(),
-            checkpoint: None,
-        }),
+        Some(Err(error)) => Err(unusable(error)),
+    }
+}
+
+/// Returns the error for an address that cannot be split. It is not shown: it may contain a password.
+#[cfg(feature = "cloud")]
+pub(crate) fn unusable(error: remote_files::address::AddressError) -> Error {
+    Error::Unsupported {
+        path: std::path::PathBuf::from("the address"),
+        kind: FileKind::Address,
+        what: error.to_string(),
+        advice: "give SCHEME://BUCKET/PATH".to_owned(),
+        checkpoint: None,
     }
 }
 

@@ -14,8 +14,8 @@ use remote_files::{Address, Bucket, Entry, RemoteFile};
 use super::read_at::ReadAt;
 use super::regular::{Kind, check_limit};
 use super::{Storage, Use};
+use crate::address;
 use crate::error::Error;
-use crate::file_kind::FileKind;
 
 /// A bucket, container or web server.
 #[derive(Debug)]
@@ -33,15 +33,7 @@ impl BucketStorage {
         }
         let address = match Address::parse(path.to_str()?)? {
             Ok(address) => address,
-            Err(error) => {
-                return Some(Err(Error::Unsupported {
-                    path: PathBuf::from("the address"),
-                    kind: FileKind::Address,
-                    what: error.to_string(),
-                    advice: "give SCHEME://BUCKET/PATH".to_owned(),
-                    checkpoint: None,
-                }));
-            }
+            Err(error) => return Some(Err(address::unusable(error))),
         };
         let path = PathBuf::from(address.to_string());
         let bucket = match Bucket::open(&address) {
