@@ -112,6 +112,32 @@ impl<const N: usize> Plan<N> {
     }
 }
 
+/// What a row of the result is computed from.
+#[derive(Clone, Copy)]
+enum Operand<'a, T> {
+    /// An element for each element of the row.
+    Each(&'a [T]),
+    /// The same element for the whole row.
+    All(T),
+}
+
+impl<'a, T: Copy> Operand<'a, T> {
+    fn of_row(values: &'a [T], at: usize, len: usize, advances: bool) -> Self {
+        if advances {
+            Self::Each(&values[at..][..len])
+        } else {
+            Self::All(values[at])
+        }
+    }
+}
+
+/// The side on which the other operand of an update stands.
+#[derive(Clone, Copy)]
+enum Side {
+    Left,
+    Right,
+}
+
 /// Combines two arrays; in place if nobody else holds one that has the common shape.
 pub(super) fn combine<T: Element>(
     call: &Call<'_>,
@@ -119,45 +145,78 @@ pub(super) fn combine<T: Element>(
     b: Values<T>,
     function: impl Fn(T, T) -> T + Sync,
 ) -> Result<Values<T>, Failure> {
+    combine_rows(call, a, b, &|row, side, other| match (side, other) {
+        (Side::Right, Operand::Each(others)) => {
+            for (x, &y) in std::iter::zip(row, others) {
+                *x = function(*x, y);
+            }
+        }
+        (Side::Right, Operand::All(y)) => {
+            for x in row {
+                *x = function(*x, y);
+            }
+        }
+        (Side::Left, Operand::Each(others)) => {
+            for (y, &x) in std::iter::zip(row, others) {
+                *y = function(x, *y);
+            }
+        }
+        (Side::Left, Operand::All(x)) => {
+            for y in row {
+                *y = function(x, *y);
+            }
+        }
+    })
+}
+
+/// Updates a row with another operand.
+type Update<'a, T> = dyn Fn(&mut [T], Side, Operand<'_, T>) + Sync + 'a;
+
+/// The part of [`combine`] that is compiled once for each type, and not for each operation.
+fn combine_rows<T: Element>(
+    call: &Call<'_>,
+    a: Values<T>,
+    b: Values<T>,
+    update: &Update<'_, T>,
+) -> Result<Values<T>, Failure> {
     let shape = common_shape(a.shape(), b.shape())?;
     let mut a = a;
     if a.shape() == shape {
         match strided::take_buffer(a) {
-            Ok(buffer) => return update(&shape, buffer, &b, function),
+            Ok(buffer) => return update_rows(&shape, buffer, Side::Right, &b, update),
             Err(shared) => a = shared,
         }
     }
     let mut b = b;
     if b.shape() == shape {
         match strided::take_buffer(b) {
-            Ok(buffer) => return update(&shape, buffer, &a, |x, y| function(y, x)),
+            Ok(buffer) => return update_rows(&shape, buffer, Side::Left, &a, update),
             Err(shared) => b = shared,
         }
     }
-    zip(call, &a, &b, function)
+    zip_rows(call, &a, &b, &|row, a, b| {
+        match a {
+            Operand::Each(a) => row.copy_from_slice(a),
+            Operand::All(a) => row.fill(a),
+        }
+        update(row, Side::Right, b);
+    })
 }
 
 /// Updates the elements of a buffer with those of a smaller array.
-fn update<T: Element>(
+fn update_rows<T: Element>(
     shape: &[usize],
     mut buffer: Vec<T>,
+    side: Side,
     other: &Values<T>,
-    function: impl Fn(T, T) -> T + Sync,
+    update: &Update<'_, T>,
 ) -> Result<Values<T>, Failure> {
     let plan = Plan::new(shape, [other.shape()]);
     let other = strided::slice(other)?;
+    let [advances] = plan.advances;
     plan.for_each(&mut buffer, &|row, [at]| {
-        if plan.advances[0] {
-            let others = &other[at..at + row.len()];
-            for (x, &y) in std::iter::zip(row, others) {
-                *x = function(*x, y);
-            }
-        } else {
-            let y = other[at];
-            for x in row {
-                *x = function(*x, y);
-            }
-        }
+        let other = Operand::of_row(other, at, row.len(), advances);
+        update(row, side, other);
     });
     strided::values(shape, buffer)
 }
@@ -169,30 +228,41 @@ pub(super) fn zip<T: Element, U: Element>(
     b: &Values<T>,
     function: impl Fn(T, T) -> U + Sync,
 ) -> Result<Values<U>, Failure> {
-    let shape = common_shape(a.shape(), b.shape())?;
-    let mut result = vec![U::default(); call.meter.room::<U>(&shape)?];
-    let plan = Plan::new(&shape, [a.shape(), b.shape()]);
-    let [a, b] = [strided::slice(a)?, strided::slice(b)?];
-    plan.for_each(&mut result, &|row, [at, bt]| match plan.advances {
-        [true, true] => {
-            let [a, b] = [&a[at..at + row.len()], &b[bt..bt + row.len()]];
+    zip_rows(call, a, b, &|row, a, b| match (a, b) {
+        (Operand::Each(a), Operand::Each(b)) => {
             for ((z, &x), &y) in std::iter::zip(row, a).zip(b) {
                 *z = function(x, y);
             }
         }
-        [true, false] => {
-            let y = b[bt];
-            for (z, &x) in std::iter::zip(row, &a[at..]) {
+        (Operand::Each(a), Operand::All(y)) => {
+            for (z, &x) in std::iter::zip(row, a) {
                 *z = function(x, y);
             }
         }
-        [false, true] => {
-            let x = a[at];
-            for (z, &y) in std::iter::zip(row, &b[bt..]) {
+        (Operand::All(x), Operand::Each(b)) => {
+            for (z, &y) in std::iter::zip(row, b) {
                 *z = function(x, y);
             }
         }
-        [false, false] => row.fill(function(a[at], b[bt])),
+        (Operand::All(x), Operand::All(y)) => row.fill(function(x, y)),
+    })
+}
+
+/// The part of [`zip`] that is compiled once for each pair of types.
+fn zip_rows<T: Element, U: Element>(
+    call: &Call<'_>,
+    a: &Values<T>,
+    b: &Values<T>,
+    write: &(dyn Fn(&mut [U], Operand<'_, T>, Operand<'_, T>) + Sync),
+) -> Result<Values<U>, Failure> {
+    let shape = common_shape(a.shape(), b.shape())?;
+    let mut result = vec![U::default(); call.meter.room::<U>(&shape)?];
+    let plan = Plan::new(&shape, [a.shape(), b.shape()]);
+    let [a, b] = [strided::slice(a)?, strided::slice(b)?];
+    plan.for_each(&mut result, &|row, [at, bt]| {
+        let a = Operand::of_row(a, at, row.len(), plan.advances[0]);
+        let b = Operand::of_row(b, bt, row.len(), plan.advances[1]);
+        write(row, a, b);
     });
     strided::values(&shape, result)
 }

@@ -145,7 +145,7 @@ fn reduce<T: Element>(
     call: &Call<'_>,
     values: Values<T>,
     along: &Array,
-    function: impl Fn(&[T]) -> T + Sync,
+    function: fn(&[T]) -> T,
 ) -> Result<Array, Failure> {
     let rank = values.ndim();
     let mut is_reduced = vec![false; rank];

@@ -194,17 +194,29 @@ pub(super) fn map<T: Element>(
     values: Values<T>,
     function: impl Fn(T) -> T + Sync,
 ) -> Result<Array, Failure> {
+    map_pieces(call, values, &|piece| {
+        for x in piece {
+            *x = function(*x);
+        }
+    })
+}
+
+/// The part of [`map`] that is compiled once for each type, and not for each operation.
+fn map_pieces<T: Element>(
+    call: &Call<'_>,
+    values: Values<T>,
+    update: &(dyn Fn(&mut [T]) + Sync),
+) -> Result<Array, Failure> {
     let shape = values.shape().to_vec();
     match strided::take_buffer(values) {
         Ok(mut buffer) => {
-            for_each_piece(&mut buffer, &|_, piece| {
-                for x in piece {
-                    *x = function(*x);
-                }
-            });
+            for_each_piece(&mut buffer, &|_, piece| update(piece));
             strided::array(&shape, buffer)
         }
-        Err(values) => convert(call, &values, function),
+        Err(values) => convert_pieces(call, &values, &|source, piece| {
+            piece.copy_from_slice(source);
+            update(piece);
+        }),
     }
 }
 
@@ -214,12 +226,23 @@ pub(super) fn convert<T: Element, U: Element>(
     values: &Values<T>,
     function: impl Fn(T) -> U + Sync,
 ) -> Result<Array, Failure> {
+    convert_pieces(call, values, &|source, piece| {
+        for (y, &x) in std::iter::zip(piece, source) {
+            *y = function(x);
+        }
+    })
+}
+
+/// The part of [`convert`] that is compiled once for each pair of types.
+fn convert_pieces<T: Element, U: Element>(
+    call: &Call<'_>,
+    values: &Values<T>,
+    write: &(dyn Fn(&[T], &mut [U]) + Sync),
+) -> Result<Array, Failure> {
     let mut target = vec![U::default(); call.meter.room::<U>(values.shape())?];
     let source = strided::slice(values)?;
     for_each_piece(&mut target, &|start, piece| {
-        for (y, &x) in std::iter::zip(piece, &source[start..]) {
-            *y = function(x);
-        }
+        write(&source[start..][..piece.len()], piece);
     });
     strided::array(values.shape(), target)
 }
