@@ -4,8 +4,8 @@
 
 use divan::Bencher;
 use divan::counter::BytesCount;
-use electra_convert::export::{AlignedBytes, transpose};
 use ndarray::ArrayView2;
+use tensor_bytes::{AlignedBytes, transpose};
 use tf_checkpoint::{Checkpoint, locate};
 
 use testkit::bundle_writer::{Bundle, SMALL, Sizes, discriminator};

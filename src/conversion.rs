@@ -15,14 +15,15 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rayon::ThreadPool;
 use safetensors::Dtype;
+use tensor_bytes::AlignedBytes;
 use tf_checkpoint::storage::Storage;
 use tf_checkpoint::{Checkpoint, Variable};
 
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::export::{
-    self, AlignedBytes, CARD_FILE, CONFIG_FILE, Destination, ExportFiles, Stage, WEIGHTS_FILE,
-    convert_tensor, provenance, write_safetensors, write_text,
+    self, CARD_FILE, CONFIG_FILE, Destination, ExportFiles, Stage, WEIGHTS_FILE, convert_tensor,
+    provenance, write_safetensors, write_text,
 };
 use crate::model_card::{Described, ModelCard};
 use crate::plan::{Plan, PlanOptions, PlannedTensor};

@@ -5,11 +5,11 @@
 //! row or a column.
 
 use half::{bf16, f16};
-use safetensors::Dtype;
-use tf_checkpoint::{Checkpoint, DType, Variable};
+use tensor_bytes::{AlignedBytes, Float, FloatType};
+use tf_checkpoint::{Checkpoint, Variable};
 
 use crate::config::{Encoder, HeadCount};
-use crate::export::{self, AlignedBytes};
+use crate::export::{self, float_type};
 use crate::progress::{Phase, Watch};
 use crate::threads;
 use crate::variables::Inventory;
@@ -57,8 +57,8 @@ pub(crate) fn of_checkpoint(
         let (variable, axis) = matrices[at];
         let bytes = export::read_bytes(variable, checkpoint)?;
         watch.advance(1)?;
-        let dtype = torch_dtype(variable.dtype).expect("only floating-point types are listed");
-        Ok::<_, export::Error>(log_norms(&bytes, dtype, width, axis).expect("the same"))
+        let dtype = float_type(variable.dtype).expect("only floating-point types are listed");
+        Ok::<_, export::Error>(log_norms(&bytes, dtype, width, axis))
     })?;
     Ok(Some(HeadCount::new(width, &norms)))
 }
@@ -83,7 +83,7 @@ fn matrices_of(inventory: &Inventory, encoder: Encoder) -> Option<Vec<(&Variable
             let variable = &inventory
                 .get(&rule.variable(encoder.scopes, layer))?
                 .variable;
-            torch_dtype(variable.dtype)?;
+            float_type(variable.dtype)?;
             let kernel_axis = match axis {
                 Axis::Rows => Axis::Columns,
                 Axis::Columns => Axis::Rows,
@@ -95,27 +95,16 @@ fn matrices_of(inventory: &Inventory, encoder: Encoder) -> Option<Vec<(&Variable
     (0..encoder.layers).flat_map(of_layer).collect()
 }
 
-fn torch_dtype(dtype: DType) -> Option<Dtype> {
-    match dtype {
-        DType::Float32 => Some(Dtype::F32),
-        DType::Float64 => Some(Dtype::F64),
-        DType::Float16 => Some(Dtype::F16),
-        DType::BFloat16 => Some(Dtype::BF16),
-        _ => None,
-    }
-}
-
-/// Returns the log of the squared norm of each row or column; `None` for integers.
-fn log_norms(bytes: &AlignedBytes, dtype: Dtype, columns: usize, axis: Axis) -> Option<Vec<f64>> {
+/// Returns the log of the squared norm of each row or column.
+fn log_norms(bytes: &AlignedBytes, dtype: FloatType, columns: usize, axis: Axis) -> Vec<f64> {
     let mut squares = Squares::new(columns, columns, axis);
     match dtype {
-        Dtype::F32 => squares.add(bytes.elements(), |x: f32| f64::from(x)),
-        Dtype::F64 => squares.add(bytes.elements(), |x: f64| x),
-        Dtype::F16 => squares.add(bytes.elements(), f16::to_f64),
-        Dtype::BF16 => squares.add(bytes.elements(), bf16::to_f64),
-        _ => return None,
+        FloatType::F32 => squares.add(bytes.elements::<f32>()),
+        FloatType::F64 => squares.add(bytes.elements::<f64>()),
+        FloatType::F16 => squares.add(bytes.elements::<f16>()),
+        FloatType::Bf16 => squares.add(bytes.elements::<bf16>()),
     }
-    Some(squares.log())
+    squares.log()
 }
 
 /// The squared norms of the rows or the columns of a matrix that is read in pieces.
@@ -150,19 +139,11 @@ impl Squares {
     }
 
     /// Adds the elements of the next rows.
-    pub(crate) fn add<T: Copy>(&mut self, elements: &[T], widen: impl Fn(T) -> f64) {
+    pub(crate) fn add<T: Float>(&mut self, elements: &[T]) {
         let rows = elements.chunks_exact(self.columns.max(1));
         match self.axis {
-            Axis::Rows => self
-                .sums
-                .extend(rows.map(|row| sum_of_squares(row, &widen))),
-            Axis::Columns => {
-                for row in rows {
-                    for (sum, &x) in std::iter::zip(&mut self.sums, row) {
-                        *sum += widen(x).powi(2);
-                    }
-                }
-            }
+            Axis::Rows => self.sums.extend(rows.map(T::sum_of_squares)),
+            Axis::Columns => rows.for_each(|row| T::add_squares(&mut self.sums, row)),
         }
     }
 
@@ -170,19 +151,6 @@ impl Squares {
     pub(crate) fn log(self) -> Vec<f64> {
         self.sums.into_iter().map(f64::ln).collect()
     }
-}
-
-/// Sums in eight parts, which the compiler puts into vector registers.
-fn sum_of_squares<T: Copy>(row: &[T], widen: impl Fn(T) -> f64) -> f64 {
-    let (lanes, rest) = row.as_chunks::<8>();
-    let mut sums = [0.0; 8];
-    for lane in lanes {
-        for (sum, &x) in std::iter::zip(&mut sums, lane) {
-            *sum += widen(x).powi(2);
-        }
-    }
-    let rest: f64 = rest.iter().map(|&x| widen(x).powi(2)).sum();
-    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]
@@ -204,12 +172,12 @@ mod tests {
 
     fn of_tensor(
         name: &str,
-        dtype: Dtype,
+        dtype: FloatType,
         shape: &[usize],
         bytes: &AlignedBytes,
     ) -> Option<Vec<f64>> {
         let squares = Squares::of_tensor(name, shape)?;
-        log_norms(bytes, dtype, squares.columns, squares.axis)
+        Some(log_norms(bytes, dtype, squares.columns, squares.axis))
     }
 
     #[test]
@@ -226,10 +194,10 @@ mod tests {
             values.iter().flat_map(element).collect()
         };
         for (dtype, size) in [
-            (Dtype::F64, 8),
-            (Dtype::F32, 4),
-            (Dtype::F16, 2),
-            (Dtype::BF16, 0),
+            (FloatType::F64, 8),
+            (FloatType::F32, 4),
+            (FloatType::F16, 2),
+            (FloatType::Bf16, 0),
         ] {
             let bytes = bytes_of(&narrow(size));
             let norms = |name: &str| of_tensor(name, dtype, &[2, 2], &bytes).unwrap();
@@ -249,9 +217,8 @@ mod tests {
         }
         let bytes = bytes_of(&[0; 16]);
         let query = "electra.encoder.layer.0.attention.self.query.weight";
-        assert_eq!(of_tensor(query, Dtype::I32, &[2, 2], &bytes), None);
-        assert_eq!(of_tensor(query, Dtype::F32, &[4, 1], &bytes), None);
-        assert_eq!(of_tensor(query, Dtype::F32, &[4], &bytes), None);
+        assert_eq!(of_tensor(query, FloatType::F32, &[4, 1], &bytes), None);
+        assert_eq!(of_tensor(query, FloatType::F32, &[4], &bytes), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | crate [`tf_checkpoint`] | TensorFlow's file formats: finds the files, lists and reads variables |
 //! | crate [`candle_electra`] | ELECTRA in candle: its configuration, the eight classes |
+//! | crate [`tensor_bytes`] | what is done to every byte of a tensor: buffers, transposing, casts |
 //! | [`variables`] | names and roles of variables, the models that they make up |
 //! | [`config`] | each value of a configuration, and where it comes from |
 //! | [`tasks`] | heads of fine-tuned models |
@@ -66,6 +67,7 @@ pub use error::{Error, ErrorKind};
 pub use model_card::ModelCard;
 pub use plan::{Plan, PlanOptions, TargetDtype};
 pub use progress::{Phase, Progress};
+pub use tensor_bytes;
 pub use tf_checkpoint;
 pub use tf_checkpoint::Checkpoint;
 pub use threads::with_threads;

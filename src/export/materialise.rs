@@ -1,11 +1,11 @@
 //! Computes one tensor from its variables, in memory as a whole.
 
+use tensor_bytes::{AlignedBytes, Overflow, to_f64, transpose};
 use tf_checkpoint::{Checkpoint, DType, Variable};
 
 use super::Error;
-use super::buffer::AlignedBytes;
+use super::cast::{cast, source_type};
 use super::gelu_offset::{compensated_bias, gelu_offset, identity};
-use super::transform::{Overflow, cast, concat, from_floats, to_floats, transpose};
 use crate::plan::PlannedTensor;
 use crate::variables::Recipe;
 
@@ -38,6 +38,27 @@ pub(crate) fn convert_tensor(
         }
     };
     cast(bytes)
+}
+
+/// Returns the bytes of float32 values.
+fn from_floats(values: &[f32]) -> AlignedBytes {
+    let mut bytes = AlignedBytes::zeroed(size_of_val(values));
+    bytes
+        .as_bytes_mut()
+        .copy_from_slice(bytemuck::must_cast_slice(values));
+    bytes
+}
+
+/// Concatenates the bytes of all parts.
+fn concat(parts: &[AlignedBytes]) -> AlignedBytes {
+    let mut bytes = AlignedBytes::zeroed(parts.iter().map(AlignedBytes::len).sum());
+    let mut rest = bytes.as_bytes_mut();
+    for part in parts {
+        let (target, after) = rest.split_at_mut(part.len());
+        target.copy_from_slice(part.as_bytes());
+        rest = after;
+    }
+    bytes
 }
 
 /// Casts elements of a tensor, the first of which has the index `first` in the variable.
@@ -81,10 +102,8 @@ pub(crate) fn read_bytes(
 
 /// Reads all elements of a variable, row-major.
 pub(crate) fn read_floats(variable: &Variable, checkpoint: &Checkpoint) -> Result<Vec<f64>, Error> {
-    Ok(to_floats(
-        &read_bytes(variable, checkpoint)?,
-        variable.dtype,
-    ))
+    let bytes = read_bytes(variable, checkpoint)?;
+    Ok(to_f64(&bytes, source_type(variable.dtype)))
 }
 
 /// Reads all elements of a variable in float32, row-major. A float32 variable is in memory once.

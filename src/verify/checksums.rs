@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use safetensors::tensor::TensorInfo;
+use tensor_bytes::{AlignedBytes, transpose};
 use tf_checkpoint::{Checkpoint, cut};
 
 use super::differences::{checksum_differs, element_differs, first_difference};
@@ -17,9 +18,7 @@ use super::error::Error;
 use super::failure::Failure;
 use super::in_order::InOrder;
 use super::inputs::CompareWith;
-use crate::export::{
-    AlignedBytes, TensorChecksums, WeightsFile, convert_tensor, transpose, uncast,
-};
+use crate::export::{TensorChecksums, WeightsFile, convert_tensor, uncast};
 use crate::plan::{Cast, Plan, PlannedTensor};
 use crate::variables::Recipe;
 use crate::variables::names::is_transposed;

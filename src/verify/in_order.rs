@@ -6,11 +6,12 @@
 
 use std::borrow::Cow;
 
+use tensor_bytes::AlignedBytes;
 use tf_checkpoint::{Checkpoint, Contiguous};
 
 use super::differences::{checksum_differs, element_differs, first_difference};
 use super::error::Error;
-use crate::export::{self, AlignedBytes, SliceChecksum, cast_step, uncast};
+use crate::export::{self, SliceChecksum, cast_step, uncast};
 use crate::plan::{Cast, PlannedTensor};
 use crate::variables::Recipe;
 

@@ -13,6 +13,7 @@ use half::{bf16, f16};
 use parking_lot::Mutex;
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
+use tensor_bytes::{AlignedBytes, transpose_rows};
 
 use super::checksums::{ChecksumCheck, ChecksumReport, Comparison, Whole};
 use super::error::Error;
@@ -20,7 +21,7 @@ use super::failure::Failure;
 use super::in_order::InOrder;
 use super::inputs::CompareWith;
 use super::values::{Value, ValueCheck, Values};
-use crate::export::{AlignedBytes, LoadError, STEP, WeightsFile, transpose_rows};
+use crate::export::{LoadError, STEP, WeightsFile};
 use crate::head_norms::Squares;
 use crate::progress::Watch;
 use crate::streamed_model::{FileWeights, WeightSource};
@@ -256,7 +257,7 @@ impl Reading<'_, '_> {
             let elements = step.elements::<T>();
             values.add(elements);
             if let Some(squares) = &mut squares {
-                add_squares(squares, elements);
+                squares.add(elements);
             }
             if is_transposed {
                 let target = bytemuck::cast_slice_mut(&mut whole);
@@ -302,7 +303,7 @@ impl Reading<'_, '_> {
         values.add(elements);
         self.add_values(values.end());
         self.found.norms = Squares::of_tensor(self.name, &self.info.shape).map(|mut squares| {
-            add_squares(&mut squares, elements);
+            squares.add(elements);
             squares.log()
         });
         let device = &Device::Cpu;
@@ -368,13 +369,6 @@ impl Reading<'_, '_> {
                 },
             ),
         }
-    }
-}
-
-fn add_squares<T: Value>(squares: &mut Squares, elements: &[T]) {
-    match T::to_floats(elements) {
-        Some(floats) => squares.add(&floats, f64::from),
-        None => squares.add(elements, T::widen),
     }
 }
 

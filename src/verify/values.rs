@@ -1,9 +1,8 @@
 //! Checks the values of one tensor.
 
-use bytemuck::Pod;
 use candle_core::{Device, Result, Shape, Tensor};
-use half::slice::HalfFloatSliceExt as _;
 use half::{bf16, f16};
+use tensor_bytes::Float;
 
 /// The kind of the values of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,72 +20,45 @@ pub(super) enum Values {
     },
 }
 
-/// Number of elements that are checked without a branch for each, so that the compiler vectorises the loop.
+/// Number of elements that are checked at once.
 const STRIDE: usize = 4096;
 
-/// An element type.
-pub(super) trait Value: Pod + PartialEq {
-    fn is_finite(self) -> bool;
-    fn widen(self) -> f64;
-
-    /// Returns the elements as float32, if that is exact and useful: 16-bit numbers are slow one by one.
-    fn to_floats(_elements: &[Self]) -> Option<Vec<f32>> {
-        None
-    }
-
+/// An element type of which tensors for a model are made.
+pub(super) trait Value: Float {
     /// Returns a tensor for a model to compute with, of float32 or float64.
     fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor>;
 }
 
-macro_rules! wide {
-    ($type:ty) => {
-        impl Value for $type {
-            fn is_finite(self) -> bool {
-                self.is_finite()
-            }
-
-            fn widen(self) -> f64 {
-                f64::from(self)
-            }
-
-            fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor> {
-                Tensor::from_vec(elements, shape, device)
-            }
-        }
-    };
+impl Value for f32 {
+    fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor> {
+        Tensor::from_vec(elements, shape, device)
+    }
 }
 
-macro_rules! narrow {
-    ($type:ty) => {
-        impl Value for $type {
-            fn is_finite(self) -> bool {
-                self.is_finite()
-            }
-
-            fn widen(self) -> f64 {
-                self.to_f64()
-            }
-
-            fn to_floats(elements: &[Self]) -> Option<Vec<f32>> {
-                let mut floats = vec![0.0; elements.len()];
-                elements.convert_to_f32_slice(&mut floats);
-                Some(floats)
-            }
-
-            fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor> {
-                let floats = Self::to_floats(&elements).expect("16-bit numbers are widened");
-                // Before the next tensor is read.
-                drop(elements);
-                Tensor::from_vec(floats, shape, device)
-            }
-        }
-    };
+impl Value for f64 {
+    fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor> {
+        Tensor::from_vec(elements, shape, device)
+    }
 }
 
-wide!(f32);
-wide!(f64);
-narrow!(f16);
-narrow!(bf16);
+impl Value for f16 {
+    fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor> {
+        widened(elements, shape, device)
+    }
+}
+
+impl Value for bf16 {
+    fn tensor(elements: Vec<Self>, shape: Shape, device: &Device) -> Result<Tensor> {
+        widened(elements, shape, device)
+    }
+}
+
+fn widened<T: Float>(elements: Vec<T>, shape: Shape, device: &Device) -> Result<Tensor> {
+    let floats = T::widened(&elements).expect("16-bit numbers are widened");
+    // Before the next tensor is read.
+    drop(elements);
+    Tensor::from_vec(floats, shape, device)
+}
 
 /// Checks the elements of a tensor that is read in pieces.
 #[derive(Debug)]
@@ -109,10 +81,9 @@ impl<T: Value> ValueCheck<T> {
 
     /// Adds the next elements.
     pub(super) fn add(&mut self, elements: &[T]) {
-        let all_finite = |stride: &[T]| stride.iter().fold(true, |all, x| all & x.is_finite());
         if self.not_finite.is_none() {
             let mut strides = elements.chunks(STRIDE);
-            if let Some(at) = strides.position(|stride| !all_finite(stride)) {
+            if let Some(at) = strides.position(|stride| !T::all_finite(stride)) {
                 let rest = elements[at * STRIDE..].iter();
                 let index = at * STRIDE + rest.take_while(|x| x.is_finite()).count();
                 self.not_finite = Some((self.seen + index, elements[index].widen()));

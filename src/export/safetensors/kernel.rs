@@ -8,11 +8,11 @@
 
 use std::ops::Range;
 
+use tensor_bytes::{AlignedBytes, transpose_rows};
+
 use super::steps::{STEP, Steps};
 use super::target::{Streamed, Target};
 use crate::export::Error;
-use crate::export::buffer::AlignedBytes;
-use crate::export::transform::transpose_rows;
 use crate::plan::PlannedTensor;
 
 /// Columns of a band are a multiple of this: a cache line of float32.

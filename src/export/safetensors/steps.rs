@@ -6,12 +6,13 @@
 
 use std::ops::Range;
 
+use tensor_bytes::{AlignedBytes, Overflow};
+
 use super::columns_checksum::ColumnsChecksum;
 use super::target::Streamed;
 use crate::export::Error;
-use crate::export::buffer::AlignedBytes;
+use crate::export::cast::cast_into;
 use crate::export::materialise::overflow_of;
-use crate::export::transform::{Overflow, cast_into};
 use crate::progress::Watch;
 
 /// Bytes of a step: they fit into the second-level cache and contain many rows of a kernel, which fill cache

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use parking_lot::Mutex;
+use tensor_bytes::AlignedBytes;
 use tf_checkpoint::Checkpoint;
 
 use super::checksums::RecordedChecksums;
@@ -14,7 +15,6 @@ use super::kernel::transpose_band;
 use super::steps::{STEP, Steps};
 use super::target::{Streamed, Target};
 use crate::export::Error;
-use crate::export::buffer::AlignedBytes;
 use crate::export::materialise::convert_tensor;
 use crate::progress::Watch;
 use crate::variables::Recipe;

@@ -248,12 +248,15 @@ pub(super) fn zip<T: Element, U: Element>(
     })
 }
 
+/// Computes a row of the result from two operands.
+type Write<'a, T, U> = dyn Fn(&mut [U], Operand<'_, T>, Operand<'_, T>) + Sync + 'a;
+
 /// The part of [`zip`] that is compiled once for each pair of types.
 fn zip_rows<T: Element, U: Element>(
     call: &Call<'_>,
     a: &Values<T>,
     b: &Values<T>,
-    write: &(dyn Fn(&mut [U], Operand<'_, T>, Operand<'_, T>) + Sync),
+    write: &Write<'_, T, U>,
 ) -> Result<Values<U>, Failure> {
     let shape = common_shape(a.shape(), b.shape())?;
     let mut result = vec![U::default(); call.meter.room::<U>(&shape)?];

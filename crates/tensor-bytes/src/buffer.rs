@@ -93,7 +93,7 @@ impl AlignedBytes {
     }
 
     /// Creates a buffer of `len` zero bytes, aligned for a copy from or to `offset` in a file.
-    pub(crate) fn zeroed_for(len: usize, offset: u64) -> Self {
+    pub fn zeroed_for(len: usize, offset: u64) -> Self {
         let mut bytes = Self::default();
         bytes.resize_aligned_to(len, offset);
         bytes
@@ -101,7 +101,7 @@ impl AlignedBytes {
 
     /// Resizes the buffer to `len` bytes, aligned for a copy from or to `offset` in a file. Its contents
     /// are unspecified.
-    pub(crate) fn resize_aligned_to(&mut self, len: usize, offset: u64) {
+    pub fn resize_aligned_to(&mut self, len: usize, offset: u64) {
         if len + LINE > self.memory.as_bytes().len() {
             // Frees the old memory before the new one is allocated.
             self.memory = Memory::default();
@@ -112,8 +112,13 @@ impl AlignedBytes {
         self.len = len;
     }
 
+    /// Returns true if the buffer has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Returns the number of bytes.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.len
     }
 
@@ -128,14 +133,23 @@ impl AlignedBytes {
     }
 
     /// Returns the bytes as elements of one type.
-    pub(crate) fn elements<T: Pod>(&self) -> &[T] {
+    pub fn elements<T: Pod>(&self) -> &[T] {
         bytemuck::cast_slice(self.as_bytes())
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Returns a buffer that holds these elements.
+    pub(crate) fn aligned<T: Pod>(elements: &[T]) -> AlignedBytes {
+        let mut bytes = AlignedBytes::zeroed(size_of_val(elements));
+        bytes
+            .as_bytes_mut()
+            .copy_from_slice(bytemuck::cast_slice(elements));
+        bytes
+    }
 
     #[test]
     fn buffers_of_every_size_can_be_viewed() {
