@@ -24,6 +24,9 @@ pub enum Phase {
     Measuring,
     /// The verified files are uploaded to a bucket; the unit is a byte. It does not begin for a disk.
     Uploading,
+    /// Uploaded weights are read again and compared; the unit is a byte. It begins only for a store that verifies no
+    /// checksum.
+    ReadingBack,
 }
 
 impl Phase {
@@ -36,13 +39,18 @@ impl Phase {
             Self::Comparing => "comparing",
             Self::Measuring => "measuring",
             Self::Uploading => "uploading",
+            Self::ReadingBack => "reading back",
         }
     }
 
     /// True if the unit of the total is a byte.
     pub fn is_in_bytes(self) -> bool {
         match self {
-            Self::Converting | Self::Verifying | Self::Comparing | Self::Uploading => true,
+            Self::Converting
+            | Self::Verifying
+            | Self::Comparing
+            | Self::Uploading
+            | Self::ReadingBack => true,
             Self::Reading | Self::Measuring => false,
         }
     }

@@ -110,6 +110,33 @@ fn a_failure_of_any_step_leaves_the_bucket_as_it_was() {
 }
 
 #[test]
+fn weights_are_read_again_where_the_store_verifies_no_checksum() {
+    let (small, large) = (fixture("tiny_default"), World::large());
+    for (operation, checkpoint) in [(Operation::Put, &small), (Operation::Part, &large)] {
+        let world = World::new();
+        let convert = || {
+            let mut command = world.command(&[&"--model", &"discriminator", &"--no-verify"]);
+            command.args([checkpoint.as_os_str(), OUT.as_ref()]);
+            command.env("AWS_UNSIGNED_PAYLOAD", "true");
+            world.check(command.output().unwrap().into())
+        };
+        world
+            .server
+            .add_fault(Fault::every(operation, "/model.safetensors", Action::Damage).times(1));
+        convert().fails(
+            1,
+            &[
+                &format!("cannot write {OUT}/model.safetensors"),
+                "differs from the file after the upload, first at byte ",
+            ],
+        );
+        assert_eq!(world.server.objects().len(), 0, "{operation:?}");
+        convert().ok();
+        assert_eq!(world.objects().len(), 6);
+    }
+}
+
+#[test]
 fn a_store_without_metadata_is_written_and_cleaned_up_too() {
     let world = World::new();
     world.server.drop_metadata();

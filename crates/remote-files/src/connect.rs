@@ -63,6 +63,8 @@ pub(crate) struct Connection {
     pub(crate) pages: Option<Arc<dyn PaginatedListStore>>,
     /// Where credentials were looked for in vain, if there are none.
     pub(crate) unsigned: Option<String>,
+    /// True if the store compares each request with a checksum.
+    pub(crate) verifies_uploads: bool,
 }
 
 /// Connects to the store of an address.
@@ -146,7 +148,12 @@ async fn s3(address: &Address, settings: &Settings, waits: Waits) -> io::Result<
             "aws_container_credentials_full_uri",
         ]);
     if !is_signed || (may_have && has_credentials(store.credentials().as_ref()).await) {
-        return Ok(Connection::of(store, None));
+        // The signature covers the SHA-256 of each request.
+        let verifies_uploads = is_signed && !settings.is_on("aws_unsigned_payload");
+        return Ok(Connection {
+            verifies_uploads,
+            ..Connection::of(store, None)
+        });
     }
     let mut tried =
         "AWS_ACCESS_KEY_ID, the profiles of ~/.aws, web identity, container and instance roles"
@@ -237,6 +244,7 @@ fn http(address: &Address, waits: Waits) -> io::Result<Connection> {
         store: Arc::new(store),
         pages: None,
         unsigned: None,
+        verifies_uploads: false,
     })
 }
 
@@ -247,6 +255,7 @@ impl Connection {
             store: Arc::clone(&store) as Arc<dyn ObjectStore>,
             pages: Some(store),
             unsigned,
+            verifies_uploads: false,
         }
     }
 }

@@ -27,6 +27,7 @@
 
 pub mod address;
 mod bucket;
+mod compare;
 mod connect;
 mod environment;
 mod failure;

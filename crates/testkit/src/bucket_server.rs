@@ -31,6 +31,8 @@ pub enum Action {
     Truncate,
     /// It waits before it is executed.
     Delay(Duration),
+    /// It is executed with one byte in the middle of its body changed.
+    Damage,
     /// The answer to a completion has status 200 and an error as its body; nothing is executed.
     ErrorBody,
 }
@@ -246,7 +248,7 @@ impl Shared {
 fn serve(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
-    while let Some(request) = Request::read(&mut reader)? {
+    while let Some(mut request) = Request::read(&mut reader)? {
         if shared.ends.load(Ordering::Relaxed) {
             break;
         }
@@ -276,6 +278,11 @@ fn serve(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
             }
             Some(Action::Delay(time)) => {
                 thread::sleep(time);
+                shared.state().store.execute(operation, &request)
+            }
+            Some(Action::Damage) => {
+                let middle = request.body.len() / 2;
+                request.body[middle] ^= 1;
                 shared.state().store.execute(operation, &request)
             }
             Some(Action::LoseAnswer | Action::Truncate) | None => {

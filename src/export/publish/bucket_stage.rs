@@ -6,10 +6,11 @@
 //!    step changes nothing. Weights of at most 16 MiB are sent whole, in step 3.
 //! 2. The small files are written. The earlier ones are kept in memory; one that is the same already is not written.
 //! 3. The uploads of the weights are completed, after another look for weights of another program.
-//! 4. Files of an earlier export in the other layout are removed.
+//! 4. The weights are read again, if the store verified no checksum.
+//! 5. Files of an earlier export in the other layout are removed.
 //!
 //! So **a bucket directory with `model.safetensors` is a complete export**, and one without it is incomplete. If a
-//! step before the end of 3 fails, or is cancelled, everything is taken back: uploads are aborted, new objects
+//! step before the end of 4 fails, or is cancelled, everything is taken back: uploads are aborted, new objects
 //! removed, and the earlier small files written again; the earlier weights were there all the time.
 //!
 //! Where the guarantee ends: a process that is *killed* during step 2 or 3 while it replaces an export leaves new
@@ -22,10 +23,10 @@
 //! there is no object of their name (`If-None-Match`). For an upload in parts stores offer no such condition to this
 //! program; it looks right before it completes. Objects are recognised as its own by a mark in their metadata.
 //!
-//! What is checked: S3 verifies the SHA-256 of each request, which is a part of its signature (unless
-//! `AWS_UNSIGNED_PAYLOAD` is set). The other stores get no checksum; there TLS protects the bytes on their way. After
-//! the upload small files are read again and compared byte by byte; of the weights the length and the mark
-//! or the ETag are compared.
+//! What is checked after the upload: small files are read again and compared byte by byte. Of the weights the length and
+//! the mark or the ETag are compared; S3 verified the SHA-256 of each request, which is a part of its signature. Where
+//! the store verified no checksum (Google's and Azure's, and S3 with `AWS_UNSIGNED_PAYLOAD`), the weights are read
+//! again, too.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -154,6 +155,7 @@ impl Publication<'_> {
         for file in &weights {
             self.publish_weights(file, own.contains(&file.path))?;
         }
+        self.compare_weights(&weights)?;
         Ok(self.remove_other(other, warnings))
     }
 
@@ -288,6 +290,23 @@ impl Publication<'_> {
             self.replaced.push(path.clone());
         }
         outbox.check(path, staged.len).map_err(self.failed(path))
+    }
+
+    /// Reads weights again, unless the store verified them.
+    fn compare_weights(&self, weights: &[Staged]) -> Result<(), Error> {
+        let outbox = &self.stage.outbox;
+        if outbox.verifies_uploads().map_err(self.failed(""))? {
+            return Ok(());
+        }
+        let total = weights.iter().map(|file| file.len).sum();
+        self.watch.begin(Phase::ReadingBack, total);
+        for staged in weights {
+            let file = File::open(&staged.file).map_err(Error::writing(&staged.file))?;
+            let compared =
+                outbox.compare(&staged.path, &file, staged.len, &|len| self.advance(len));
+            compared.map_err(self.failed(&staged.path))?;
+        }
+        Ok(())
     }
 
     /// Removes the objects of an earlier export in the other layout, weights first. The new export is complete: what
