@@ -49,8 +49,12 @@ impl Parts {
         }
     }
 
-    /// Adds parts that cover `ranges`, in the order of the file.
+    /// Adds parts that cover `ranges`, in the order of the file. Parts that are in the queue already, and are announced
+    /// again, are moved forward.
     pub(crate) fn add(&mut self, ranges: &[Range<u64>]) {
+        for range in ranges.iter().rev() {
+            self.move_forward(range);
+        }
         for range in merged(ranges, GAP) {
             for missing in self.missing(&range) {
                 self.queue_all(missing, VecDeque::push_back);
@@ -72,6 +76,11 @@ impl Parts {
                 self.queue_all(missing, VecDeque::push_front);
             }
         }
+        self.move_forward(range);
+    }
+
+    /// Moves the parts in the queue that have a byte of a range to its front.
+    fn move_forward(&mut self, range: &Range<u64>) {
         let queued: Vec<u64> = self
             .covering(range)
             .filter(|(_, part)| part.state == State::Queued)
@@ -281,6 +290,15 @@ mod tests {
             order,
             [70 * MIB..70 * MIB + READ_AHEAD, 50 * MIB..51 * MIB, 0..MIB]
         );
+    }
+
+    #[test]
+    fn what_is_announced_again_comes_first() {
+        let mut parts = Parts::new(100 * MIB);
+        parts.add(&[0..10, MIB..2 * MIB, 5 * MIB..6 * MIB, 9 * MIB..10 * MIB]);
+        parts.add(&[5 * MIB + 1..5 * MIB + 2, 9 * MIB..9 * MIB + 1]);
+        let order = [5 * MIB..6 * MIB, 9 * MIB..10 * MIB, 0..10, MIB..2 * MIB];
+        assert_eq!(all(&mut parts), order);
     }
 
     #[test]
