@@ -41,6 +41,20 @@ fn passing_faults_are_survived() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn without_certificate_authorities_the_package_is_named() {
+    let folder = testkit::temp();
+    let mut command = testkit::command(&[&"inspect", &"https://127.0.0.1:1/model.ckpt-1"]);
+    command.env("SSL_CERT_FILE", folder.path().join("none.crt"));
+    command.env("SSL_CERT_DIR", folder.path());
+    let run = testkit::Run::from(command.output().unwrap());
+    run.fails(
+        1,
+        &["No CA certificates", "ca-certificates", "SSL_CERT_FILE"],
+    );
+}
+
 #[test]
 fn lasting_faults_are_errors_that_leave_nothing() {
     for (operation, ending, action, code, words) in [

@@ -27,6 +27,7 @@ use tokio::time::timeout;
 
 use crate::address::{Address, Scheme};
 use crate::environment::Settings;
+use crate::failure::deepest;
 use crate::fetch::PATIENCE;
 
 /// The time in which credentials must be found; a machine outside of a cloud has no metadata service.
@@ -107,10 +108,13 @@ fn retry(waits: Waits) -> RetryConfig {
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: object_store::Error) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("the client cannot be set up: {error}"),
-    )
+    let mut message = format!("the client cannot be set up: {}", deepest(&error));
+    // A container without them.
+    if message.contains("CA certificates") {
+        message
+            .push_str("; install the package ca-certificates, or name its file in SSL_CERT_FILE");
+    }
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 /// Returns true if credentials are found in time.

@@ -112,7 +112,7 @@ fn status(text: &str) -> Option<&str> {
 }
 
 /// Returns the message of the last cause.
-fn deepest(error: &Error) -> String {
+pub(crate) fn deepest(error: &Error) -> String {
     let mut last = error.source();
     while let Some(source) = last.and_then(|error| error.source()) {
         last = Some(source);
