@@ -1,11 +1,14 @@
 //! Drives the program over real checkpoints, and over odd and hostile ones made here.
+//! Modules for Unix alone use links, permissions, signals or names that Windows does not have.
 
 mod call;
 mod card;
 mod changed;
+#[cfg(unix)]
 mod codes;
 mod convert;
 mod corrupt;
+#[cfg(unix)]
 mod errors;
 mod finetuned;
 mod garden;
@@ -18,16 +21,22 @@ mod locate;
 mod made_vocabulary;
 mod model;
 mod objects;
+#[cfg(unix)]
 mod pages;
+#[cfg(unix)]
 mod paths;
 mod probe;
+#[cfg(unix)]
 mod publish;
 mod races;
+#[cfg(unix)]
 mod replace;
 mod roles;
 mod saved_model;
 mod saved_model_files;
+#[cfg(unix)]
 mod signals;
+#[cfg(unix)]
 mod snapshots;
 mod supply;
 mod synthetic;
@@ -40,5 +49,6 @@ mod training_graph;
 mod v1;
 mod verify;
 mod vocabulary;
+#[cfg(unix)]
 mod worlds;
 mod zip;
