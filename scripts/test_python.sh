@@ -16,9 +16,18 @@ if [ -z "$wheel" ]; then
     tools=$target/venv-maturin
     [ -e "$tools/bin/python" ] || "$python" -m venv "$tools"
     "$tools/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9,<2'
-    rm -rf "$target/wheels-tested"
-    "$tools/bin/maturin" build --release --locked --manifest-path python/Cargo.toml --out "$target/wheels-tested"
-    wheel=$(echo "$target"/wheels-tested/*.whl)
+    build() {
+        rm -rf "$target/wheels-tested"
+        "$tools/bin/maturin" build --release --locked --manifest-path python/Cargo.toml --out "$target/wheels-tested"
+        wheel=$(echo "$target"/wheels-tested/*.whl)
+    }
+    build
+    # The manual page and the completions are what the program of this wheel prints; the second build only packs them.
+    "$tools/bin/pip" install --quiet --disable-pip-version-check --no-deps --force-reinstall "$wheel"
+    generated=python/electra_convert._native.data
+    trap 'rm -rf "$generated"' EXIT
+    scripts/share.sh "$tools/bin/electra-convert" "$generated/data/share"
+    build
 fi
 size=$(stat --format=%s "$wheel")
 echo "$(basename "$wheel"): $size bytes"

@@ -19,6 +19,21 @@ def test_console_script_and_module_are_the_program(program):
     assert "--num-attention-heads" in help_text and "Exit codes" in help_text
 
 
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("man/man1/electra-convert.1", ["man"]),
+        ("bash-completion/completions/electra-convert", ["completions", "bash"]),
+        ("zsh/site-functions/_electra-convert", ["completions", "zsh"]),
+        ("fish/vendor_completions.d/electra-convert.fish", ["completions", "fish"]),
+    ],
+)
+def test_the_manual_page_and_completions_are_installed(program, file, words):
+    """scripts/share.sh writes them before maturin packs the wheel."""
+    printed = program(*words).stdout
+    assert printed and Path(sys.prefix, "share", file).read_text() == printed
+
+
 def test_the_program_restarts_with_its_number_of_threads(program, fixtures, tmp_path):
     """candle reads the number from the environment, so that the program starts itself again."""
     words = ["--model", "generator", fixtures / "trained", tmp_path / "out", "--threads", "1"]
