@@ -22,7 +22,7 @@ def test_examples_of_docstrings(name, tmp_path):
     assert runner.summarize().failed == 0
 
 
-@pytest.mark.parametrize("document", ["python/README.md", "docs/python.md"])
+@pytest.mark.parametrize("document", ["python/README.md", "docs/python.md", "docs/start-python.md"])
 def test_examples_of_documents(document, tmp_path, monkeypatch):
     text = (REPOSITORY / document).read_text()
     blocks = re.findall(r"```pycon\n(.*?)```", text, re.DOTALL)

@@ -1,7 +1,8 @@
 //! The `console` blocks of README.md and of the documents print what they show.
 
-use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
 
 use testkit::{Run, command, temp};
 use tf_checkpoint::{ArchiveFormat, Format};
@@ -31,21 +32,6 @@ fn examples(page: &str) -> Vec<Example> {
     examples
 }
 
-/// The words of a command line, without quotes.
-fn words(command: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut rest = command.trim_start();
-    while !rest.is_empty() {
-        let (word, after) = match rest.strip_prefix('\'') {
-            Some(quoted) => quoted.split_once('\'').expect("a closing quote"),
-            None => rest.split_once(' ').unwrap_or((rest, "")),
-        };
-        words.push(word.to_owned());
-        rest = after.trim_start();
-    }
-    words
-}
-
 /// True if the lines are the pattern, in which `...` stands for any lines.
 fn fits(pattern: &[String], lines: &[&str]) -> bool {
     match pattern.split_first() {
@@ -58,6 +44,30 @@ fn fits(pattern: &[String], lines: &[&str]) -> bool {
             line.is_some_and(|(line, lines)| line == first && fits(rest, lines))
         }
     }
+}
+
+/// The line as a shell runs it here, or `None` if it builds or installs something.
+fn runnable(line: &str) -> Option<String> {
+    if let Some(arguments) = line.strip_prefix("cargo run --release -- ") {
+        return Some(format!("electra-convert {arguments}"));
+    }
+    let is_build = ["cargo ", "pip "].iter().any(|word| line.starts_with(word));
+    (!is_build).then(|| line.to_owned())
+}
+
+/// A shell in `folder` that finds the program under its name.
+fn shell(folder: &Path, line: &str) -> Run {
+    let program = command(&[]);
+    let programs = Path::new(program.get_program()).parent().unwrap();
+    let others = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(
+        [programs.to_owned()]
+            .into_iter()
+            .chain(env::split_paths(&others)),
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", line]).current_dir(folder);
+    shell.env("PATH", path.unwrap()).output().unwrap().into()
 }
 
 #[test]
@@ -74,31 +84,27 @@ fn every_example_prints_what_it_shows() {
     {
         let folder = temp();
         std::os::unix::fs::symlink(root.join("fixtures"), folder.path().join("fixtures")).unwrap();
-        for Example {
-            command: line,
-            printed,
-        } in examples(&fs::read_to_string(page).unwrap())
-        {
-            let arguments = line
-                .strip_prefix("electra-convert ")
-                .or_else(|| line.strip_prefix("cargo run --release -- "));
-            let Some(arguments) = arguments else {
+        for Example { command, printed } in examples(&fs::read_to_string(page).unwrap()) {
+            let Some(line) = runnable(&command) else {
                 continue;
             };
-            let mut program = command(&[]);
-            let program = program.args(words(arguments)).current_dir(folder.path());
-            let Run { stdout, stderr, .. } = program.output().unwrap().into();
+            let Run {
+                code,
+                stdout,
+                stderr,
+            } = shell(folder.path(), &line);
+            assert_eq!(code, Some(0), "{}: {command}: {stderr}", page.display());
             let output = if stdout.is_empty() { &stderr } else { &stdout };
             let lines: Vec<&str> = output.lines().collect();
             assert!(
                 fits(&printed, &lines),
-                "{}: {line} prints\n{stdout}{stderr}",
+                "{}: {command} prints\n{stdout}{stderr}",
                 page.display()
             );
             run += 1;
         }
     }
-    assert!(run >= 5, "{run} examples were run");
+    assert!(run >= 15, "{run} examples were run");
 }
 
 #[test]
