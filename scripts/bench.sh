@@ -32,7 +32,8 @@ median() {
     awk -F '[:,]' '/"median"/ { printf "%.3f", $2 }' "$work/times.json"
 }
 
-# Prints the peak memory of a command, in KiB.
+# Prints the peak memory of a command, in KiB. A command is a line of words without quotes.
+# shellcheck disable=SC2086
 peak() { /usr/bin/time --format=%M --output="$work/peak" $1 >/dev/null 2>&1; tail -1 "$work/peak"; }
 
 # Prints a row and keeps it: size, what, seconds, times the copy, peak KiB.
@@ -57,6 +58,7 @@ for size in "${sizes[@]}"; do
         fi
     done
     rm -rf "$work/out" "$work/copy"
+    # shellcheck disable=SC2091
     $(convert "$work/$size-weights" "$work")
     mv "$work/out/model.safetensors" "$work/source"
     cp "$work/out/config.json" "$work/config.json"

@@ -11,7 +11,9 @@ cd "$(dirname "$0")/.."
 seconds=${1:-60}
 shift || true
 if [ $# -eq 0 ]; then
-    set -- $(basename -s .rs fuzz/fuzz_targets/*.rs)
+    set -- fuzz/fuzz_targets/*.rs
+    set -- "${@##*/}"
+    set -- "${@%.rs}"
 fi
 
 RUSTC_WORKSPACE_WRAPPER=$PWD/fuzz/rustc.sh cargo build --locked -p electra-convert-fuzz "${@/#/--bin=}"

@@ -23,4 +23,6 @@ fi
 ln -sf libtensorflow_cc.so.2 "$library/libtensorflow.so"
 
 printf 'export TENSORFLOW_DIR=%q\n' "$library"
+# The shell that evaluates the line expands the variable.
+# shellcheck disable=SC2016
 printf 'export LD_LIBRARY_PATH=%q${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}\n' "$library"
