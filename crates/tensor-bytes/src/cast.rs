@@ -3,7 +3,7 @@
 
 use half::{bf16, f16};
 
-use crate::AlignedBytes;
+use crate::buffer::AlignedBytes;
 use crate::float::{Float, FloatType};
 
 /// A finite value that the target type cannot represent.

@@ -6,7 +6,7 @@
 
 use bytemuck::Pod;
 
-use crate::AlignedBytes;
+use crate::buffer::AlignedBytes;
 
 /// Transposes a row-major matrix. `element` is the size of an element in bytes: two, four or eight.
 ///
