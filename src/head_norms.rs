@@ -164,12 +164,6 @@ mod tests {
         }
     }
 
-    fn bytes_of(words: &[u8]) -> AlignedBytes {
-        let mut bytes = AlignedBytes::zeroed(words.len());
-        bytes.as_bytes_mut().copy_from_slice(words);
-        bytes
-    }
-
     fn of_tensor(
         name: &str,
         dtype: FloatType,
@@ -199,7 +193,7 @@ mod tests {
             (FloatType::F16, 2),
             (FloatType::Bf16, 0),
         ] {
-            let bytes = bytes_of(&narrow(size));
+            let bytes = AlignedBytes::of(&narrow(size));
             let norms = |name: &str| of_tensor(name, dtype, &[2, 2], &bytes).unwrap();
             let layer = "electra.encoder.layer.0";
             for matrix in ["query", "key", "value"] {
@@ -215,7 +209,7 @@ mod tests {
             let other = format!("{layer}.output.dense.weight");
             assert_eq!(of_tensor(&other, dtype, &[2, 2], &bytes), None);
         }
-        let bytes = bytes_of(&[0; 16]);
+        let bytes = AlignedBytes::of(&[0_u8; 16]);
         let query = "electra.encoder.layer.0.attention.self.query.weight";
         assert_eq!(of_tensor(query, FloatType::F32, &[4, 1], &bytes), None);
         assert_eq!(of_tensor(query, FloatType::F32, &[4], &bytes), None);

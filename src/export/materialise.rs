@@ -30,23 +30,14 @@ pub(crate) fn convert_tensor(
             let rows = variables.iter().map(read);
             concat(&rows.collect::<Result<Vec<_>, _>>()?)
         }
-        Recipe::Identity => from_floats(&identity(tensor.shape[0])),
-        Recipe::GeluOffset => from_floats(&gelu_offset(&floats(0)?, &floats(1)?)),
+        Recipe::Identity => AlignedBytes::of(&identity(tensor.shape[0])),
+        Recipe::GeluOffset => AlignedBytes::of(&gelu_offset(&floats(0)?, &floats(1)?)),
         Recipe::CompensatedBias => {
             let offset = gelu_offset(&floats(2)?, &floats(3)?);
-            from_floats(&compensated_bias(&floats(0)?, &floats(1)?, &offset))
+            AlignedBytes::of(&compensated_bias(&floats(0)?, &floats(1)?, &offset))
         }
     };
     cast(bytes)
-}
-
-/// Returns the bytes of float32 values.
-fn from_floats(values: &[f32]) -> AlignedBytes {
-    let mut bytes = AlignedBytes::zeroed(size_of_val(values));
-    bytes
-        .as_bytes_mut()
-        .copy_from_slice(bytemuck::must_cast_slice(values));
-    bytes
 }
 
 /// Concatenates the bytes of all parts.

@@ -64,7 +64,8 @@ impl<'a> InOrder<'a> {
                 };
                 let is_widened = cast.from.size() != Some(cast.to_size());
                 let bytes = if is_widened {
-                    uncast(aligned(bytes), *cast).map(|bytes| Cow::Owned(bytes.as_bytes().to_vec()))
+                    uncast(AlignedBytes::of(bytes), *cast)
+                        .map(|bytes| Cow::Owned(bytes.as_bytes().to_vec()))
                 } else {
                     Some(Cow::Borrowed(bytes))
                 };
@@ -123,10 +124,4 @@ impl<'a> InOrder<'a> {
             }),
         }
     }
-}
-
-fn aligned(bytes: &[u8]) -> AlignedBytes {
-    let mut copy = AlignedBytes::zeroed(bytes.len());
-    copy.as_bytes_mut().copy_from_slice(bytes);
-    copy
 }

@@ -92,6 +92,15 @@ impl AlignedBytes {
         }
     }
 
+    /// Creates a buffer that holds these elements.
+    pub fn of<T: Pod>(elements: &[T]) -> Self {
+        let mut bytes = Self::zeroed(size_of_val(elements));
+        bytes
+            .as_bytes_mut()
+            .copy_from_slice(bytemuck::cast_slice(elements));
+        bytes
+    }
+
     /// Creates a buffer of `len` zero bytes, aligned for a copy from or to `offset` in a file.
     pub fn zeroed_for(len: usize, offset: u64) -> Self {
         let mut bytes = Self::default();
@@ -139,17 +148,8 @@ impl AlignedBytes {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// Returns a buffer that holds these elements.
-    pub(crate) fn aligned<T: Pod>(elements: &[T]) -> AlignedBytes {
-        let mut bytes = AlignedBytes::zeroed(size_of_val(elements));
-        bytes
-            .as_bytes_mut()
-            .copy_from_slice(bytemuck::cast_slice(elements));
-        bytes
-    }
 
     #[test]
     fn buffers_of_every_size_can_be_viewed() {

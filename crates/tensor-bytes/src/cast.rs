@@ -97,7 +97,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::buffer::tests::aligned;
 
     proptest! {
         #[test]
@@ -124,7 +123,7 @@ mod tests {
             cast_floats(source, from, to, target.as_bytes_mut())?;
             Ok(target)
         }
-        let values = aligned(&[1.0_f32, 65519.0, -65520.0, 1e30]);
+        let values = AlignedBytes::of(&[1.0_f32, 65519.0, -65520.0, 1e30]);
         let overflow = cast(&values, FloatType::F32, FloatType::F16).unwrap_err();
         assert_eq!(
             overflow,
@@ -133,9 +132,9 @@ mod tests {
                 value: -65520.0
             }
         );
-        let values = aligned(&[1e39_f64]);
+        let values = AlignedBytes::of(&[1e39_f64]);
         assert!(cast(&values, FloatType::F64, FloatType::F32).is_err());
-        let values = aligned(&[f32::NAN, f32::INFINITY]);
+        let values = AlignedBytes::of(&[f32::NAN, f32::INFINITY]);
         let kept = cast(&values, FloatType::F32, FloatType::Bf16).unwrap();
         let kept = kept.elements::<bf16>();
         assert!(kept[0].is_nan() && kept[1].is_infinite());

@@ -87,7 +87,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::buffer::tests::aligned;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
@@ -95,7 +94,7 @@ mod tests {
         #[test]
         fn transposing_twice_changes_nothing(rows in 1..40_usize, columns in 1..40_usize) {
             let values: Vec<u32> = (0..u32::try_from(rows * columns).unwrap()).collect();
-            let source = aligned(&values);
+            let source = AlignedBytes::of(&values);
             let once = transpose(&source, [rows, columns], 4);
             let element = |bytes: &AlignedBytes, i: usize| bytes.elements::<u32>()[i];
             for row in 0..rows {
@@ -110,7 +109,7 @@ mod tests {
             let mut steps = AlignedBytes::zeroed(source.as_bytes().len());
             let upper = rows / 2;
             for (first, part) in [(0, &values[..upper * columns]), (upper, &values[upper * columns..])] {
-                transpose_rows(&aligned(part), rows, first, 4, steps.as_bytes_mut());
+                transpose_rows(&AlignedBytes::of(part), rows, first, 4, steps.as_bytes_mut());
             }
             prop_assert_eq!(steps.as_bytes(), once.as_bytes());
             let twice = transpose(&once, [columns, rows], 4);
