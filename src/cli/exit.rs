@@ -1,5 +1,6 @@
 //! Exit codes, and the exit code of each error.
 
+use super::page::Shown;
 use crate::{Error, ErrorKind};
 
 /// How the program ends.
@@ -50,8 +51,12 @@ impl Exit {
             .find_map(|cause| {
                 let usage = cause.downcast_ref::<Usage>().map(|_| Self::Usage);
                 let failed = cause.downcast_ref::<Failed>().map(|_| Self::Verification);
+                let shown = cause
+                    .downcast_ref()
+                    .map(|Shown { error, .. }| Self::of_error(error));
                 usage
                     .or(failed)
+                    .or(shown)
                     .or_else(|| cause.downcast_ref().map(Self::of_error))
             })
             .unwrap_or(Self::Failure)
