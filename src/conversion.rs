@@ -89,6 +89,10 @@ pub struct TextRequest {
 /// # Ok::<(), electra_convert::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the builder"
+)]
 pub struct Conversion<'a> {
     checkpoint: &'a ElectraCheckpoint,
     models: Models,

@@ -3,7 +3,7 @@
 use crate::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use crate::probe::text_check::Text;
 use crate::report::{Command, Document, Page, Status, VerifyReport};
-use crate::verify::{CompareWith, EvaluatedBy, Golden, References, check_files, verify};
+use crate::verify::{CompareWith, EvaluatedBy, Golden, References, Report, check_files, verify};
 use crate::{Error, OpenOptions, with_threads};
 use anyhow::Context as _;
 use tf_checkpoint::address::{self, Use};
@@ -13,7 +13,7 @@ use super::caller::Caller;
 use super::convert::read_text;
 use super::exit::{Exit, Failed, Usage};
 use super::page::PageFile;
-use super::{checks, input, report};
+use super::{checks, input};
 
 /// Runs all checks on a directory; a failed check is an error.
 pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> {
@@ -93,6 +93,16 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
     .map_err(Error::from)?;
     drop(bar);
 
+    finish(args, &report, page.as_ref(), caller)
+}
+
+/// Writes the page, and prints the report; a failed check is an error.
+fn finish(
+    args: &VerifyArgs,
+    report: &Report,
+    page: Option<&PageFile>,
+    caller: &Caller<'_>,
+) -> anyhow::Result<()> {
     let folder = args.folder.display();
     let shown = page
         .as_ref()
@@ -103,12 +113,12 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
     });
     let exit = Exit::Verification as u8;
     let failure = error.clone().map(|error| (exit, error));
-    let document = VerifyReport::new(args.folder.to_string_lossy().into_owned(), &report, failure);
+    let document = VerifyReport::new(args.folder.to_string_lossy().into_owned(), report, failure);
     let no_graph = match args.source {
         Some(_) => checks::no_graph(args.no_graph),
         None => "--source CKPT gives one",
     };
-    if let Some(page) = &page {
+    if let Some(page) = page {
         page.write(&Page::of_verification(&document).no_graph(no_graph).html())?;
     }
     if args.output.json {
@@ -119,8 +129,8 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
         caller.document(&Document::new(Command::Verify, status, document))?;
     } else if !args.output.quiet {
         let mut text = checks::text(&document.verification, args.output.verbose, no_graph);
-        text.push_str(&report::page_line(page.as_ref()));
-        report::print_text(text.trim_start())?;
+        text.push_str(&super::report::page_line(page));
+        super::report::print_text(text.trim_start())?;
     }
     match error {
         Some(error) => Err(Failed(error).into()),

@@ -59,7 +59,7 @@ struct Named {
     reason: &'static str,
 }
 
-const OTHER_MODEL: &str = "of a model that is not in this export";
+const OTHER_MODEL: &str = "part of a model that is not in this export";
 const OTHER_HEAD: &str = "a head that the class of this export does not have";
 const OTHER_VALUES: &str = "this export has the other values of these weights";
 const TRAINING: &str = "needed only to continue the training";

@@ -2,7 +2,7 @@
 
 use super::figures::{count, decimal, integer, scientific, seconds, shape};
 use super::html::{Html, classed, code, joined, tag};
-use super::table::{details, list, note, section, table};
+use super::table::{details, list, note, prose_table, section, table};
 use crate::report::{
     ClassReport, GraphCheckReport, HeadCountVerdict, TokenizerCheckReport, VerificationReport,
 };
@@ -110,7 +110,7 @@ pub(super) fn checks(id: &str, report: &VerificationReport, no_graph: &str) -> H
         );
     }
     let time = Html::from("All checks took ").and(seconds(report.seconds));
-    let content = table("Checks", ["check", "outcome", "found"], rows)
+    let content = prose_table("Checks", ["check", "outcome", "found"], rows)
         .and(note(time.and(".")))
         .and(classes(&report.classes));
     section(&format!("{id}-checks"), "Checks", content)

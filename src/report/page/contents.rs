@@ -2,7 +2,7 @@
 
 use super::figures::{bytes, count, integer, shape};
 use super::html::{Html, code, joined};
-use super::table::{details, list, note, section, table};
+use super::table::{details, list, note, prose_table, section, table};
 use crate::report::{FileReport, LeftOutReport, PlanReport};
 
 /// The section of the variables that are not exported.
@@ -21,7 +21,7 @@ pub(super) fn left_out(id: &str, groups: &[LeftOutReport]) -> Html {
         ]
     });
     let headers = ["variables", "number", "size", "why"];
-    let mut content = table("Variables that are not exported", headers, rows);
+    let mut content = prose_table("Variables that are not exported", headers, rows);
     for group in groups {
         let summary = Html::from("Names: ").and(group.label.as_str());
         let names = group.names.iter().map(|name| code(name));

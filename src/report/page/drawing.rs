@@ -1,5 +1,7 @@
 //! The model as a drawing: its layers from the tokens to the output, each as wide as its vectors.
 
+use std::fmt::Write as _;
+
 use candle_electra::{ElectraConfig, ModelClass, Part, TENSORS};
 
 use super::figures::{count, integer};
@@ -91,7 +93,11 @@ pub(super) fn drawing(config: &ElectraConfig, tensors: &[Tensor<'_>]) -> Html {
         &[hidden, inner, hidden],
     ));
     blocks.extend(head(config, tensors));
-    let drawn = |blocks: &[Block]| blocks.iter().map(|block| drawn(block, widest)).collect();
+    let layers = config.num_hidden_layers;
+    let drawn = |blocks: &[Block]| {
+        let blocks = blocks.iter();
+        blocks.map(|block| drawn(block, layers, widest)).collect()
+    };
     let [before, layer, after] = [
         blocks.iter().position(|block| block.is_in_layer),
         blocks.iter().rposition(|block| block.is_in_layer),
@@ -99,7 +105,7 @@ pub(super) fn drawing(config: &ElectraConfig, tensors: &[Tensor<'_>]) -> Html {
     ]
     .map(|at| at.expect("every model has layers"));
     let of_layer: Html = drawn(&blocks[before..=layer]);
-    let caption = count(config.num_hidden_layers, "layer").and(", each with");
+    let caption = count(layers, "layer").and(", each with");
     let layers = tag("p", caption).and(tag("ol", of_layer));
     let first: Html = drawn(&blocks[..before]);
     let last: Html = drawn(&blocks[layer + 1..after]);
@@ -183,9 +189,14 @@ fn parameters(tensors: &[Tensor<'_>], kind: Kind) -> usize {
     of_kind.fold(0, |n: usize, (_, shape)| n.saturating_add(elements(shape)))
 }
 
-fn drawn(block: &Block, widest: usize) -> Html {
+fn drawn(block: &Block, layers: usize, widest: usize) -> Html {
     let name = tag("strong", block.name.as_str());
-    let parameters = classed("span", "muted", count(block.parameters, "parameter"));
+    let mut parameters = count(block.parameters, "parameter");
+    if block.is_in_layer {
+        parameters.add(" in ");
+        parameters.add(count(layers, "layer"));
+    }
+    let parameters = classed("span", "muted", parameters);
     let text = classed(
         "div",
         "sizes",
@@ -195,14 +206,13 @@ fn drawn(block: &Block, widest: usize) -> Html {
 }
 
 /// The outline of a block, which the text beside it describes.
+#[allow(clippy::cast_precision_loss, reason = "a drawing")]
 fn outline(block: &Block, widest: usize) -> Html {
-    #[allow(clippy::cast_precision_loss, reason = "a drawing")]
     let half = |width: usize| (width as f64 / widest as f64 * WIDTH / 2.0).clamp(0.4, WIDTH / 2.0);
     let mut widths = block.widths.clone();
     if let [only] = widths[..] {
         widths.push(only);
     }
-    #[allow(clippy::cast_precision_loss, reason = "a drawing")]
     let height = |at: usize| HEIGHT * at as f64 / (widths.len() - 1) as f64;
     let corners = widths.iter().enumerate();
     let right = corners.map(|(at, &width)| (WIDTH / 2.0 + half(width), height(at)));
@@ -215,13 +225,11 @@ fn outline(block: &Block, widest: usize) -> Html {
     let mut shapes = element("polygon", &[("points", points.join(" ").as_str())], "");
     if (2..=MAX_BORDERS).contains(&block.divided) {
         let half = half(block.widths[0]);
-        #[allow(clippy::cast_precision_loss, reason = "a drawing")]
-        let borders: String = (1..block.divided)
-            .map(|n| {
-                let x = WIDTH / 2.0 - half + 2.0 * half * n as f64 / block.divided as f64;
-                format!("M{x:.2} 0V{HEIGHT}")
-            })
-            .collect();
+        let mut borders = String::new();
+        for n in 1..block.divided {
+            let x = WIDTH / 2.0 - half + 2.0 * half * n as f64 / block.divided as f64;
+            let _ = write!(borders, "M{x:.2} 0V{HEIGHT}");
+        }
         shapes.add(element("path", &[("d", borders.as_str())], ""));
     }
     let attributes = [

@@ -45,7 +45,10 @@ pub(super) fn bytes(n: u64) -> Html {
 
 /// `1.2e-7`.
 pub(super) fn scientific<T: Serialize + std::fmt::LowerExp>(x: T) -> Html {
-    let shown = format!("{x:.1e}");
+    let shown = match format!("{x:.1e}") {
+        zero if zero == "0.0e0" => "0".to_owned(),
+        shown => shown,
+    };
     figure(x, shown)
 }
 
@@ -99,6 +102,7 @@ mod tests {
             html(scientific(1.192_092_9e-7_f32)),
             r#"<data value="1.1920929e-7">1.2e-7</data>"#
         );
+        assert_eq!(html(scientific(0.0_f32)), r#"<data value="0.0">0</data>"#);
         assert_eq!(
             html(bytes(2_034_000)),
             r#"<data value="2034000">1.94 MiB</data>"#

@@ -103,11 +103,12 @@ fn evidence(heads: &HeadCountVerdict, source: Option<&SourceReport>) -> Html {
 }
 
 fn explanation() -> Html {
-    "Heads of a trained model differ in scale, so that colours change at the borders of heads and nowhere else. A cell is \
-     the log squared norm of a unit: a row of query, key and value, a column of the output. It is standardised for each \
-     matrix, and what all matrices share is subtracted, as where the head count is judged. Each layer has four rows: \
-     query, key, value, output. Lines are the borders of the heads in config.json."
-        .into()
+    Html::literal(
+        "Heads of a trained model differ in scale, so that colours change at the borders of heads and nowhere else. A \
+         cell is the log squared norm of a unit: a row of query, key and value, a column of the output. It is \
+         standardised for each matrix, and what all matrices share is subtracted, as where the head count is judged. \
+         Each layer has four rows: query, key, value, output. Lines are the borders of the heads in config.json.",
+    )
 }
 
 fn legend() -> Html {
@@ -115,7 +116,7 @@ fn legend() -> Html {
     for class in 0..=LIMITS.len() {
         swatches.add(classed("i", &format!("swatch c{class}"), ""));
     }
-    let label = |text: &'static str| tag("span", text);
+    let label = |text: &str| tag("span", text);
     let content = label("smaller norm")
         .and(swatches)
         .and(label("larger norm"));
@@ -173,12 +174,13 @@ impl Map {
             return Html::default();
         }
         let numbers = (0..self.heads).map(|head| tag("span", format!("{head}")));
+        let numbers: Html = numbers.collect();
         let attributes = [("class", "numbers"), ("aria-hidden", "true")];
         let label = classed("span", "label", "head");
         classed(
             "div",
             "map",
-            label.and(element("div", &attributes, Html::from_iter(numbers))),
+            label.and(element("div", &attributes, numbers)),
         )
     }
 

@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use candle_electra::{Part, TENSORS, TensorSpec};
 
 use super::figures::grouped;
-use super::html::{Html, classed, element, tag};
+use super::html::{Html, breakable, classed, element, tag};
 use super::table::{details, note, section};
 use crate::verify::{BINS, DEVIATIONS, TensorStatistics};
 
 /// The largest number of layers that are shown.
 pub(super) const MAX_LAYERS: usize = 64;
+/// With this many layers there is room for two groups beside each other.
+const FEW_LAYERS: usize = 3;
 /// The size of a histogram, in its own units.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 160.0;
@@ -27,12 +29,7 @@ pub(super) fn histograms(id: &str, tensors: &[TensorStatistics]) -> Html {
     let mut content = note(explained);
     let of_layers = TENSORS.iter().filter(|spec| spec.part == Part::Layer);
     let (matrices, vectors): (Vec<_>, Vec<_>) = of_layers.partition(|spec| spec.shape.len() == 2);
-    content.add(
-        matrices
-            .into_iter()
-            .map(|spec| of_layer(spec, tensors))
-            .collect::<Html>(),
-    );
+    content.add(groups(&matrices, tensors));
     let rest: Vec<&TensorStatistics> = tensors
         .iter()
         .filter(|tensor| layer_of(&tensor.name).is_none())
@@ -40,10 +37,7 @@ pub(super) fn histograms(id: &str, tensors: &[TensorStatistics]) -> Html {
     let (others, other_vectors): (Vec<_>, Vec<_>) =
         rest.into_iter().partition(|tensor| tensor.shape.len() == 2);
     content.add(apart("Embeddings and head", &others));
-    let mut small: Html = vectors
-        .into_iter()
-        .map(|spec| of_layer(spec, tensors))
-        .collect();
+    let mut small = groups(&vectors, tensors);
     small.add(apart("Vectors of embeddings and head", &other_vectors));
     if !small.is_empty() {
         content.add(details("Biases and LayerNorm", small));
@@ -55,6 +49,21 @@ pub(super) fn histograms(id: &str, tensors: &[TensorStatistics]) -> Html {
 pub(super) fn layer_of(name: &str) -> Option<usize> {
     let (number, _) = name.strip_prefix(LAYER)?.split_once('.')?;
     number.parse().ok()
+}
+
+/// The histograms of some kinds of tensors. Groups of few layers are beside each other.
+fn groups(specs: &[&TensorSpec], tensors: &[TensorStatistics]) -> Html {
+    let layers = tensors.iter().filter_map(|tensor| layer_of(&tensor.name));
+    let has_few = layers.max().is_none_or(|last| last < FEW_LAYERS);
+    let groups: Html = specs.iter().map(|spec| of_layer(spec, tensors)).collect();
+    if groups.is_empty() {
+        return groups;
+    }
+    classed(
+        "div",
+        if has_few { "groups beside" } else { "groups" },
+        groups,
+    )
 }
 
 /// The histograms of one kind of tensor, layer by layer.
@@ -95,7 +104,7 @@ fn group(name: &str, figures: Html, axis: &Axis) -> Html {
     }
     let range = format!("{} to {}", rounded(axis.start), rounded(axis.end));
     let heading = tag("h4", Html::from(name).and(classed("span", "range", range)));
-    heading.and(classed("div", "histograms", figures))
+    tag("div", heading.and(classed("div", "histograms", figures)))
 }
 
 /// The range that histograms share.
@@ -146,7 +155,7 @@ fn histogram(label: &str, tensor: &TensorStatistics, axis: &Axis) -> Html {
         ("role", "img"),
     ];
     let svg = element("svg", &attributes, content);
-    let mut caption = tag("span", label);
+    let mut caption = tag("span", breakable(label));
     caption.add(if tensor.not_finite > 0 {
         let lost = format!("{} not finite", grouped(&tensor.not_finite.to_string()));
         classed("span", "bad", lost)

@@ -89,9 +89,21 @@ pub(super) fn classed(name: &'static str, class: &str, content: impl Into<Html>)
     element(name, &[("class", class)], content)
 }
 
-/// Writes a name of a file as code.
+/// Writes a name as code.
 pub(super) fn code(name: &str) -> Html {
-    tag("code", name)
+    tag("code", breakable(name))
+}
+
+/// Writes a name that may be broken between its parts.
+pub(super) fn breakable(name: &str) -> Html {
+    const PARTS: [char; 3] = ['.', '_', '/'];
+    let end = name.char_indices().nth(MAX_CHARS).map(|(end, _)| end);
+    let parts = name[..end.unwrap_or(name.len())].split_inclusive(PARTS);
+    let mut html = joined(parts.map(Html::from), "<wbr>");
+    if end.is_some() {
+        html.add("…");
+    }
+    html
 }
 
 /// Puts separators between parts.
@@ -136,10 +148,18 @@ mod tests {
     }
 
     #[test]
+    fn names_are_broken_between_their_parts() {
+        let name = breakable("a.b_c/<d>").into_string();
+        assert_eq!(name, "a.<wbr>b_<wbr>c/<wbr>&lt;d&gt;");
+    }
+
+    #[test]
     fn long_text_is_cut() {
         let text = Html::from("ä".repeat(MAX_CHARS)).into_string();
         assert_eq!(text.chars().count(), MAX_CHARS);
         let text = Html::from("ä".repeat(MAX_CHARS + 1)).into_string();
+        assert!(text.ends_with("ä…") && text.chars().count() == MAX_CHARS + 1);
+        let text = breakable(&"ä".repeat(MAX_CHARS + 1)).into_string();
         assert!(text.ends_with("ä…") && text.chars().count() == MAX_CHARS + 1);
     }
 }

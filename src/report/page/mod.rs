@@ -161,7 +161,8 @@ impl<'a> Page<'a> {
         head.add(tag("title", title));
         let mut body = self.header();
         for (at, subject) in self.subjects.iter().enumerate() {
-            body.add(subject.html(&format!("m{at}"), self.no_graph));
+            let is_only = self.subjects.len() == 1;
+            body.add(subject.html(&format!("m{at}"), is_only, self.no_graph));
         }
         let main = tag("main", body).and(footer());
         format!(
@@ -308,9 +309,11 @@ impl<'a> Subject<'a> {
             .collect()
     }
 
-    fn html(&self, id: &str, no_graph: &str) -> Html {
-        let heading = tag("h2", self.title());
-        let mut html = heading.and(classed("p", "verdict", self.state.html()));
+    fn html(&self, id: &str, is_only: bool, no_graph: &str) -> Html {
+        let mut html = tag("h2", self.title());
+        if !is_only {
+            html.add(classed("p", "verdict", self.state.html()));
+        }
         if let Some(explained) = self.state.explained() {
             html.add(note(explained));
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::figures::{count, figure, integer};
 use super::html::{Html, code, tag};
-use super::table::{details, list, note, section, table};
+use super::table::{details, list, note, prose_table, section, table};
 use crate::report::{PlanReport, SourceReport, TokenEvidence, TokenizerReport};
 
 /// The section of the settings of an export.
@@ -17,7 +17,7 @@ pub(super) fn settings(id: &str, plan: &PlanReport) -> Html {
     let values = values(&plan.config);
     let row = |key: &str, source: &SourceReport| [code(key), shown(&values[key]), from(source)];
     let rows = decided.iter().map(|(key, source)| row(key, source));
-    let mut content = table("Settings", ["setting", "value", "source"], rows);
+    let mut content = prose_table("Settings", ["setting", "value", "source"], rows);
     let is_known = |key: &str| decided.iter().any(|(known, _)| **known == key);
     let fixed: BTreeMap<&str, &Value> = values
         .iter()
@@ -33,7 +33,7 @@ pub(super) fn settings(id: &str, plan: &PlanReport) -> Html {
         };
         [code(key), shown(value), source.into()]
     });
-    let rest = table("Other settings", ["setting", "value", "source"], rows);
+    let rest = prose_table("Other settings", ["setting", "value", "source"], rows);
     content.add(details("All other keys of config.json", rest));
     section(
         &format!("{id}-settings"),
@@ -46,8 +46,9 @@ pub(super) fn settings(id: &str, plan: &PlanReport) -> Html {
 pub(super) fn values_only(id: &str, config: &ElectraConfig) -> Html {
     let values = values(config);
     let rows = values.iter().map(|(key, value)| [code(key), shown(value)]);
-    let explained = note("The page of the conversion has the source of each setting.");
-    let content = explained.and(table("Settings", ["setting", "value"], rows));
+    let explained = note("A page of the conversion has the source of each setting.");
+    let all = table("Settings", ["setting", "value"], rows);
+    let content = explained.and(details("All keys of config.json", all));
     section(&format!("{id}-settings"), "Settings", content)
 }
 
@@ -99,7 +100,7 @@ pub(super) fn tokenizer(id: &str, tokenizer: &TokenizerReport) -> Html {
             decided(tokenizer.strips_accents(), &tokenizer.accents_decided_by),
         ],
     ];
-    let mut content = table("Tokenizer", ["what", "found"], rows);
+    let mut content = prose_table("Tokenizer", ["what", "found"], rows);
     if !tokenizer.notes.is_empty() {
         content.add(list(&tokenizer.notes));
     }

@@ -11,24 +11,22 @@ pub(super) fn table<const N: usize>(
     headers: [&str; N],
     rows: impl IntoIterator<Item = [Html; N]>,
 ) -> Html {
-    let headers = headers.map(|header| element("th", &[("scope", "col")], header));
-    let head = tag("thead", tag("tr", Html::from_iter(headers)));
-    let mut body = Html::default();
-    let mut rows = rows.into_iter();
-    for row in rows.by_ref().take(MAX_ROWS) {
-        let mut cells = row.into_iter().enumerate().map(|(at, cell)| match at {
-            0 => element("th", &[("scope", "row")], cell),
-            _ => tag("td", cell),
-        });
-        body.add(tag("tr", cells.by_ref().collect::<Html>()));
-    }
-    let rest = rows.count();
-    if rest > 0 {
-        let columns = N.to_string();
-        let more = element("td", &[("colspan", columns.as_str())], more(rest));
-        body.add(tag("tr", more));
-    }
-    let table = tag("table", head.and(tag("tbody", body)));
+    scrolling(label, tag("table", head_and_body(headers, rows)))
+}
+
+/// As [`table`], for a last column of sentences, which a narrow window shows below the other cells.
+pub(super) fn prose_table<const N: usize>(
+    label: &str,
+    headers: [&str; N],
+    rows: impl IntoIterator<Item = [Html; N]>,
+) -> Html {
+    scrolling(
+        label,
+        classed("table", "prose", head_and_body(headers, rows)),
+    )
+}
+
+fn scrolling(label: &str, table: Html) -> Html {
     let attributes = [
         ("class", "scroll"),
         ("role", "region"),
@@ -36,6 +34,33 @@ pub(super) fn table<const N: usize>(
         ("aria-label", label),
     ];
     element("div", &attributes, table)
+}
+
+fn head_and_body<const N: usize>(
+    headers: [&str; N],
+    rows: impl IntoIterator<Item = [Html; N]>,
+) -> Html {
+    let headers = headers.iter();
+    let headers: Html = headers
+        .map(|&header| element("th", &[("scope", "col")], header))
+        .collect();
+    let mut body = Html::default();
+    let mut rows = rows.into_iter();
+    for row in rows.by_ref().take(MAX_ROWS) {
+        let cells = row.into_iter().enumerate().map(|(at, cell)| match at {
+            0 => element("th", &[("scope", "row")], cell),
+            _ => tag("td", cell),
+        });
+        body.add(tag("tr", cells.collect::<Html>()));
+    }
+    let rest = rows.count();
+    if rest > 0 {
+        let columns = N.to_string();
+        let more = element("td", &[("colspan", columns.as_str())], more(rest));
+        body.add(tag("tr", more));
+    }
+    let head = tag("thead", tag("tr", headers));
+    head.and(tag("tbody", body))
 }
 
 /// Writes a list of entries.

@@ -21,9 +21,9 @@ pub(super) fn text(id: &str, check: &TextCheckReport) -> Html {
         "p",
         Html::from("Measured on ")
             .and(count(check.sequences, "sequence"))
-            .and(" with ")
+            .and(", ")
             .and(count(check.tokens, what))
-            .and(": ")
+            .and(" – ")
             .and(&check.explanation)
             .and("."),
     );
