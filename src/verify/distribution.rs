@@ -5,7 +5,7 @@
 //! [`Distribution::end`] derives mean, standard deviation and a histogram of [`BINS`] bins from the counts, without a
 //! second pass over the values.
 
-use super::values::Value;
+use tensor_bytes::Float;
 
 /// Number of bins of a histogram.
 pub const BINS: usize = 64;
@@ -14,8 +14,8 @@ pub const DEVIATIONS: f64 = 4.0;
 
 /// The largest number of values that are kept.
 const MAX_KEPT: usize = 1 << 14;
-/// Number of the upper 16 bits of a float32.
-const COUNTERS: usize = 1 << 16;
+/// By the upper 16 bits of a float32.
+type Counts = [u64; 1 << 16];
 
 /// The values of one tensor.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +47,8 @@ pub struct TensorStatistics {
 /// Counts the values of one tensor.
 pub(super) struct Distribution {
     kept: Vec<f32>,
-    /// Empty as long as all values are kept.
-    counts: Vec<u64>,
+    /// `None` as long as all values are kept.
+    counts: Option<Box<Counts>>,
     /// True if the upper 16 bits of a value are the whole value.
     is_short: bool,
 }
@@ -66,34 +66,23 @@ impl Distribution {
     pub(super) fn new(is_short: bool) -> Self {
         Self {
             kept: Vec::new(),
-            counts: Vec::new(),
+            counts: None,
             is_short,
         }
     }
 
-    /// Adds the next elements.
-    pub(super) fn add<T: Value>(&mut self, elements: &[T]) {
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "float64 beyond float32 counts as infinite"
-        )]
-        match T::to_floats(elements) {
-            Some(floats) => self.add_floats(floats.into_iter()),
-            None => self.add_floats(elements.iter().map(|&x| x.widen() as f32)),
-        }
-    }
-
-    fn add_floats(&mut self, floats: impl ExactSizeIterator<Item = f32>) {
-        if self.counts.is_empty() && self.kept.len() + floats.len() <= MAX_KEPT {
+    /// Adds the next elements. A float64 beyond the range of float32 counts as infinite.
+    pub(super) fn add<T: Float>(&mut self, elements: &[T]) {
+        let keeps = self.counts.is_none() && self.kept.len() + elements.len() <= MAX_KEPT;
+        if keeps {
+            let floats = elements.iter().map(|x| f32::round_from(x.widen()));
             self.kept.extend(floats);
             return;
         }
-        if self.counts.is_empty() {
-            self.counts = vec![0; COUNTERS];
-        }
-        for x in self.kept.drain(..).chain(floats) {
-            self.counts[(x.to_bits() >> 16) as usize] += 1;
-        }
+        let counts = self.counts.get_or_insert_with(no_counts);
+        f32::count(&self.kept, counts);
+        self.kept.clear();
+        T::count(elements, counts);
     }
 
     /// Returns the statistics of all values.
@@ -140,7 +129,8 @@ impl Distribution {
             end: f64::from(x),
             count: 1.0,
         });
-        let counted = (0_u32..).zip(&self.counts).filter(|&(_, &count)| count > 0);
+        let counts = self.counts.iter().flat_map(|counts| counts.iter());
+        let counted = (0_u32..).zip(counts).filter(|&(_, &count)| count > 0);
         let counted = counted.map(|(upper, &count)| {
             let bits = upper << 16;
             let last = if self.is_short { bits } else { bits | 0xffff };
@@ -154,6 +144,13 @@ impl Distribution {
         });
         kept.chain(counted).collect()
     }
+}
+
+/// Only the pages that are written to take memory.
+fn no_counts() -> Box<Counts> {
+    let counts = vec![0; size_of::<Counts>() / size_of::<u64>()];
+    let counts = counts.into_boxed_slice().try_into();
+    counts.expect("the length is that of the type")
 }
 
 /// Returns the histogram, and the number of values outside.
@@ -180,7 +177,8 @@ fn histogram(ranges: &[Range], mean: f64, deviation: f64) -> (Vec<f64>, f64) {
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
-    reason = "the limits are those of a short vector"
+    clippy::float_cmp,
+    reason = "the limits are those of a short vector, and a value is exact"
 )]
 fn add_range(bins: &mut [f64], outside: &mut f64, (from, to, count): (f64, f64, f64)) {
     let end = bins.len() as f64;
@@ -208,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    fn statistics<T: Value>(pieces: &[&[T]], is_short: bool) -> TensorStatistics {
+    fn statistics<T: Float>(pieces: &[&[T]], is_short: bool) -> TensorStatistics {
         let mut distribution = Distribution::new(is_short);
         pieces.iter().for_each(|piece| distribution.add(piece));
         distribution.end("t", &[1])
