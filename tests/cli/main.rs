@@ -24,6 +24,7 @@ mod probe;
 mod publish;
 mod races;
 mod replace;
+mod report;
 mod roles;
 mod saved_model;
 mod saved_model_files;

@@ -186,19 +186,19 @@ impl Map {
 
     fn layer(&self, layer: usize, rows: &[Option<&[f64]>], found: &HeadCountVerdict) -> Html {
         let cells = self.hidden.div_ceil(self.units);
-        let mut paths = vec![String::new(); LIMITS.len() + 1];
+        let mut paths = vec![Strokes::default(); LIMITS.len() + 1];
         for (y, row) in rows.iter().enumerate() {
             let Some(row) = row else { continue };
             for (start, len, class) in runs(row, self.units) {
-                let _ = write!(paths[class], "M{start} {y}.5h{len}");
+                paths[class].add(start, y, len);
             }
         }
         let title = format!("Norms of the attention units of layer {layer}");
         let mut content = tag("title", title);
-        for (class, path) in paths
+        for (class, Strokes { path, .. }) in paths
             .iter()
             .enumerate()
-            .filter(|(_, path)| !path.is_empty())
+            .filter(|(_, strokes)| !strokes.path.is_empty())
         {
             let class = format!("c{class}");
             content.add(element("path", &[("class", &class), ("d", path)], ""));
@@ -221,6 +221,30 @@ impl Map {
             "map",
             label.and(element("svg", &attributes, content)),
         )
+    }
+}
+
+/// The path of horizontal strokes, each from where the last one ended: half as long as from the corner.
+#[derive(Clone, Default)]
+struct Strokes {
+    path: String,
+    /// The end of the last stroke.
+    end: (usize, usize),
+}
+
+impl Strokes {
+    /// Adds a stroke; they are in the order of rows, and in a row from the left.
+    fn add(&mut self, start: usize, row: usize, len: usize) {
+        let (x, y) = self.end;
+        if self.path.is_empty() {
+            let _ = write!(self.path, "M{start} {row}.5h{len}");
+        } else if row == y {
+            let _ = write!(self.path, "m{} 0h{len}", start - x);
+        } else {
+            let back = i64::try_from(start).unwrap_or(0) - i64::try_from(x).unwrap_or(0);
+            let _ = write!(self.path, "m{back} {}h{len}", row - y);
+        }
+        self.end = (start + len, row);
     }
 }
 
@@ -266,6 +290,15 @@ mod tests {
         assert_eq!(Map::new(128, 4, 3).units, 1);
         assert_eq!(Map::new(0, 0, 0).units, 1);
         assert!(!Map::new(10, 3, 1).has_borders());
+    }
+
+    #[test]
+    fn strokes_begin_where_the_last_one_ended() {
+        let mut strokes = Strokes::default();
+        for (start, row, len) in [(3, 0, 2), (9, 0, 1), (1, 2, 4), (7, 3, 1)] {
+            strokes.add(start, row, len);
+        }
+        assert_eq!(strokes.path, "M3 0.5h2m4 0h1m-9 2h4m2 1h1");
     }
 
     #[test]

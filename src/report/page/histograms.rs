@@ -15,7 +15,7 @@ pub(super) const MAX_LAYERS: usize = 64;
 const FEW_LAYERS: usize = 3;
 /// The size of a histogram, in its own units.
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 160.0;
+const HEIGHT: f64 = 99.0;
 /// What precedes the number of a layer in the names of tensors.
 const LAYER: &str = "electra.encoder.layer.";
 
@@ -150,7 +150,7 @@ fn histogram(label: &str, tensor: &TensorStatistics, axis: &Axis) -> Html {
         "",
     ));
     let attributes = [
-        ("viewBox", "0 0 640 160"),
+        ("viewBox", "0 0 640 99"),
         ("preserveAspectRatio", "none"),
         ("role", "img"),
     ];

@@ -317,7 +317,7 @@ impl<'a> Subject<'a> {
         if let Some(explained) = self.state.explained() {
             html.add(note(explained));
         }
-        html.add(self.summary());
+        html.add(self.plan.map_or_else(Html::default, Self::summary));
         if let Some(report) = self.verification {
             html.add(checks::failures(report));
         }
@@ -365,30 +365,30 @@ impl<'a> Subject<'a> {
     }
 
     /// The class, the sizes and what is special.
-    fn summary(&self) -> Html {
-        let mut rows = Vec::new();
-        if let Some(plan) = self.plan {
-            rows.push(("Class", code(plan.architecture)));
-            rows.push(("Parameters", integer(plan.parameters)));
-            let dtype = plan.dtype;
-            rows.push((
-                "Weights",
-                bytes(plan.bytes as u64).and(format!(", {dtype}")),
-            ));
-            if plan.weights == "average" {
-                rows.push(("Exported", "moving averages of the weights".into()));
-            }
-            rows.extend(plan.task.as_ref().map(|task| {
-                let labels = code(&task.name)
-                    .and(format!(", {}, ", task.kind.replace('_', " ")))
-                    .and(count(task.labels, "label"));
-                ("Task", labels)
-            }));
-            let inexact = plan.inexact.as_ref();
-            rows.extend(inexact.map(|what| ("Not exact", what.into())));
-        } else if let Some(report) = self.verification {
-            rows.push(("Class", code(report.architecture)));
+    fn summary(plan: &PlanReport) -> Html {
+        let mut rows = vec![
+            ("Class", code(plan.architecture)),
+            ("Parameters", integer(plan.parameters)),
+        ];
+        let dtype = plan.dtype;
+        rows.push((
+            "Weights",
+            bytes(plan.bytes as u64).and(format!(", {dtype}")),
+        ));
+        if plan.weights == "average" {
+            rows.push(("Exported", "moving averages of the weights".into()));
         }
+        rows.extend(plan.task.as_ref().map(|task| {
+            let labels = code(&task.name)
+                .and(format!(", {}, ", task.kind.replace('_', " ")))
+                .and(count(task.labels, "label"));
+            ("Task", labels)
+        }));
+        let inexact = plan.inexact.as_ref();
+        rows.extend(inexact.map(|what| ("Not exact", what.into())));
         definitions(rows)
     }
 }
+
+#[cfg(test)]
+mod tests;
