@@ -207,7 +207,7 @@ pub(crate) struct ConvertArgs {
     pub(crate) no_verify: bool,
     #[command(flatten)]
     pub(crate) card: CardArgs,
-    /// Also write a page to look at: the model, the settings, every check, the weights; also if verification
+    /// Also write a page that shows the model, the settings, every check and the weights, even if verification
     /// fails
     #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run", help_heading = OUTPUT)]
     pub(crate) report: Option<PathBuf>,
@@ -316,7 +316,7 @@ pub(crate) struct VerifyArgs {
     /// Number of threads [default: number of cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
-    /// Also write a page to look at: the model, every check, the weights; also if a check fails
+    /// Also write a page that shows the model, every check and the weights, even if a check fails
     #[arg(long, value_name = "FILE.html", help_heading = OUTPUT)]
     pub(crate) report: Option<PathBuf>,
     /// Replace FILE of --report

@@ -25,13 +25,9 @@ pub(super) fn settings(id: &str, plan: &PlanReport) -> Html {
         .map(|(key, value)| (key.as_str(), value))
         .collect();
     let rows = fixed.into_iter().map(|(key, value)| {
-        let is_default = defaults.iter().any(|(known, _)| **known == key);
-        let source = if is_default {
-            "transformers’ default"
-        } else {
-            "fixed"
-        };
-        [code(key), shown(value), source.into()]
+        let default = defaults.iter().find(|(known, _)| **known == key);
+        let source = default.map_or_else(|| "fixed".into(), |(_, source)| from(source));
+        [code(key), shown(value), source]
     });
     let rest = prose_table("Other settings", ["setting", "value", "source"], rows);
     content.add(details("All other keys of config.json", rest));
