@@ -154,9 +154,7 @@ fn shown(
     let checkpoint = CheckpointReport::new(source);
     let checkpoint = checkpoint.unwrap_or_else(|_| CheckpointReport::at_step(source, None));
     let verification = VerificationReport::new(report);
-    let message = error.to_string();
-    let rejected = (model.key(), &verification);
-    let html = Page::of_rejected(&checkpoint, plans, rejected, &message).no_graph(no_graph);
+    let html = Page::of_rejected(&checkpoint, plans, model.key(), &verification).no_graph(no_graph);
     match page.write(&html.html()) {
         Ok(()) => Shown {
             page: page.path().to_owned(),

@@ -215,7 +215,8 @@ fn heads_that_the_weights_show_are_drawn() {
     assert!(text.contains(words), "{text}");
     assert!(text.contains("The weights show the same count with a margin of"));
     // Seven borders between eight heads of 16 units.
-    let borders: String = (1..8).map(|head| format!("M{} 0v4", head * 16)).collect();
+    let borders: Vec<String> = (1..8).map(|head| format!("M{} 0v4", head * 16)).collect();
+    let borders = borders.concat();
     assert_eq!(
         html.matches(&format!("class=\"border\" d=\"{borders}\""))
             .count(),
@@ -288,6 +289,7 @@ fn a_failed_conversion_has_a_page_and_no_output() {
     assert_shows(&html, &text, &document["verification"], "verification");
     for words in [
         "✕ Verification failed",
+        "Nothing was published: the output directory is as it was before.",
         "What is wrong",
         "Training graph✕ failed",
         "Checksums✓ passed",
@@ -320,6 +322,7 @@ fn a_damaged_export_has_a_page() {
         "2 not finite",
         "2 values NaN or infinite",
         "Values✕ failed",
+        "Checksums✕ failednot true of all that were compared",
         "Forward pass– not run",
         "Training graph– not runnot compared: --source CKPT gives one",
     ] {

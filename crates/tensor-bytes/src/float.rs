@@ -334,7 +334,8 @@ mod tests {
     #[test]
     fn elements_are_counted_by_their_upper_bits() {
         fn check<T: Float>() {
-            let mut counts = Box::new([0; 1 << 16]);
+            let counts = vec![0; 1 << 16].into_boxed_slice();
+            let mut counts: Box<[u64; 1 << 16]> = counts.try_into().unwrap();
             let values = [0.5, -0.5, 0.5, 0.0, f64::INFINITY].map(T::round_from);
             T::count(&values, &mut counts);
             let found = (0..=u16::MAX).zip(counts.iter());

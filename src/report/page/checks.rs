@@ -171,7 +171,11 @@ fn checksums(report: &VerificationReport) -> Html {
     if lines.is_empty() {
         return "no tensor was compared".into();
     }
-    joined(lines, "<br>")
+    let lines = joined(lines, "<br>");
+    if report.failed.contains(&Check::Checksums) {
+        return Html::from("not true of all that were compared, as listed above: ").and(lines);
+    }
+    lines
 }
 
 fn values(report: &VerificationReport) -> Html {

@@ -49,7 +49,6 @@ pub struct Page<'a> {
     name: &'a str,
     checkpoint: Option<&'a CheckpointReport>,
     seconds: Option<f64>,
-    error: Option<&'a str>,
     subjects: Vec<Subject<'a>>,
     no_graph: &'a str,
 }
@@ -82,19 +81,17 @@ impl<'a> Page<'a> {
             name: &report.checkpoint.name,
             checkpoint: Some(&report.checkpoint),
             seconds: Some(report.seconds),
-            error: None,
             subjects: report.exports.iter().map(Subject::exported).collect(),
             no_graph: "the checkpoint has no training graph",
         }
     }
 
-    /// Describes a conversion of which `model` has failed its verification, so that nothing was published. `error` is
-    /// the message.
+    /// Describes a conversion of which `model` has failed its verification, so that nothing was published.
     pub fn of_rejected(
         checkpoint: &'a CheckpointReport,
         plans: &'a [PlanReport],
-        (model, verification): (&str, &'a VerificationReport),
-        error: &'a str,
+        model: &str,
+        verification: &'a VerificationReport,
     ) -> Self {
         let subjects = plans.iter().map(|plan| {
             let has_failed = plan.model == model;
@@ -114,7 +111,6 @@ impl<'a> Page<'a> {
             name: &checkpoint.name,
             checkpoint: Some(checkpoint),
             seconds: None,
-            error: Some(error),
             subjects: subjects.collect(),
             no_graph: "the checkpoint has no training graph, or another check failed",
         }
@@ -131,7 +127,6 @@ impl<'a> Page<'a> {
             name: &report.folder,
             checkpoint: None,
             seconds: None,
-            error: report.error.as_deref(),
             subjects: vec![Subject {
                 name: report.verification.architecture,
                 state,
@@ -182,8 +177,9 @@ impl<'a> Page<'a> {
             [] => Html::default(),
         };
         html.add(classed("p", "verdict", outcome));
-        if let Some(error) = self.error {
-            html.add(classed("p", "error", error));
+        if self.checkpoint.is_some() && has_failed {
+            let what = "Nothing was published: the output directory is as it was before.";
+            html.add(classed("p", "error", what));
         }
         if let Some(checkpoint) = self.checkpoint {
             html.add(facts(checkpoint, self.seconds));

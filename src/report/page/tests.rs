@@ -196,10 +196,10 @@ fn a_model_is_not_published_if_another_one_failed() {
         ..verification(&config, None)
     };
     let checkpoint = checkpoint();
-    let page = Page::of_rejected(&checkpoint, &plans, ("generator", &report), "it failed");
+    let page = Page::of_rejected(&checkpoint, &plans, "generator", &report);
     let html = page.html();
     let (first, second) = html.split_once("<h2>Generator").unwrap();
-    assert!(first.contains("✕ Verification failed") && first.contains("it failed"));
+    assert!(first.contains("✕ Verification failed") && first.contains("Nothing was published"));
     assert!(first.contains("– Not published"));
     assert!(first.contains("another model of the conversion has failed"));
     assert!(second.contains("tensor &lt;x&gt; differs"));
