@@ -96,7 +96,7 @@ STRUCTURE = """
 VALUES = "[...document.querySelectorAll('data')].map(data => data.getAttribute('value'))"
 HIDDEN = """
 [...document.querySelectorAll('details > *:not(summary)')]
-  .filter(element => element.getBoundingClientRect().height === 0).map(element => element.outerHTML.slice(0, 80))
+  .filter(element => !element.checkVisibility()).map(element => element.outerHTML.slice(0, 80))
 """
 
 

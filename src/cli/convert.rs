@@ -25,8 +25,8 @@ use tf_checkpoint::address::{Use, without_query};
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
 use super::caller::Caller;
-use super::exit::Usage;
-use super::page::{PageFile, Shown};
+use super::exit::{Shown, Usage};
+use super::page::PageFile;
 use super::progress::Signals;
 use super::text::{self, columns, count};
 use super::{checks, input, report};

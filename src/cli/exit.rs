@@ -1,6 +1,7 @@
 //! Exit codes, and the exit code of each error.
 
-use super::page::Shown;
+use std::path::PathBuf;
+
 use crate::{Error, ErrorKind};
 
 /// How the program ends.
@@ -42,6 +43,16 @@ pub(crate) struct Usage(pub(crate) String);
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Failed(pub(crate) String);
+
+/// A conversion that failed its verification, which a page shows.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}; {} shows every check", page.display())]
+pub(crate) struct Shown {
+    /// The failure.
+    pub(crate) error: Error,
+    /// The page.
+    pub(crate) page: PathBuf,
+}
 
 impl Exit {
     /// Returns the code for an error, by the first cause that is an error of this package.

@@ -213,7 +213,7 @@ fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>, caller: 
     if let Some(command) = json
         && error.downcast_ref::<exit::Failed>().is_none()
     {
-        let shown = error.downcast_ref().map(|page::Shown { error, .. }| error);
+        let shown = error.downcast_ref().map(|exit::Shown { error, .. }| error);
         let verification = match shown.or_else(|| error.downcast_ref()) {
             Some(Error::Rejected { report, .. }) => Some(VerificationReport::new(report)),
             _ => None,

@@ -10,7 +10,6 @@ use tempfile::{Builder, NamedTempFile};
 use tf_checkpoint::address::{self, Use};
 
 use super::exit::Usage;
-use crate::Error;
 
 /// The ends of the names that are accepted: a wrong argument must not replace a checkpoint or a model.
 const EXTENSIONS: [&str; 2] = ["html", "htm"];
@@ -20,16 +19,6 @@ const EXTENSIONS: [&str; 2] = ["html", "htm"];
 pub(crate) struct PageFile {
     path: PathBuf,
     replace: bool,
-}
-
-/// A conversion that failed its verification, which a page shows.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}; {} shows every check", page.display())]
-pub(crate) struct Shown {
-    /// The failure.
-    pub(crate) error: Error,
-    /// The page.
-    pub(crate) page: PathBuf,
 }
 
 impl PageFile {
