@@ -163,6 +163,7 @@ fn the_page_explains_itself() {
         "generator encoder",
         "part of a model that is not in this export",
         "generator/encoder/layer_0/attention/output/dense/kernel",
+        "electra.embeddings.LayerNorm.bias64F32electra/embeddings/LayerNorm/betacopied from float32",
         "The generator has replaced the underlined tokens",
         "when that word alone is masked",
     ] {

@@ -46,9 +46,10 @@ pub(super) fn contents(id: &str, plan: &PlanReport, files: &[FileReport]) -> Htm
             "transpose" => "transposed".to_owned(),
             recipe => recipe.replace('_', " "),
         };
-        if tensor.from_dtype != tensor.dtype {
-            let verb = if tensor.rounded { "rounded" } else { "widened" };
-            how.push_str(&format!(", {verb} from {}", tensor.from_dtype));
+        how.push_str(" from ");
+        how.push_str(&tensor.from_dtype);
+        if tensor.rounded {
+            how.push_str(", rounded");
         }
         [
             code(&tensor.name),
