@@ -89,6 +89,10 @@ pub struct TextRequest {
 /// # Ok::<(), electra_convert::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the builder"
+)]
 pub struct Conversion<'a> {
     checkpoint: &'a ElectraCheckpoint,
     models: Models,
@@ -99,6 +103,7 @@ pub struct Conversion<'a> {
     threads: Option<NonZeroUsize>,
     text: Option<TextRequest>,
     model_card: Option<ModelCard>,
+    for_page: bool,
 }
 
 impl<'a> Conversion<'a> {
@@ -115,6 +120,7 @@ impl<'a> Conversion<'a> {
             threads: None,
             text: None,
             model_card: None,
+            for_page: false,
         }
     }
 
@@ -164,6 +170,13 @@ impl<'a> Conversion<'a> {
     #[must_use]
     pub fn model_card(mut self, card: Option<ModelCard>) -> Self {
         self.model_card = card;
+        self
+    }
+
+    /// Also measures during verification what only a [`Page`](crate::report::Page) shows.
+    #[must_use]
+    pub fn for_page(mut self, for_page: bool) -> Self {
+        self.for_page = for_page;
         self
     }
 
@@ -505,6 +518,7 @@ impl Run<'_> {
             golden: None,
             graph: graph.filter(|_| self.conversion.compare_with_graph),
             text,
+            for_page: self.conversion.for_page,
         };
         let checkpoint = self.conversion.checkpoint.checkpoint();
         let original = CompareWith::Checkpoint(checkpoint, plan);

@@ -47,6 +47,7 @@ pub mod export;
 mod head_norms;
 mod model_card;
 pub mod plan;
+mod printable;
 pub mod probe;
 mod progress;
 pub mod report;

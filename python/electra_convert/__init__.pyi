@@ -160,6 +160,7 @@ def convert(
     license: str | None = None,
     language: Sequence[str] | None = None,
     base_model: str | None = None,
+    report: _Path | None = None,
     progress: _Progress | None = None,
 ) -> Conversion: ...
 def verify(
@@ -175,6 +176,8 @@ def verify(
     generator: _Path | None = None,
     seed: int | None = None,
     threads: int | None = None,
+    report: _Path | None = None,
+    force: bool = False,
     progress: _Progress | None = None,
 ) -> Verification: ...
 def config(checkpoint: _Path, *, model: _OneModel, **options: Any) -> dict[str, Any]: ...

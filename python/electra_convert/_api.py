@@ -88,6 +88,7 @@ def convert(
     license=None,
     language=None,
     base_model=None,
+    report=None,
     progress=None,
 ):
     """Converts a model of a checkpoint, verifies the files and publishes them in the directory ``out``.
@@ -107,6 +108,9 @@ def convert(
 
     ``model_card=True`` also writes a model card for the Hugging Face Hub, ``README.md``, with ``license``,
     ``language`` (a list of codes) and ``base_model`` if they are given. A README.md is replaced only with ``force``.
+
+    ``report`` is the path of a page to write, which must end in ``.html``: it shows the model, the settings, every check
+    and the weights, even if verification fails. An existing page is replaced only with ``force``.
 
     ``progress(phase, done, total)`` is called on this thread, at most about twenty times a second. ``phase`` is
     ``"reading"`` (unit: variables), ``"converting"``, ``"verifying"``, ``"comparing"``, ``"uploading"`` (bytes) or
@@ -143,13 +147,16 @@ def verify(
     generator=None,
     seed=None,
     threads=None,
+    report=None,
+    force=False,
     progress=None,
 ):
     """Verifies a converted directory again, and returns the checks.
 
     ``source`` is the checkpoint to compare with (``step``, ``rename`` and ``graph`` as in `convert`), ``golden`` a
     safetensors file with reference outputs, which may deviate by ``tolerance``; ``text`` is the path of a text to
-    measure the model on, with ``generator``, a converted directory, and ``seed``.
+    measure the model on, with ``generator``, a converted directory, and ``seed``. ``report`` is the path of a page to
+    write, as in `convert`; ``force`` replaces an existing one.
 
     Raises `VerificationError` if a check failed; its ``verification`` has all checks.
 

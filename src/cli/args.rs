@@ -97,6 +97,7 @@ const FINE_TUNED: &str = "Fine-tuned models";
 const TOKENIZER: &str = "Tokenizer";
 const VERIFICATION: &str = "Verification";
 const CARD: &str = "Model card";
+const OUTPUT: &str = "Output";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReaderArg {
@@ -164,7 +165,7 @@ pub(crate) struct ConvertArgs {
     /// Print what would be done, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Replace an earlier export in OUT; other files there are never touched
+    /// Replace an earlier export in OUT, and FILE of --report; other files there are never touched
     #[arg(long)]
     pub(crate) force: bool,
     /// Export a generator although transformers computes its head with another activation
@@ -206,6 +207,10 @@ pub(crate) struct ConvertArgs {
     pub(crate) no_verify: bool,
     #[command(flatten)]
     pub(crate) card: CardArgs,
+    /// Also write a page that shows the model, the settings, every check and the weights, even if verification
+    /// fails
+    #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run", help_heading = OUTPUT)]
+    pub(crate) report: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -261,7 +266,7 @@ pub(crate) struct InspectArgs {
     #[command(flatten)]
     pub(crate) stated: StatedArgs,
     /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
 }
 
@@ -311,6 +316,12 @@ pub(crate) struct VerifyArgs {
     /// Number of threads [default: number of cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroUsize>,
+    /// Also write a page that shows the model, every check and the weights, even if a check fails
+    #[arg(long, value_name = "FILE.html", help_heading = OUTPUT)]
+    pub(crate) report: Option<PathBuf>,
+    /// Replace FILE of --report
+    #[arg(long, requires = "report", help_heading = OUTPUT)]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -331,12 +342,12 @@ pub(crate) struct ProbeArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
     /// Print one JSON document
-    #[arg(long, help_heading = "Output")]
+    #[arg(long, help_heading = OUTPUT)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Output")]
+#[command(next_help_heading = OUTPUT)]
 pub(crate) struct OutputArgs {
     /// Print one JSON document on standard output, and nothing else there
     #[arg(long)]

@@ -131,34 +131,8 @@ fn class_row(report: &ClassReport) -> [String; 5] {
 
 /// How the tensors were compared with the checkpoint.
 fn checksums(checksums: &ChecksumsReport) -> String {
-    let lines = [
-        (
-            checksums.against_index,
-            "equal to the checkpoint's variables by its CRC-32C",
-        ),
-        (
-            checksums.rounded,
-            "equal to the checkpoint's variables, rounded",
-        ),
-        (
-            checksums.by_value,
-            "equal to the checkpoint's variables, value by value (V1 and HDF5 have no checksums of them)",
-        ),
-        (
-            checksums.computed,
-            "equal to what is computed from the checkpoint's variables, value by value",
-        ),
-        (
-            checksums.against_recorded,
-            "unchanged since the conversion, by the CRC-32C that it recorded",
-        ),
-        (
-            checksums.unchecked,
-            "not compared with the checkpoint: give --source, with its data where values were rounded",
-        ),
-    ];
     let mut text = String::new();
-    for (n, what) in lines.into_iter().filter(|(n, _)| *n > 0) {
+    for (n, what) in checksums.described() {
         text.push_str(&format!("  {}: {what}\n", count(n, "tensor")));
     }
     text

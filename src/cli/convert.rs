@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use crate::config::{ConfigFile, ConfigOptions, TaskKind};
 use crate::export::MAX_CONFIG_LEN;
-use crate::report::{Command, ConversionReport, Document, DryRunReport, Status};
+use crate::report::{
+    CheckpointReport, Command, ConversionReport, Document, DryRunReport, Page, PlanReport, Status,
+    VerificationReport,
+};
 use crate::tokenizer::{self, TokenizerSetup, Vocabulary};
 use crate::{
     Conversion, ElectraCheckpoint, Error, Model, Models, OpenOptions, Plan, PlanOptions,
@@ -22,7 +25,8 @@ use tf_checkpoint::address::{Use, without_query};
 
 use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
 use super::caller::Caller;
-use super::exit::Usage;
+use super::exit::{Shown, Usage};
+use super::page::PageFile;
 use super::progress::Signals;
 use super::text::{self, columns, count};
 use super::{checks, input, report};
@@ -44,6 +48,10 @@ fn run_until_signal(
 ) -> anyhow::Result<()> {
     let out = args.out.clone().expect("clap requires it");
     input::refuse_address("OUT", &out, Use::Output)?;
+    let page = args.report.as_ref();
+    let page = page
+        .map(|path| PageFile::new(path, args.force))
+        .transpose()?;
     let source = open(&args.source)?;
     let options = PlanOptions {
         config: stated(&args.stated)?,
@@ -75,6 +83,7 @@ fn run_until_signal(
         .threads(args.threads)
         .text(text)
         .model_card(args.card.card())
+        .for_page(page.is_some())
         .plan_with(&*caller.progress(hidden, Some(signals)))?;
     if !args.output.quiet {
         // Both models share the warnings about the vocabulary.
@@ -97,24 +106,63 @@ fn run_until_signal(
         return Ok(());
     }
 
+    let no_graph = checks::no_graph(args.no_graph);
+    let plans: Vec<PlanReport> = match page {
+        Some(_) => planned.plans().iter().map(PlanReport::new).collect(),
+        None => Vec::new(),
+    };
     let bar = caller.progress(hidden, Some(signals));
-    let exports = planned.run(&out, &*bar)?;
+    let exports = planned.run(&out, &*bar);
     drop(bar);
+    let exports = match (exports, &page) {
+        (Err(error), Some(page)) => return Err(shown(error, page, (&source, &plans), no_graph)),
+        (exports, _) => exports?,
+    };
+    // The step was read before the export was published: a checkpoint that is gone now is no failure.
+    let seconds = start.elapsed().as_secs_f64();
+    let report = ConversionReport::new(&source, &exports, seconds);
+    if let Some(page) = &page {
+        let html = Page::of_conversion(&report).no_graph(no_graph).html();
+        let published = || format!("{} is complete and was published", out.display());
+        page.write(&html).with_context(published)?;
+    }
     signals.release();
     if !args.output.quiet {
         caller.warn(exports.iter().flat_map(|export| export.warnings.clone()));
     }
-
-    // The step was read before the export was published: a checkpoint that is gone now is no failure.
-    let seconds = start.elapsed().as_secs_f64();
-    let report = ConversionReport::new(&source, &exports, seconds);
     if args.output.json {
         caller.document(&Document::new(Command::Convert, Status::Converted, report))?;
     } else if !args.output.quiet {
-        let no_graph = checks::no_graph(args.no_graph);
-        report::print_text(&report::conversion(&report, args.output.verbose, no_graph))?;
+        let mut text = report::conversion(&report, args.output.verbose, no_graph);
+        text.push_str(&report::page_line(page.as_ref()));
+        report::print_text(&text)?;
     }
     Ok(())
+}
+
+/// Writes the page of a conversion that failed its verification; returns the error that names the page.
+fn shown(
+    error: Error,
+    page: &PageFile,
+    (source, plans): (&ElectraCheckpoint, &[PlanReport]),
+    no_graph: &str,
+) -> anyhow::Error {
+    let Error::Rejected { model, report } = &error else {
+        return error.into();
+    };
+    // The failure is worth a page without the step.
+    let checkpoint = CheckpointReport::new(source);
+    let checkpoint = checkpoint.unwrap_or_else(|_| CheckpointReport::at_step(source, None));
+    let verification = VerificationReport::new(report);
+    let html = Page::of_rejected(&checkpoint, plans, model.key(), &verification).no_graph(no_graph);
+    match page.write(&html.html()) {
+        Ok(()) => Shown {
+            page: page.path().to_owned(),
+            error,
+        }
+        .into(),
+        Err(unwritten) => anyhow::Error::from(error).context(format!("{unwritten:#}")),
+    }
 }
 
 /// Returns the error for an option that needs TensorFlow's library.

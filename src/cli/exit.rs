@@ -1,5 +1,7 @@
 //! Exit codes, and the exit code of each error.
 
+use std::path::PathBuf;
+
 use crate::{Error, ErrorKind};
 
 /// How the program ends.
@@ -42,6 +44,16 @@ pub(crate) struct Usage(pub(crate) String);
 #[error("{0}")]
 pub(crate) struct Failed(pub(crate) String);
 
+/// A conversion that failed its verification, which a page shows.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}; {} shows every check", page.display())]
+pub(crate) struct Shown {
+    /// The failure.
+    pub(crate) error: Error,
+    /// The page.
+    pub(crate) page: PathBuf,
+}
+
 impl Exit {
     /// Returns the code for an error, by the first cause that is an error of this package.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
@@ -50,8 +62,12 @@ impl Exit {
             .find_map(|cause| {
                 let usage = cause.downcast_ref::<Usage>().map(|_| Self::Usage);
                 let failed = cause.downcast_ref::<Failed>().map(|_| Self::Verification);
+                let shown = cause
+                    .downcast_ref()
+                    .map(|Shown { error, .. }| Self::of_error(error));
                 usage
                     .or(failed)
+                    .or(shown)
                     .or_else(|| cause.downcast_ref().map(Self::of_error))
             })
             .unwrap_or(Self::Failure)

@@ -11,6 +11,7 @@ mod exit;
 mod hint;
 mod input;
 mod inspect;
+mod page;
 mod probe;
 mod progress;
 mod report;
@@ -212,7 +213,8 @@ fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>, caller: 
     if let Some(command) = json
         && error.downcast_ref::<exit::Failed>().is_none()
     {
-        let verification = match error.downcast_ref() {
+        let shown = error.downcast_ref().map(|exit::Shown { error, .. }| error);
+        let verification = match shown.or_else(|| error.downcast_ref()) {
             Some(Error::Rejected { report, .. }) => Some(VerificationReport::new(report)),
             _ => None,
         };

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::checks;
+use super::page::PageFile;
 use super::text::{self, FAINT, HEADING, WARNING, bytes, columns, count, heading, printable};
 
 /// The most labels that a report shows.
@@ -115,6 +116,15 @@ pub(crate) fn conversion(report: &ConversionReport, verbose: bool, no_graph: &st
     }
     out.push_str(&format!("Done in {:.2} s\n", report.seconds));
     out
+}
+
+/// The line that names the page of `--report`.
+pub(crate) fn page_line(page: Option<&PageFile>) -> String {
+    let line = |page: &PageFile| {
+        let path = page.path().to_string_lossy();
+        format!("Report: {}\n", printable(&path))
+    };
+    page.map_or_else(String::new, line)
 }
 
 /// The report of planned exports.

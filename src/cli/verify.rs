@@ -2,8 +2,8 @@
 
 use crate::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use crate::probe::text_check::Text;
-use crate::report::{Command, Document, Status, VerifyReport};
-use crate::verify::{CompareWith, EvaluatedBy, Golden, References, check_files, verify};
+use crate::report::{Command, Document, Page, Status, VerifyReport};
+use crate::verify::{CompareWith, EvaluatedBy, Golden, References, Report, check_files, verify};
 use crate::{Error, OpenOptions, with_threads};
 use anyhow::Context as _;
 use tf_checkpoint::address::{self, Use};
@@ -12,7 +12,8 @@ use super::args::{ReaderArg, VerifyArgs};
 use super::caller::Caller;
 use super::convert::read_text;
 use super::exit::{Exit, Failed, Usage};
-use super::{checks, input, report};
+use super::page::PageFile;
+use super::{checks, input};
 
 /// Runs all checks on a directory; a failed check is an error.
 pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> {
@@ -29,6 +30,10 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
     if let Some(path) = &args.source {
         address::refuse_unread(path).map_err(Error::from)?;
     }
+    let page = args.report.as_ref();
+    let page = page
+        .map(|path| PageFile::new(path, args.force))
+        .transpose()?;
     check_files(&args.folder).map_err(Error::from)?;
     if let Some(folder) = &args.generator {
         check_files(folder).map_err(|error| Usage(format!("--generator: {error}")))?;
@@ -78,6 +83,7 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
         golden,
         graph,
         text,
+        for_page: page.is_some(),
     };
     let bar = caller.progress(args.output.quiet || args.output.json, None);
     let report = with_threads(args.threads, || {
@@ -87,12 +93,34 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
     .map_err(Error::from)?;
     drop(bar);
 
+    finish(args, &report, page.as_ref(), caller)
+}
+
+/// Writes the page, and prints the report; a failed check is an error.
+fn finish(
+    args: &VerifyArgs,
+    report: &Report,
+    page: Option<&PageFile>,
+    caller: &Caller<'_>,
+) -> anyhow::Result<()> {
     let folder = args.folder.display();
-    let error = (!report.passed())
-        .then(|| format!("{folder} did not pass verification: {}", report.summary()));
+    let shown = page
+        .as_ref()
+        .map(|page| format!("; {} shows every check", page.path().display()));
+    let error = (!report.passed()).then(|| {
+        let (summary, shown) = (report.summary(), shown.unwrap_or_default());
+        format!("{folder} did not pass verification: {summary}{shown}")
+    });
     let exit = Exit::Verification as u8;
     let failure = error.clone().map(|error| (exit, error));
-    let document = VerifyReport::new(args.folder.to_string_lossy().into_owned(), &report, failure);
+    let document = VerifyReport::new(args.folder.to_string_lossy().into_owned(), report, failure);
+    let no_graph = match args.source {
+        Some(_) => checks::no_graph(args.no_graph),
+        None => "--source CKPT gives one",
+    };
+    if let Some(page) = page {
+        page.write(&Page::of_verification(&document).no_graph(no_graph).html())?;
+    }
     if args.output.json {
         let status = match error {
             None => Status::Verified,
@@ -100,12 +128,9 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
         };
         caller.document(&Document::new(Command::Verify, status, document))?;
     } else if !args.output.quiet {
-        let no_graph = match args.source {
-            Some(_) => checks::no_graph(args.no_graph),
-            None => "--source CKPT gives one",
-        };
-        let text = checks::text(&document.verification, args.output.verbose, no_graph);
-        report::print_text(text.trim_start())?;
+        let mut text = checks::text(&document.verification, args.output.verbose, no_graph);
+        text.push_str(&super::report::page_line(page));
+        super::report::print_text(text.trim_start())?;
     }
     match error {
         Some(error) => Err(Failed(error).into()),

@@ -72,11 +72,8 @@ impl HeadCount {
     /// Determines the head count from the log squared norms of a model of width `hidden_size`. Vectors
     /// with another length, or with a value that is not a number, are ignored.
     pub fn new(hidden_size: usize, log_norms: &[Vec<f64>]) -> Self {
-        let vectors = log_norms
-            .iter()
-            .filter(|vector| vector.len() == hidden_size);
-        let vectors = vectors.filter_map(|vector| standardised(vector));
-        let vectors = without_common_part(vectors.collect());
+        let vectors = comparable(hidden_size, log_norms);
+        let vectors: Vec<Vec<f64>> = vectors.into_iter().flatten().collect();
         // Without norms the width may be anything that a config.json claims.
         if vectors.len() < MIN_VECTORS {
             return Self::NOTHING;
@@ -123,6 +120,18 @@ impl HeadCount {
     }
 }
 
+/// Returns what head counts are judged by: each vector of log squared norms standardised, its outliers limited,
+/// without the mean of all vectors. `None` for a vector that is ignored.
+pub(crate) fn comparable(hidden_size: usize, log_norms: &[Vec<f64>]) -> Vec<Option<Vec<f64>>> {
+    let vectors = log_norms.iter().map(|vector| {
+        let has_length = vector.len() == hidden_size;
+        has_length.then(|| standardised(vector)).flatten()
+    });
+    let mut vectors: Vec<Option<Vec<f64>>> = vectors.collect();
+    without_common_part(&mut vectors);
+    vectors
+}
+
 /// Subtracts the median and divides by the robust standard deviation; limits outliers. Returns `None` if this
 /// has no meaning: half of the values are equal, or a value is not a number. The norm of a unit of zeros,
 /// minus infinity, is an outlier.
@@ -137,19 +146,22 @@ fn standardised(vector: &[f64]) -> Option<Vec<f64>> {
     is_usable.then(|| standardised.collect())
 }
 
-/// Subtracts the mean of all vectors from each of them. Leaves out those of which nothing is left.
-fn without_common_part(mut vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+/// Subtracts the mean of all vectors from each of them. Drops those of which nothing is left.
+fn without_common_part(vectors: &mut [Option<Vec<f64>>]) {
     /// Far above what rounding leaves of equal vectors.
     const MIN_REST: f64 = 1e-6;
-    let width = vectors.first().map_or(0, Vec::len);
-    let count = float(vectors.len());
-    let sum = |unit: usize| vectors.iter().map(|vector| vector[unit]).sum::<f64>();
+    let of_norms: Vec<&Vec<f64>> = vectors.iter().flatten().collect();
+    let width = of_norms.first().map_or(0, |vector| vector.len());
+    let count = float(of_norms.len());
+    let sum = |unit: usize| of_norms.iter().map(|vector| vector[unit]).sum::<f64>();
     let common: Vec<f64> = (0..width).map(|unit| sum(unit) / count).collect();
-    for vector in &mut vectors {
-        std::iter::zip(vector, &common).for_each(|(x, common)| *x -= common);
+    for vector in vectors {
+        let Some(rest) = vector else { continue };
+        std::iter::zip(&mut *rest, &common).for_each(|(x, common)| *x -= common);
+        if rest.iter().all(|x| x.abs() <= MIN_REST) {
+            *vector = None;
+        }
     }
-    vectors.retain(|vector| vector.iter().any(|x| x.abs() > MIN_REST));
-    vectors
 }
 
 /// Returns the median; `None` if a value is not a number, or if there are no values.

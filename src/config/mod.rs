@@ -36,6 +36,7 @@ pub use encoder::{Encoder, ReadHeadCount};
 pub use epsilon::Epsilon;
 pub(crate) use evaluated::Evaluated;
 pub use head_count::HeadCount;
+pub(crate) use head_count::comparable;
 pub(crate) use keys::HEADS;
 pub use options::ConfigOptions;
 pub(crate) use params::ParamsFile;

@@ -2,6 +2,7 @@
 
 use super::error::Error;
 use super::model::{Probe, Tokens};
+use crate::progress::Watch;
 
 /// A word piece with its probability.
 #[derive(Clone, Debug)]
@@ -32,7 +33,8 @@ pub fn fill(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
         .filter(|&at| tokens.ids[at] == generator.mask_id)
         .collect();
     if masks.is_empty() {
-        return words(generator, tokens);
+        let words = words(generator, tokens, &Watch::new(&()))?;
+        return Ok(Filled::Words(words));
     }
     let probabilities = generator.token_probabilities(&generator.model, &tokens.ids)?;
     let filled = masks.into_iter().map(|at| {
@@ -50,7 +52,12 @@ pub fn fill(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
     Ok(Filled::Masks(filled.collect()))
 }
 
-fn words(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
+/// Masks each word in turn; `watch` can cancel it.
+pub(super) fn words(
+    generator: &Probe,
+    tokens: &Tokens,
+    watch: &Watch<'_>,
+) -> Result<Vec<Candidate>, Error> {
     let mut words = Vec::new();
     let mut start = 0;
     while start < tokens.ids.len() {
@@ -59,6 +66,7 @@ fn words(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
             .find(|&at| tokens.words[at] != word)
             .unwrap_or(tokens.ids.len());
         if word.is_some() {
+            watch.check()?;
             let positions: Vec<usize> = (start..end).collect();
             let masked = generator.masked(&tokens.ids, &positions);
             let probabilities = generator.token_probabilities(&generator.model, &masked)?;
@@ -70,7 +78,7 @@ fn words(generator: &Probe, tokens: &Tokens) -> Result<Filled, Error> {
         }
         start = end;
     }
-    Ok(Filled::Words(words))
+    Ok(words)
 }
 
 /// Joins word pieces to a word.

@@ -115,8 +115,12 @@ impl Probe {
 
     /// Tokenizes a text, truncated to the positions of the model.
     pub fn tokenize(&self, text: &str) -> Result<Tokens, Error> {
+        self.tokenize_to(text, self.config.max_position_embeddings)
+    }
+
+    /// Tokenizes a text, truncated to at most `limit` tokens.
+    pub(super) fn tokenize_to(&self, text: &str, limit: usize) -> Result<Tokens, Error> {
         let mut tokens = self.encode(text)?;
-        let limit = self.config.max_position_embeddings;
         if tokens.ids.len() > limit {
             tokens.cut = tokens.ids.len() - limit;
             // The last one stays `[SEP]`.

@@ -12,7 +12,9 @@
 
 use std::path::Path;
 
+use super::detect::{Suspect, detect, game};
 use super::error::Error;
+use super::fill::{Candidate, words};
 use super::model::{Probe, ordinary};
 use super::sampling::draw_masked;
 use super::statistics::{area_under_curve, cross_entropy, mean, share_better};
@@ -27,6 +29,8 @@ const MAX_SEQUENCES: usize = 128;
 const MIN_SEQUENCES: usize = 8;
 /// The smallest head size that is measured.
 const MIN_HEAD_SIZE: usize = 8;
+/// The part of the text that a sample is taken from, in characters.
+const SAMPLE_CHARS: usize = 1000;
 /// The share of bootstrap samples from which on a difference is clear.
 const CLEAR: f64 = 0.99;
 
@@ -82,6 +86,18 @@ pub struct TextCheck {
     pub uses_context: f64,
     /// The verdict on the configured head count.
     pub verdict: Verdict,
+    /// What the model computes for the beginning of the text, if it was requested.
+    pub sample: Option<Sample>,
+}
+
+/// What a model computes for the beginning of a text.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Sample {
+    /// A generator: each word with its probability when it alone is masked.
+    Words(Vec<Candidate>),
+    /// A discriminator: each token, some of which the generator replaced, if there is one.
+    Tokens(Vec<Suspect>),
 }
 
 /// A text that a model is measured on.
@@ -101,15 +117,16 @@ pub struct Text<'a> {
 /// it replacements are drawn uniformly, which favours wrong head counts.
 pub fn run(folder: &Path, text: &Text<'_>, progress: &dyn Progress) -> Result<TextCheck, Error> {
     let watch = Watch::new(progress);
-    let check = watched(folder, text, &watch);
+    let check = watched(folder, text, false, &watch);
     watch.check()?;
     check
 }
 
-/// As [`run`]. After a cancellation the result has no meaning.
+/// As [`run`]; `with_sample` requests [`TextCheck::sample`]. After a cancellation the result has no meaning.
 pub(crate) fn watched(
     folder: &Path,
     text: &Text<'_>,
+    with_sample: bool,
     watch: &Watch<'_>,
 ) -> Result<TextCheck, Error> {
     let seed = text.seed;
@@ -152,7 +169,9 @@ pub(crate) fn watched(
     } else {
         judge(&measured, configured, tasks.len(), uses_context)
     };
+    let sample = || sample(&probe, generator.as_ref(), text, watch);
     Ok(TextCheck {
+        sample: with_sample.then(sample).transpose()?,
         is_generator: probe.is_generator(),
         configured,
         measured,
@@ -161,6 +180,30 @@ pub(crate) fn watched(
         uses_context,
         verdict,
     })
+}
+
+/// Runs the model on the beginning of a text.
+fn sample(
+    probe: &Probe,
+    generator: Option<&Probe>,
+    text: &Text<'_>,
+    watch: &Watch<'_>,
+) -> Result<Sample, Error> {
+    // Every token has a character: what follows would be cut.
+    let beginning = text.text.char_indices().nth(SAMPLE_CHARS);
+    let beginning = beginning.map_or(text.text, |(end, _)| &text.text[..end]);
+    let limit = LENGTH.min(probe.config.max_position_embeddings);
+    let tokens = probe.tokenize_to(beginning, limit)?;
+    watch.check()?;
+    if probe.is_generator() {
+        return Ok(Sample::Words(words(probe, &tokens, watch)?));
+    }
+    let mut random = fastrand::Rng::with_seed(text.seed);
+    let suspects = match generator {
+        Some(generator) => game(generator, probe, &tokens, &mut random)?,
+        None => detect(probe, &tokens)?,
+    };
+    Ok(Sample::Tokens(suspects))
 }
 
 /// Returns every count that divides the hidden size into heads of at least [`MIN_HEAD_SIZE`], and the

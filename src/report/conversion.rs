@@ -269,6 +269,9 @@ pub struct LeftOutReport {
     /// The role in words.
     #[serde(skip)]
     pub label: String,
+    /// The reason why they are not exported.
+    #[serde(skip)]
+    pub reason: &'static str,
     /// Number of variables.
     pub variables: usize,
     /// Their length in bytes.
@@ -282,6 +285,7 @@ impl LeftOutReport {
         Self {
             role: left_out.role.key(),
             label: left_out.role.to_string(),
+            reason: left_out.role.reason(),
             variables: left_out.names.len(),
             bytes: left_out.bytes,
             names: left_out.names.clone(),

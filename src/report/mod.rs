@@ -1,11 +1,12 @@
-//! What was found and done, as data for programs: the types behind `--json`, `docs/json.md` and the
-//! printed reports.
+//! What was found and done, as data for programs: the types behind `--json`, `docs/json.md`, the printed
+//! reports and the [`Page`] of `--report`.
 //!
 //! A [`Document`] has one of the reports as its body. All types serialise with serde; keys keep their
 //! meaning until [`FORMAT_VERSION`] grows, and new keys may appear without that.
 
 mod conversion;
 mod inspection;
+mod page;
 mod probe;
 mod sources;
 mod verification;
@@ -20,6 +21,7 @@ pub use inspection::{
     ExportableModel, GraphOutputReport, InspectionReport, ModelReport, PieceReport, RoleReport,
     VariableReport,
 };
+pub use page::Page;
 pub use probe::{Answer, MaskReport, PieceProbability, ProbeReport, TextReport, TokenReport};
 pub use sources::{AgreedReport, SourceReport};
 pub use verification::{

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::probe::Tokens;
 use crate::probe::detect::Suspect;
 use crate::probe::fill::{Candidate, Filled};
+use crate::probe::text_check::Sample;
 
 /// The texts that were probed: the body of a document.
 #[derive(Clone, Debug, Serialize)]
@@ -109,6 +110,15 @@ impl From<Filled> for Answer {
                 Self::Masks(masks.collect())
             }
             Filled::Words(words) => Self::Words(probabilities(words)),
+        }
+    }
+}
+
+impl From<Sample> for Answer {
+    fn from(sample: Sample) -> Self {
+        match sample {
+            Sample::Words(words) => Self::Words(probabilities(words)),
+            Sample::Tokens(suspects) => suspects.into(),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What verification found.
 
+use candle_electra::ElectraConfig;
 use serde::Serialize;
 
+use super::probe::Answer;
 use crate::config::HeadCount;
 use crate::probe::text_check::{TextCheck, Verdict};
-use crate::verify::{self, GraphReport, Report};
+use crate::verify::{self, Check, Failure, GraphReport, Report, WeightStatistics};
 
 /// A verified directory: the body of a document.
 #[derive(Clone, Debug, Serialize)]
@@ -65,8 +67,17 @@ pub struct VerificationReport {
     pub text: Option<TextCheckReport>,
     /// What is wrong; empty if every check passed.
     pub failures: Vec<String>,
+    /// The check of each of `failures`.
+    #[serde(skip)]
+    pub failed: Vec<Check>,
     /// Time taken, in seconds.
     pub seconds: f64,
+    /// config.json.
+    #[serde(skip)]
+    pub config: ElectraConfig,
+    /// The values of the weights, if they were measured for a [`Page`](super::Page).
+    #[serde(skip)]
+    pub weights: Option<WeightStatistics>,
 }
 
 impl VerificationReport {
@@ -118,7 +129,10 @@ impl VerificationReport {
             golden,
             text: report.text.as_ref().map(TextCheckReport::new),
             failures: report.failures.iter().map(ToString::to_string).collect(),
+            failed: report.failures.iter().map(Failure::check).collect(),
             seconds: report.seconds,
+            config: report.config.clone(),
+            weights: report.weights.clone(),
         }
     }
 }
@@ -230,6 +244,37 @@ pub struct ChecksumsReport {
     pub against_recorded: usize,
     /// Not compared.
     pub unchecked: usize,
+}
+
+impl ChecksumsReport {
+    /// Returns the numbers that are not zero, with what they count in words.
+    pub fn described(&self) -> impl Iterator<Item = (usize, &'static str)> {
+        [
+            (
+                self.against_index,
+                "equal to the checkpoint's variables by its CRC-32C",
+            ),
+            (self.rounded, "equal to the checkpoint's variables, rounded"),
+            (
+                self.by_value,
+                "equal to the checkpoint's variables, value by value (V1 and HDF5 have no checksums of them)",
+            ),
+            (
+                self.computed,
+                "equal to what is computed from the checkpoint's variables, value by value",
+            ),
+            (
+                self.against_recorded,
+                "unchanged since the conversion, by the CRC-32C that it recorded",
+            ),
+            (
+                self.unchecked,
+                "not compared with the checkpoint: give --source, with its data where values were rounded",
+            ),
+        ]
+        .into_iter()
+        .filter(|(tensors, _)| *tensors > 0)
+    }
 }
 
 /// The comparison of a fine-tuned head with the checkpoint's own.
@@ -373,6 +418,9 @@ pub struct TextCheckReport {
     /// The verdict in words.
     #[serde(skip)]
     pub explanation: String,
+    /// What the model computes for the beginning of the text, if it was run for a [`Page`](super::Page).
+    #[serde(skip)]
+    pub sample: Option<Answer>,
 }
 
 /// How well a model with one head count predicts.
@@ -424,6 +472,7 @@ impl TextCheckReport {
             uses_context: check.uses_context,
             verdict,
             explanation,
+            sample: check.sample.clone().map(Answer::from),
         }
     }
 }

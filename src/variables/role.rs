@@ -48,42 +48,105 @@ pub enum Role {
     Unknown,
 }
 
-/// Each role with its name in JSON and its name in text.
-const NAMES: &[(Role, &str, &str)] = &[
-    (Role::Embeddings, "embeddings", "embeddings"),
-    (Role::Encoder, "encoder", "encoder"),
-    (
+/// A role in words.
+struct Named {
+    role: Role,
+    /// The name in JSON.
+    key: &'static str,
+    /// The name in text.
+    text: &'static str,
+    /// The reason why an export does without such variables.
+    reason: &'static str,
+}
+
+const OTHER_MODEL: &str = "part of a model that is not in this export";
+const OTHER_HEAD: &str = "a head that the class of this export does not have";
+const OTHER_VALUES: &str = "this export has the other values of these weights";
+const TRAINING: &str = "needed only to continue the training";
+
+const NAMES: &[Named] = &[
+    row(Role::Embeddings, "embeddings", "embeddings", OTHER_MODEL),
+    row(Role::Encoder, "encoder", "encoder", OTHER_MODEL),
+    row(
         Role::DiscriminatorHead,
         "discriminator_head",
         "discriminator head",
+        OTHER_HEAD,
     ),
-    (
+    row(
         Role::GeneratorEmbeddings,
         "generator_embeddings",
         "generator embeddings",
+        OTHER_MODEL,
     ),
-    (
+    row(
         Role::GeneratorEncoder,
         "generator_encoder",
         "generator encoder",
+        OTHER_MODEL,
     ),
-    (Role::GeneratorHead, "generator_head", "generator head"),
-    (
+    row(
+        Role::GeneratorHead,
+        "generator_head",
+        "generator head",
+        OTHER_HEAD,
+    ),
+    row(
         Role::ElectricGenerator,
         "electric_generator",
         "Electric generator",
+        "no class of transformers has the two towers of Electric",
     ),
-    (Role::TaskHead, "task_head", "fine-tuning head"),
-    (Role::Pooler, "pooler", "pooler"),
-    (Role::SentenceHead, "sentence_head", "next-sentence head"),
-    (Role::RawWeight, "raw_weight", "raw weights"),
-    (Role::Average, "average", "moving averages"),
-    (Role::OptimizerSlot, "optimizer_slot", "optimizer state"),
-    (Role::Temperature, "temperature", "sampling temperature"),
-    (Role::StepCounter, "step_counter", "step counter"),
-    (Role::Bookkeeping, "bookkeeping", "bookkeeping"),
-    (Role::Unknown, "unknown", "unknown"),
+    row(Role::TaskHead, "task_head", "fine-tuning head", OTHER_HEAD),
+    row(
+        Role::Pooler,
+        "pooler",
+        "pooler",
+        "no ELECTRA has this layer",
+    ),
+    row(
+        Role::SentenceHead,
+        "sentence_head",
+        "next-sentence head",
+        "no ELECTRA predicts the next sentence",
+    ),
+    row(Role::RawWeight, "raw_weight", "raw weights", OTHER_VALUES),
+    row(Role::Average, "average", "moving averages", OTHER_VALUES),
+    row(
+        Role::OptimizerSlot,
+        "optimizer_slot",
+        "optimizer state",
+        TRAINING,
+    ),
+    row(
+        Role::Temperature,
+        "temperature",
+        "sampling temperature",
+        "used only to draw tokens during training",
+    ),
+    row(
+        Role::StepCounter,
+        "step_counter",
+        "step counter",
+        "not a weight; the step is in the metadata of model.safetensors",
+    ),
+    row(Role::Bookkeeping, "bookkeeping", "bookkeeping", TRAINING),
+    row(
+        Role::Unknown,
+        "unknown",
+        "unknown",
+        "not part of any ELECTRA; left out by --allow-unknown",
+    ),
 ];
+
+const fn row(role: Role, key: &'static str, text: &'static str, reason: &'static str) -> Named {
+    Named {
+        role,
+        key,
+        text,
+        reason,
+    }
+}
 
 /// Roles by scope, for variables that are not in the name table.
 const SCOPES: &[(&str, Role)] = &[
@@ -127,19 +190,24 @@ impl Role {
 
     /// Returns the name in JSON.
     pub fn key(self) -> &'static str {
-        self.row().1
+        self.named().key
     }
 
-    fn row(self) -> &'static (Self, &'static str, &'static str) {
+    /// Returns the reason why an export does without variables of this role.
+    pub fn reason(self) -> &'static str {
+        self.named().reason
+    }
+
+    fn named(self) -> &'static Named {
         NAMES
             .iter()
-            .find(|row| row.0 == self)
+            .find(|named| named.role == self)
             .expect("every role has a row")
     }
 }
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.row().2)
+        f.pad(self.named().text)
     }
 }

@@ -10,6 +10,34 @@ use crate::export::{CONFIG_FILE, WEIGHTS_FILE};
 /// The largest deviation allowed between the logits of a fine-tuned head and those of the checkpoint's own.
 pub(super) const TASK_TOLERANCE: f64 = 1e-4;
 
+/// A check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Check {
+    /// Is config.json that of the checkpoint, and possible?
+    Config,
+    /// Does each class find its tensors?
+    Structure,
+    /// Are the tensors those of the checkpoint?
+    Checksums,
+    /// Are all values finite?
+    Values,
+    /// Do the weights show the head count?
+    Heads,
+    /// Does each class compute what it should?
+    Forward,
+    /// Does the head of a task compute what the checkpoint's own computes?
+    Task,
+    /// Does the model compute what the training graph computes?
+    Graph,
+    /// Do the tokenizer files fit the weights?
+    Tokenizer,
+    /// Are the outputs those of a reference?
+    Golden,
+    /// Does the configured head count predict a text best?
+    Text,
+}
+
 /// Something that is wrong with a directory.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -164,6 +192,32 @@ impl Failure {
                 | Self::IndivisibleHeads { .. }
                 | Self::NotFinite { .. }
         )
+    }
+}
+
+impl Failure {
+    /// Returns the check that failed.
+    pub fn check(&self) -> Check {
+        match self {
+            Self::Config { .. } | Self::IndivisibleHeads { .. } => Check::Config,
+            Self::Missing { .. }
+            | Self::Unexpected { .. }
+            | Self::Mismatched { .. }
+            | Self::TooManyLayers { .. }
+            | Self::Untied => Check::Structure,
+            Self::Different { .. }
+            | Self::NotConverted { .. }
+            | Self::NotInFile { .. }
+            | Self::InvalidChecksums { .. } => Check::Checksums,
+            Self::NotFinite { .. } => Check::Values,
+            Self::Heads { .. } => Check::Heads,
+            Self::Forward { .. } => Check::Forward,
+            Self::TaskHead { .. } => Check::Task,
+            Self::Graph { .. } => Check::Graph,
+            Self::Tokenizer { .. } => Check::Tokenizer,
+            Self::Golden { .. } => Check::Golden,
+            Self::HeadCount { .. } => Check::Text,
+        }
     }
 }
 

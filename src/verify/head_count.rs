@@ -21,10 +21,10 @@ pub struct HeadCountReport {
 /// Another decided count is a failure. `norms` are those of the attention matrices, by name.
 pub(super) fn check(
     config: &ElectraConfig,
-    norms: BTreeMap<String, Vec<f64>>,
+    norms: &BTreeMap<String, Vec<f64>>,
     failures: &mut Vec<Failure>,
 ) -> HeadCountReport {
-    let norms: Vec<Vec<f64>> = norms.into_values().collect();
+    let norms: Vec<Vec<f64>> = norms.values().cloned().collect();
     let found = HeadCount::new(config.hidden_size, &norms);
     let configured = config.num_attention_heads;
     if let HeadCount::Decided { count, margin } = found

@@ -36,6 +36,9 @@ pub struct References<'a> {
     pub graph: Option<TrainingGraph<'a>>,
     /// A text in the model's language.
     pub text: Option<Text<'a>>,
+    /// Also measures the values of the weights, and runs the model on the beginning of the text: a
+    /// [`Page`](crate::report::Page) shows them.
+    pub for_page: bool,
 }
 
 /// The largest deviation from the original graph that the order of additions can explain.

@@ -1,6 +1,6 @@
 //! The results of all checks.
 
-use candle_electra::ModelClass;
+use candle_electra::{ElectraConfig, ModelClass};
 
 use super::checksums::ChecksumReport;
 use super::failure::Failure;
@@ -11,6 +11,7 @@ use super::head_count::HeadCountReport;
 use super::structure::Structure;
 use super::task_head::TaskReport;
 use super::tokenizer::TokenizerReport;
+use super::weight_statistics::WeightStatistics;
 use crate::probe::text_check::TextCheck;
 
 /// The results of one of the eight classes.
@@ -31,6 +32,8 @@ pub struct ClassReport {
 pub struct Report {
     /// The class that the directory is written for.
     pub class: ModelClass,
+    /// config.json.
+    pub config: ElectraConfig,
     /// The results of all classes.
     pub classes: Vec<ClassReport>,
     /// How many tensors were compared, and how.
@@ -49,6 +52,8 @@ pub struct Report {
     pub golden: Option<GoldenReport>,
     /// The measurement on text, if one was given.
     pub text: Option<TextCheck>,
+    /// The values of the weights, if they were measured ([`References::for_page`](super::References::for_page)).
+    pub weights: Option<WeightStatistics>,
     /// Everything that is wrong; empty if all checks passed.
     pub failures: Vec<Failure>,
     /// Time taken, in seconds.

@@ -14,6 +14,7 @@ use super::inputs::{CompareWith, References};
 use super::report::{ClassReport, Report};
 use super::structure::Structure;
 use super::tensors::{TensorChecks, TensorReport};
+use super::weight_statistics::WeightStatistics;
 use super::{config, forward, golden, graph, head_count, structure, task_head, tokenizer};
 use crate::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use crate::probe::text_check::{self, Text, TextCheck, Verdict};
@@ -72,11 +73,13 @@ pub(crate) fn watched(
     let (tensors, mut outputs, mut of_forward) = check_weights(
         (&weights, &config, class),
         &structures,
-        compare_with,
+        (compare_with, references.for_page),
         watch,
         &mut failures,
     )?;
-    let head_count = head_count::check(&config, tensors.norms, &mut failures);
+    let head_count = head_count::check(&config, &tensors.norms, &mut failures);
+    let measure = || WeightStatistics::new(&config, tensors.statistics, tensors.norms);
+    let measured = references.for_page.then(measure);
     let before = failures.len();
     let tokenizer = tokenizer::check(folder, &config, rows, &mut failures)?;
     let is_tokenizer_valid = failures.len() == before;
@@ -106,7 +109,7 @@ pub(crate) fn watched(
         text = references
             .text
             .filter(|_| is_tokenizer_valid)
-            .map(|text| check_text(folder, text, watch, &mut failures))
+            .map(|text| check_text(folder, text, references.for_page, watch, &mut failures))
             .transpose()?;
     } else {
         outputs.clear();
@@ -133,7 +136,9 @@ pub(crate) fn watched(
         graph,
         golden,
         text,
+        weights: measured,
         failures,
+        config,
         seconds: start.elapsed().as_secs_f64(),
     })
 }
@@ -146,11 +151,11 @@ type Outputs = Vec<(ModelClass, ClassOutput)>;
 fn check_weights(
     (weights, config, class): (&WeightsFile, &ElectraConfig, ModelClass),
     structures: &[(ModelClass, Structure)],
-    compare_with: CompareWith<'_>,
+    (compare_with, is_measuring): (CompareWith<'_>, bool),
     watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
 ) -> Result<(TensorReport, Outputs, Vec<Failure>), Error> {
-    let checks = TensorChecks::new(weights, compare_with, watch, failures);
+    let checks = TensorChecks::new(weights, compare_with, is_measuring, watch, failures);
     let mut outputs = Vec::new();
     let mut of_forward = Vec::new();
     if can_run(failures) {
@@ -203,10 +208,11 @@ fn begin(
 fn check_text(
     folder: &Path,
     text: Text<'_>,
+    with_sample: bool,
     watch: &Watch<'_>,
     failures: &mut Vec<Failure>,
 ) -> Result<TextCheck, Error> {
-    let check = text_check::watched(folder, &text, watch)?;
+    let check = text_check::watched(folder, &text, with_sample, watch)?;
     if let Verdict::Contradicted { better, confidence } = check.verdict {
         failures.push(Failure::HeadCount {
             configured: check.configured,

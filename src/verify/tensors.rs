@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{DType, Device, Shape, Tensor};
-use candle_electra::{DECODER_WEIGHT, WORD_EMBEDDINGS};
+use candle_electra::WORD_EMBEDDINGS;
 use half::{bf16, f16};
 use parking_lot::Mutex;
 use safetensors::Dtype;
@@ -16,10 +16,12 @@ use safetensors::tensor::TensorInfo;
 use tensor_bytes::{AlignedBytes, transpose_rows};
 
 use super::checksums::{ChecksumCheck, ChecksumReport, Comparison, Whole};
+use super::distribution::{Distribution, TensorStatistics};
 use super::error::Error;
 use super::failure::Failure;
 use super::in_order::InOrder;
 use super::inputs::CompareWith;
+use super::tied_decoder;
 use super::values::{Value, ValueCheck, Values};
 use crate::export::{LoadError, STEP, WeightsFile};
 use crate::head_norms::Squares;
@@ -36,6 +38,8 @@ pub(super) struct TensorReport {
     pub(super) constant: Vec<String>,
     /// The norms of the units of attention heads, by the name of the tensor.
     pub(super) norms: BTreeMap<String, Vec<f64>>,
+    /// The values of every tensor of floating-point numbers, if they are measured.
+    pub(super) statistics: Vec<TensorStatistics>,
 }
 
 /// The results of one tensor.
@@ -44,6 +48,7 @@ struct Found {
     checksums: ChecksumReport,
     is_constant: bool,
     norms: Option<Vec<f64>>,
+    statistics: Option<TensorStatistics>,
     failures: Vec<Failure>,
 }
 
@@ -61,6 +66,7 @@ pub(super) struct TensorChecks<'a> {
     weights: &'a WeightsFile,
     checksums: ChecksumCheck<'a>,
     watch: &'a Watch<'a>,
+    is_measuring: bool,
     infos: HashMap<String, &'a TensorInfo>,
     /// By name. A tensor that is being checked is there without a result.
     found: Mutex<HashMap<String, Option<Found>>>,
@@ -69,10 +75,12 @@ pub(super) struct TensorChecks<'a> {
 }
 
 impl<'a> TensorChecks<'a> {
-    /// Collects what the tensors are compared with. A tensor that the file does not have is a failure.
+    /// Collects what the tensors are compared with. A tensor that the file does not have is a failure. With
+    /// `is_measuring` the values of each tensor are counted, too.
     pub(super) fn new(
         weights: &'a WeightsFile,
         compare_with: CompareWith<'a>,
+        is_measuring: bool,
         watch: &'a Watch<'a>,
         failures: &mut Vec<Failure>,
     ) -> Self {
@@ -80,6 +88,7 @@ impl<'a> TensorChecks<'a> {
             weights,
             checksums: ChecksumCheck::new(weights, compare_with, failures),
             watch,
+            is_measuring,
             infos: weights.tensors().into_iter().collect(),
             found: Mutex::default(),
             error: Mutex::default(),
@@ -111,11 +120,12 @@ impl<'a> TensorChecks<'a> {
             if found.is_constant {
                 report.constant.push(name.clone());
             }
+            report.statistics.extend(found.statistics);
             if let Some(norms) = found.norms {
                 report.norms.insert(name, norms);
             }
         }
-        check_tied_decoder(self.weights, failures)?;
+        tied_decoder::check(self.weights, failures)?;
         Ok(report)
     }
 
@@ -239,6 +249,7 @@ impl Reading<'_, '_> {
         let rows_of_step = (STEP / row.max(1)).max(1);
         let mut values = ValueCheck::<T>::new();
         let mut squares = Squares::of_tensor(self.name, &self.info.shape);
+        let mut distribution = self.distribution();
         let mut whole = match self.wanted {
             _ if is_transposed => vec![T::zeroed(); height * width],
             Wanted::All => Vec::with_capacity(height * width),
@@ -258,6 +269,9 @@ impl Reading<'_, '_> {
             values.add(elements);
             if let Some(squares) = &mut squares {
                 squares.add(elements);
+            }
+            if let Some(distribution) = &mut distribution {
+                distribution.add(elements);
             }
             if is_transposed {
                 let target = bytemuck::cast_slice_mut(&mut whole);
@@ -282,6 +296,7 @@ impl Reading<'_, '_> {
             self.differs(comparison.end());
         }
         self.found.norms = squares.map(Squares::log);
+        self.add_statistics(distribution.as_ref());
         self.add_values(values.end());
         let device = &Device::Cpu;
         let tensor = match self.wanted {
@@ -306,6 +321,11 @@ impl Reading<'_, '_> {
             squares.add(elements);
             squares.log()
         });
+        let mut distribution = self.distribution();
+        if let Some(distribution) = &mut distribution {
+            distribution.add(elements);
+        }
+        self.add_statistics(distribution.as_ref());
         let device = &Device::Cpu;
         let tensor = match self.wanted {
             Wanted::Nothing => None,
@@ -355,6 +375,17 @@ impl Reading<'_, '_> {
         self.found.failures.extend(failures);
     }
 
+    /// Returns what counts the values, if they are measured.
+    fn distribution(&self) -> Option<Distribution> {
+        let is_short = self.info.dtype == Dtype::BF16;
+        (self.checks.is_measuring).then(|| Distribution::new(is_short))
+    }
+
+    fn add_statistics(&mut self, distribution: Option<&Distribution>) {
+        let (name, shape) = (self.name, &self.info.shape);
+        self.found.statistics = distribution.map(|distribution| distribution.end(name, shape));
+    }
+
     fn add_values(&mut self, values: Values) {
         match values {
             Values::Ordinary => {}
@@ -380,39 +411,6 @@ fn choose<T: Copy>(rows: &[u32], first: usize, (elements, width): (&[T], usize),
             chosen.copy_from_slice(&elements[at * width..][..width]);
         }
     }
-}
-
-/// Checks that a decoder in the file equals the word embeddings: transformers 4 ties it in any case, 5 does
-/// not if it is there, so that one file would be two models.
-fn check_tied_decoder(weights: &WeightsFile, failures: &mut Vec<Failure>) -> Result<(), Error> {
-    let (Some(decoder), Some(words)) =
-        (weights.info(DECODER_WEIGHT), weights.info(WORD_EMBEDDINGS))
-    else {
-        return Ok(());
-    };
-    if !is_same(weights, decoder, words)? {
-        failures.push(Failure::Untied);
-    }
-    Ok(())
-}
-
-/// Compares the bytes of two tensors.
-fn is_same(weights: &WeightsFile, a: &TensorInfo, b: &TensorInfo) -> Result<bool, LoadError> {
-    let len = |info: &TensorInfo| info.data_offsets.1 - info.data_offsets.0;
-    if len(a) != len(b) {
-        return Ok(false);
-    }
-    let mut steps = [vec![0; STEP], vec![0; STEP]];
-    for at in (0..len(a)).step_by(STEP) {
-        let size = STEP.min(len(a) - at);
-        for (step, info) in std::iter::zip(&mut steps, [a, b]) {
-            weights.read_at(info.data_offsets.0 + at, &mut step[..size])?;
-        }
-        if steps[0][..size] != steps[1][..size] {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 fn read(weights: &WeightsFile, info: &TensorInfo) -> Result<AlignedBytes, LoadError> {

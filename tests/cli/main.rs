@@ -31,6 +31,7 @@ mod publish;
 mod races;
 #[cfg(unix)]
 mod replace;
+mod report;
 mod roles;
 mod saved_model;
 mod saved_model_files;

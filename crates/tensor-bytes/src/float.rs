@@ -58,6 +58,9 @@ pub trait Float: Pod + PartialEq {
     /// Adds the square of each element to its sum.
     fn add_squares(sums: &mut [f64], elements: &[Self]);
 
+    /// Counts the elements by the upper 16 bits of their float32: sign, exponent and 7 bits of the mantissa.
+    fn count(elements: &[Self], counts: &mut [u64; 1 << 16]);
+
     /// Rounds all elements to float16; the slices have the same length.
     fn round_to_f16(source: &[Self], target: &mut [f16]);
 
@@ -92,6 +95,13 @@ macro_rules! loops {
                 *sum += x.widen().powi(2);
             }
         }
+
+        fn count(elements: &[Self], counts: &mut [u64; 1 << 16]) {
+            for x in elements {
+                let bits = f32::round_from(x.widen()).to_bits();
+                counts[(bits >> 16) as usize] += 1;
+            }
+        }
     };
 }
 
@@ -115,6 +125,12 @@ macro_rules! narrow {
         fn add_squares(sums: &mut [f64], elements: &[Self]) {
             if let Some(floats) = Self::widened(elements) {
                 f32::add_squares(sums, &floats);
+            }
+        }
+
+        fn count(elements: &[Self], counts: &mut [u64; 1 << 16]) {
+            if let Some(floats) = Self::widened(elements) {
+                f32::count(&floats, counts);
             }
         }
 
@@ -313,6 +329,24 @@ mod tests {
             let short = f64::from(f32::round_from(value));
             check_rounding(|x| f16::round_from(x).to_bits(), |b| f16::from_bits(b).to_f64(), short);
         }
+    }
+
+    #[test]
+    fn elements_are_counted_by_their_upper_bits() {
+        fn check<T: Float>() {
+            let counts = vec![0; 1 << 16].into_boxed_slice();
+            let mut counts: Box<[u64; 1 << 16]> = counts.try_into().unwrap();
+            let values = [0.5, -0.5, 0.5, 0.0, f64::INFINITY].map(T::round_from);
+            T::count(&values, &mut counts);
+            let found = (0..=u16::MAX).zip(counts.iter());
+            let found: Vec<_> = found.filter(|&(_, &count)| count > 0).collect();
+            let expected = [(0, &1), (0x3f00, &2), (0x7f80, &1), (0xbf00, &1)];
+            assert_eq!(found, expected);
+        }
+        check::<f32>();
+        check::<f64>();
+        check::<f16>();
+        check::<bf16>();
     }
 
     #[test]
