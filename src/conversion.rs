@@ -4,6 +4,7 @@
 //! [`PlannedConversion`], which shows what will be done, and [`run`](PlannedConversion::run) does it: the
 //! tensors are streamed into a staging directory, verified there, and published together. On any error the output directory is as it was before.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -22,13 +23,14 @@ use tf_checkpoint::{Checkpoint, Variable};
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::export::{
-    self, CARD_FILE, CONFIG_FILE, Destination, ExportFiles, Stage, WEIGHTS_FILE, convert_tensor,
-    provenance, write_safetensors, write_text,
+    self, CARD_FILE, CONFIG_FILE, Destination, ExportFiles, Parts, RECORD_FILE, Stage,
+    WEIGHTS_FILE, convert_tensor, provenance, write_safetensors, write_text,
 };
 use crate::model_card::{Described, ModelCard};
 use crate::plan::{Plan, PlanOptions, PlannedTensor};
 use crate::probe::text_check::Text;
 use crate::progress::{Phase, Progress, Stopped, Watch};
+use crate::record::Record;
 use crate::threads;
 use crate::tokenizer;
 use crate::variables::{Model, follows_head_rule};
@@ -52,8 +54,16 @@ impl Models {
         }
     }
 
+    /// Returns the name in options and in JSON.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::One(model) => model.key(),
+            Self::Both => "both",
+        }
+    }
+
     /// Returns the path of a file of `model` below the output directory.
-    fn below_out(self, model: Model, file: &str) -> PathBuf {
+    pub(crate) fn below_out(self, model: Model, file: &str) -> PathBuf {
         match self {
             Self::One(_) => PathBuf::from(file),
             Self::Both => Path::new(model.key()).join(file),
@@ -104,6 +114,8 @@ pub struct Conversion<'a> {
     text: Option<TextRequest>,
     model_card: Option<ModelCard>,
     for_page: bool,
+    record: Option<Record>,
+    pool: Option<Arc<ThreadPool>>,
 }
 
 impl<'a> Conversion<'a> {
@@ -121,6 +133,8 @@ impl<'a> Conversion<'a> {
             text: None,
             model_card: None,
             for_page: false,
+            record: None,
+            pool: None,
         }
     }
 
@@ -180,6 +194,20 @@ impl<'a> Conversion<'a> {
         self
     }
 
+    /// Writes a record of the inputs beside each model.
+    #[must_use]
+    pub(crate) fn record(mut self, record: Option<Record>) -> Self {
+        self.record = record;
+        self
+    }
+
+    /// Converts on the threads of `pool`, which conversions share, instead of starting some.
+    #[must_use]
+    pub(crate) fn pool(mut self, pool: Arc<ThreadPool>) -> Self {
+        self.pool = Some(pool);
+        self
+    }
+
     /// Plans the export of each model. Nothing is written. Attention weights are read if the training
     /// graph does not show the head count, and an HDF5 file that was passed over for a SavedModel, to compare
     /// the two.
@@ -206,30 +234,49 @@ impl<'a> Conversion<'a> {
         if self.text.is_some() && self.options.tokenizer.is_none() {
             return Err(tokenizer::Error::Needed { what: "--text" }.into());
         }
-        let plan = |model| match self.models {
-            Models::One(_) => self.checkpoint.plan_watched(model, &self.options, watch),
-            Models::Both => {
-                let options = self.options_for(model)?;
-                self.checkpoint.plan_watched(model, &options, watch)
-            }
+        let plan = |model| {
+            let options = self.options_of(model)?;
+            self.checkpoint.plan_watched(model, &options, watch)
         };
         let plans = || {
             self.checkpoint.check_saved_twice(watch)?;
             self.models.list().into_iter().map(plan).collect()
         };
-        let pool = threads::pool(self.threads).map_err(Error::Threads)?;
+        let pool = match &self.pool {
+            Some(pool) => Arc::clone(pool),
+            None => Arc::new(threads::pool(self.threads).map_err(Error::Threads)?),
+        };
         let plans: Result<_, Error> = pool.install(plans);
         let plans = plans?;
         Ok(PlannedConversion {
             conversion: self,
             plans,
-            pool: Arc::new(pool),
+            pool,
         })
+    }
+
+    /// As [`plan`](Self::plan), without reading any values: settings that only values or an evaluation of the training
+    /// graph show have a default, or are an error.
+    pub(crate) fn plan_by_index(&self) -> Result<Vec<Plan>, Error> {
+        let models = self.models.list().into_iter();
+        let plan = |model| {
+            let options = self.options_of(model)?;
+            self.checkpoint.plan_by_index(model, &options)
+        };
+        models.map(plan).collect()
     }
 
     /// Plans, and runs the plans: see [`PlannedConversion::run`].
     pub fn run(self, out: impl AsRef<Path>, progress: &dyn Progress) -> Result<Vec<Export>, Error> {
         self.plan_with(progress)?.run(out, progress)
+    }
+
+    /// Returns the options for one of the models.
+    fn options_of(&self, model: Model) -> Result<Cow<'_, PlanOptions>, Error> {
+        Ok(match self.models {
+            Models::One(_) => Cow::Borrowed(&self.options),
+            Models::Both => Cow::Owned(self.options_for(model)?),
+        })
     }
 
     /// Returns the options for `model` where both models are exported: options about the
@@ -438,6 +485,12 @@ impl Run<'_> {
                 // The order in which files appear begins with the card.
                 staged.insert(0, (CARD_FILE, len));
             }
+            if let Some(record) = &self.conversion.record {
+                let text = record.text(&staged);
+                let len = write_text(&text, &stage.path(&below(RECORD_FILE)))?;
+                // Before the weights.
+                staged.insert(staged.len() - 1, (RECORD_FILE, len));
+            }
             let published = |(file, len)| (self.destination.path(&below(file)), len);
             exports.push(Export {
                 files: staged.into_iter().map(published).collect(),
@@ -458,11 +511,15 @@ impl Run<'_> {
     fn files(&self, plans: &[Plan]) -> ExportFiles {
         let models = plans.iter().map(|plan| {
             let folder = self.conversion.models.below_out(plan.model, "");
-            (folder, plan.tokenizer.is_some())
+            let parts = Parts {
+                tokenizer: plan.tokenizer.is_some(),
+                card: self.conversion.model_card.is_some(),
+                record: self.conversion.record.is_some(),
+            };
+            (folder, parts)
         });
         let checkpoint = self.conversion.checkpoint.checkpoint();
-        let has_card = self.conversion.model_card.is_some();
-        ExportFiles::new(models, has_card, checkpoint.location().folder().to_owned())
+        ExportFiles::new(models, checkpoint.location().folder().to_owned())
     }
 
     /// Writes every file of a model to the path that `path` gives it; returns the files with their

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::progress::Stopped;
 use crate::variables::{self, Model};
-use crate::{export, plan, probe, tokenizer, verify};
+use crate::{batch, export, plan, probe, tokenizer, verify};
 
 /// The kind of an error, which decides the exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +58,9 @@ pub enum Error {
     /// Verification could not run.
     #[error(transparent)]
     Verify(#[from] verify::Error),
+    /// A conversion of many checkpoints cannot be planned, or one of them cannot be done.
+    #[error(transparent)]
+    Batch(#[from] batch::Error),
     /// The system allows no more threads.
     #[error("cannot start threads")]
     Threads(#[source] io::Error),
@@ -96,6 +99,7 @@ impl Error {
             Self::Tokenizer(error) => of_tokenizer(error),
             Self::Export(error) => of_export(error),
             Self::Verify(error) => of_verify(error),
+            Self::Batch(error) => of_batch(error),
             Self::Threads(_) => ErrorKind::Failure,
             Self::Rejected { .. } => ErrorKind::Verification,
         }
@@ -134,6 +138,14 @@ fn of_export(error: &export::Error) -> ErrorKind {
         | Error::Foreign { .. }
         | Error::BesideCheckpoint { .. } => ErrorKind::Usage,
         _ => ErrorKind::Failure,
+    }
+}
+
+fn of_batch(error: &batch::Error) -> ErrorKind {
+    match error {
+        batch::Error::NoSpace { .. } | batch::Error::Summary { .. } => ErrorKind::Failure,
+        batch::Error::ChangedSincePlanning { .. } => ErrorKind::Checkpoint,
+        _ => ErrorKind::Usage,
     }
 }
 

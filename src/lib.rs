@@ -17,6 +17,7 @@
 //! | [`tokenizer`] | from a vocab.txt to the tokenizer files |
 //! | [`mod@plan`] | what an export will be, as plain data |
 //! | [`export`] | writes, publishes and reads the files of an export |
+//! | [`batch`] | many conversions: finding, planning, resuming, running |
 //! | [`probe`] | what a converted model computes for text |
 //! | [`report`] | what was found and done, as data that serialises |
 //! | `cli` (feature `cli`) | the command line, which is also what other languages call |
@@ -37,6 +38,7 @@
 #[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
 compile_error!("electra-convert needs a 64-bit little-endian target");
 
+pub mod batch;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
@@ -50,6 +52,7 @@ pub mod plan;
 mod printable;
 pub mod probe;
 mod progress;
+mod record;
 pub mod report;
 mod saved_twice;
 mod streamed_model;
@@ -68,6 +71,7 @@ pub use error::{Error, ErrorKind};
 pub use model_card::ModelCard;
 pub use plan::{Plan, PlanOptions, TargetDtype};
 pub use progress::{Phase, Progress};
+pub use record::{Fingerprint, Record};
 pub use tensor_bytes;
 pub use tf_checkpoint;
 pub use tf_checkpoint::Checkpoint;

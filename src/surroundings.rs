@@ -79,9 +79,7 @@ pub(crate) fn config(location: &Location) -> Result<Option<ConfigFile>, Error> {
 /// Reads the params.yaml of the training run: beside the checkpoint, or in the directory above, where the best
 /// checkpoint has a directory of its own. `None` if there is no such file.
 pub(crate) fn params(location: &Location) -> Result<Option<ParamsFile>, Error> {
-    let beside = location.folder().to_owned();
-    for directory in iter::once(beside).chain(directories_above(location).take(1)) {
-        let path = directory.join(PARAMS_FILE);
+    for path in params_places(location) {
         let text = location.storage().read_if_there(&path, MAX_PARAMS_LEN);
         let text = text.map_err(|source| tf_checkpoint::Error::reading(&path, source))?;
         let Some(text) = text else {
@@ -91,6 +89,13 @@ pub(crate) fn params(location: &Location) -> Result<Option<ParamsFile>, Error> {
         return Ok(Some(ParamsFile::parse(path, &text)?));
     }
     Ok(None)
+}
+
+/// Returns the paths where a params.yaml is looked for, in order.
+pub(crate) fn params_places(location: &Location) -> impl Iterator<Item = PathBuf> {
+    let beside = location.folder().to_owned();
+    let directories = iter::once(beside).chain(directories_above(location).take(1));
+    directories.map(|directory| directory.join(PARAMS_FILE))
 }
 
 /// Returns the directories that `save_pretrained` may have written.

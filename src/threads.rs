@@ -33,10 +33,20 @@ pub fn with_threads<T: Send>(
 
 /// Starts the pool of [`with_threads`], for several pieces of work.
 pub(crate) fn pool(threads: Option<NonZeroUsize>) -> io::Result<ThreadPool> {
-    ThreadPoolBuilder::new()
-        .num_threads(threads.map_or_else(available, NonZeroUsize::get))
-        .build()
-        .map_err(io::Error::other)
+    builder(threads).build().map_err(io::Error::other)
+}
+
+/// As [`pool`], with this many bytes of stack for each thread.
+pub(crate) fn pool_with_stack(
+    threads: Option<NonZeroUsize>,
+    stack: usize,
+) -> io::Result<ThreadPool> {
+    let builder = builder(threads).stack_size(stack);
+    builder.build().map_err(io::Error::other)
+}
+
+fn builder(threads: Option<NonZeroUsize>) -> ThreadPoolBuilder {
+    ThreadPoolBuilder::new().num_threads(threads.map_or_else(available, NonZeroUsize::get))
 }
 
 /// Runs the jobs with the numbers below `count` on up to `threads` threads of the pool, started in the

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use regex::Regex;
 
+use super::batch::BatchArgs;
 use super::exit::Exit;
 
 /// Convert an ELECTRA TensorFlow checkpoint to a Hugging Face model, without TensorFlow.
@@ -29,6 +30,7 @@ use super::exit::Exit;
     after_help = "Examples:\n  \
         electra-convert inspect model.ckpt-400            show what a checkpoint holds\n  \
         electra-convert --model discriminator runs/ out   convert the latest checkpoint in runs/\n  \
+        electra-convert batch --model both runs/ out      convert all checkpoints below runs/\n  \
         electra-convert verify out                        verify the result again\n  \
         electra-convert probe out 'The fox jumps.'        run the result on a text",
     after_long_help = Exit::help()
@@ -44,6 +46,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Convert a model of a checkpoint; the word `convert` may be left out
     Convert(ConvertArgs),
+    /// Convert many checkpoints: steps of a run, runs below a directory, or the lines of a manifest
+    Batch(Box<BatchArgs>),
     /// Show what a checkpoint holds: models, configuration, variables
     Inspect(InspectArgs),
     /// Verify a converted directory again
@@ -69,6 +73,13 @@ pub(crate) struct SourceArgs {
     /// Training step of the checkpoint to read [default: the latest]
     #[arg(long, value_name = "N", help_heading = CHECKPOINT)]
     pub(crate) step: Option<u64>,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
+}
+
+/// How the variables of a checkpoint are named and read.
+#[derive(Debug, Args)]
+pub(crate) struct ReadingArgs {
     /// Rename variables first, for forks with other scopes; repeatable, $1 is the first group
     #[arg(
         long,
@@ -146,10 +157,6 @@ pub(crate) struct StatedArgs {
 }
 
 #[derive(Debug, Args)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is a switch that one types"
-)]
 pub(crate) struct ConvertArgs {
     /// Model to export; a training checkpoint holds two
     #[arg(long, value_enum, value_name = "MODEL")]
@@ -159,21 +166,34 @@ pub(crate) struct ConvertArgs {
     /// The directory to write to, created if necessary, or a URL of one in a bucket (gs://, s3://, az://, abfs://; feature `cloud`)
     #[arg(required = true)]
     pub(crate) out: Option<PathBuf>,
-    /// Element type of the weights; `keep` turns float64 into float32
-    #[arg(long, value_enum, default_value = "keep")]
-    pub(crate) dtype: DtypeArg,
     /// Print what would be done, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Replace an earlier export in OUT, and FILE of --report; other files there are never touched
     #[arg(long)]
     pub(crate) force: bool,
-    /// Export a generator although transformers computes its head with another activation
-    #[arg(long, hide_short_help = true)]
-    pub(crate) allow_inexact: bool,
     /// Number of threads that convert and verify [default: number of cores]
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) export: ExportArgs,
+    /// Also write a page that shows the model, the settings, every check and the weights, even if verification
+    /// fails
+    #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run", help_heading = OUTPUT)]
+    pub(crate) report: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+/// What is exported, and how it is verified.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// Element type of the weights; `keep` turns float64 into float32
+    #[arg(long, value_enum, default_value = "keep")]
+    pub(crate) dtype: DtypeArg,
+    /// Export a generator although transformers computes its head with another activation
+    #[arg(long, hide_short_help = true)]
+    pub(crate) allow_inexact: bool,
     #[command(flatten)]
     pub(crate) stated: StatedArgs,
     /// Vocabulary, or `none` to write no tokenizer [default: vocab.txt beside CKPT or up to two
@@ -207,12 +227,6 @@ pub(crate) struct ConvertArgs {
     pub(crate) no_verify: bool,
     #[command(flatten)]
     pub(crate) card: CardArgs,
-    /// Also write a page that shows the model, the settings, every check and the weights, even if verification
-    /// fails
-    #[arg(long, value_name = "FILE.html", conflicts_with = "dry_run", help_heading = OUTPUT)]
-    pub(crate) report: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// The model card. What the checkpoint does not show is never guessed.
@@ -374,12 +388,7 @@ pub(crate) enum ModelArg {
 
 impl ModelArg {
     pub(crate) fn key(self) -> &'static str {
-        match self {
-            Self::Discriminator => Model::Discriminator.key(),
-            Self::Generator => Model::Generator.key(),
-            Self::Both => "both",
-            Self::Finetuned => Model::FineTuned.key(),
-        }
+        Models::from(self).key()
     }
 }
 

@@ -107,6 +107,24 @@ impl<'a> Caller<'a> {
         }
     }
 
+    /// Returns the code's own progress; `None` if the caller is a user.
+    pub(crate) fn code_progress(&self) -> Option<&dyn Progress> {
+        self.code.as_ref().map(|code| code.progress)
+    }
+
+    /// Prints or returns a document on a line of its own, after those before.
+    pub(crate) fn line<T: Serialize>(&self, document: &Document<T>) -> anyhow::Result<()> {
+        let mut line = serde_json::to_string(document).context("cannot write JSON")?;
+        line.push('\n');
+        match &self.code {
+            None => report::print_text(&line),
+            Some(code) => {
+                code.document.lock().push_str(&line);
+                Ok(())
+            }
+        }
+    }
+
     /// Prints or returns the document of a command.
     pub(crate) fn document<T: Serialize>(&self, document: &Document<T>) -> anyhow::Result<()> {
         let Some(code) = &self.code else {

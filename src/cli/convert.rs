@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::config::{ConfigFile, ConfigOptions, TaskKind};
@@ -13,8 +13,8 @@ use crate::report::{
 };
 use crate::tokenizer::{self, TokenizerSetup, Vocabulary};
 use crate::{
-    Conversion, ElectraCheckpoint, Error, Model, Models, OpenOptions, Plan, PlanOptions,
-    TextRequest,
+    Conversion, ElectraCheckpoint, Error, Fingerprint, Model, Models, OpenOptions, Plan,
+    PlanOptions, TextRequest,
 };
 use anyhow::Context as _;
 use clap::CommandFactory as _;
@@ -23,7 +23,9 @@ use dialoguer::theme::ColorfulTheme;
 use tf_checkpoint::ReadBy;
 use tf_checkpoint::address::{Use, without_query};
 
-use super::args::{Cli, ConvertArgs, ModelArg, ReaderArg, SourceArgs, StatedArgs};
+use super::args::{
+    Cli, ConvertArgs, ExportArgs, ModelArg, ReaderArg, ReadingArgs, SourceArgs, StatedArgs,
+};
 use super::caller::Caller;
 use super::exit::{Shown, Usage};
 use super::page::PageFile;
@@ -54,35 +56,28 @@ fn run_until_signal(
         .transpose()?;
     let source = open(&args.source)?;
     let options = PlanOptions {
-        config: stated(&args.stated)?,
-        dtype: args.dtype.into(),
-        allow_unknown: args.stated.allow_unknown,
-        allow_inexact: args.allow_inexact,
-        weights: args.stated.weights.into(),
+        config: stated(&args.export.stated)?,
+        dtype: args.export.dtype.into(),
+        allow_unknown: args.export.stated.allow_unknown,
+        allow_inexact: args.export.allow_inexact,
+        weights: args.export.stated.weights.into(),
         tokenizer: tokenizer(args, caller, &source)?,
     };
     let model = match args.model {
         Some(model) => model,
         None => choose_model(args, caller, &source, &options, signals)?,
     };
-    let text = match &args.text {
-        Some(path) => Some(TextRequest {
-            text: read_text(path)?,
-            path: path.clone(),
-            seed: args.seed,
-        }),
-        None => None,
-    };
+    let text = text_request(&args.export)?;
     let start = Instant::now();
     let hidden = args.output.quiet || args.output.json;
     let planned = Conversion::new(&source, Models::from(model))
         .options(options)
         .replace(args.force)
-        .verify(!args.no_verify)
-        .compare_with_graph(!args.no_graph)
+        .verify(!args.export.no_verify)
+        .compare_with_graph(!args.export.no_graph)
         .threads(args.threads)
         .text(text)
-        .model_card(args.card.card())
+        .model_card(args.export.card.card())
         .for_page(page.is_some())
         .plan_with(&*caller.progress(hidden, Some(signals)))?;
     if !args.output.quiet {
@@ -106,7 +101,7 @@ fn run_until_signal(
         return Ok(());
     }
 
-    let no_graph = checks::no_graph(args.no_graph);
+    let no_graph = checks::no_graph(args.export.no_graph);
     let plans: Vec<PlanReport> = match page {
         Some(_) => planned.plans().iter().map(PlanReport::new).collect(),
         None => Vec::new(),
@@ -177,19 +172,10 @@ pub(super) fn built_without(option: &str) -> String {
 /// Opens the checkpoint named by the arguments.
 pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<ElectraCheckpoint> {
     let path = args.checkpoint.as_deref().expect("clap requires it");
-    let read_by = match args.reader {
-        ReaderArg::Native => ReadBy::Native,
-        #[cfg(feature = "tensorflow")]
-        ReaderArg::Tensorflow => ReadBy::TensorFlow,
-        #[cfg(not(feature = "tensorflow"))]
-        ReaderArg::Tensorflow => {
-            return Err(Usage(built_without("--reader")).into());
-        }
-    };
     let options = OpenOptions::default()
         .step(args.step)
-        .renames(args.rename.clone())
-        .read_by(read_by);
+        .renames(args.reading.rename.clone())
+        .read_by(read_by(&args.reading)?);
     let error = match options.open(path) {
         Ok(source) => return Ok(source),
         Err(error) => anyhow::Error::from(error),
@@ -201,6 +187,17 @@ pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<ElectraCheckpoint> {
         )),
         _ => error,
     })
+}
+
+/// Returns what reads the values.
+pub(super) fn read_by(args: &ReadingArgs) -> anyhow::Result<ReadBy> {
+    match args.reader {
+        ReaderArg::Native => Ok(ReadBy::Native),
+        #[cfg(feature = "tensorflow")]
+        ReaderArg::Tensorflow => Ok(ReadBy::TensorFlow),
+        #[cfg(not(feature = "tensorflow"))]
+        ReaderArg::Tensorflow => Err(Usage(built_without("--reader")).into()),
+    }
 }
 
 /// Returns the command whose name differs from `word` by a typing error; `None` if there is none.
@@ -245,18 +242,34 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
     input::read_text("--text", path, MAX_TEXT_LEN)
 }
 
+/// Returns the measurement on text that the arguments ask for. Reads the text.
+pub(super) fn text_request(args: &ExportArgs) -> anyhow::Result<Option<TextRequest>> {
+    let request = |path: &PathBuf| {
+        Ok(TextRequest {
+            text: read_text(path)?,
+            path: path.clone(),
+            seed: args.seed,
+        })
+    };
+    args.text.as_ref().map(request).transpose()
+}
+
+/// Reads the file of `--vocab`.
+pub(super) fn read_vocabulary(path: &Path) -> anyhow::Result<(Vocabulary, Fingerprint)> {
+    let bytes = input::read("--vocab", path, tokenizer::MAX_LEN)?;
+    let vocabulary = Vocabulary::parse(without_query(path), &bytes).map_err(Error::from)?;
+    Ok((vocabulary, Fingerprint::of(&bytes)))
+}
+
 /// Finds and reads the vocabulary; warns if there is none.
 fn tokenizer(
     args: &ConvertArgs,
     caller: &Caller<'_>,
     source: &ElectraCheckpoint,
 ) -> anyhow::Result<Option<TokenizerSetup>> {
-    let vocabulary = match &args.vocab {
+    let vocabulary = match &args.export.vocab {
         Some(path) if path.as_os_str() == "none" => return Ok(None),
-        Some(path) => {
-            let bytes = input::read("--vocab", path, tokenizer::MAX_LEN)?;
-            Some(Vocabulary::parse(without_query(path), &bytes).map_err(Error::from)?)
-        }
+        Some(path) => Some(read_vocabulary(path)?.0),
         None => source.vocabulary()?,
     };
     let Some(vocabulary) = vocabulary else {
@@ -273,7 +286,8 @@ fn tokenizer(
         }
         return Ok(None);
     };
-    let setup = TokenizerSetup::new(vocabulary, args.do_lower_case, args.strip_accents);
+    let [lower, strip] = [args.export.do_lower_case, args.export.strip_accents];
+    let setup = TokenizerSetup::new(vocabulary, lower, strip);
     Ok(Some(setup))
 }
 

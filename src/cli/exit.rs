@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{Error, ErrorKind};
 
 /// How the program ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     Done = 0,
     Failure = 1,
@@ -54,6 +54,14 @@ pub(crate) struct Shown {
     pub(crate) page: PathBuf,
 }
 
+/// Some conversions of a batch failed; `exit` is the code of the worst.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct Failures {
+    pub(crate) exit: Exit,
+    pub(crate) what: String,
+}
+
 impl Exit {
     /// Returns the code for an error, by the first cause that is an error of this package.
     pub(crate) fn of(error: &anyhow::Error) -> Self {
@@ -65,15 +73,18 @@ impl Exit {
                 let shown = cause
                     .downcast_ref()
                     .map(|Shown { error, .. }| Self::of_error(error));
+                let several = cause.downcast_ref::<Failures>().map(|found| found.exit);
                 usage
                     .or(failed)
                     .or(shown)
+                    .or(several)
                     .or_else(|| cause.downcast_ref().map(Self::of_error))
             })
             .unwrap_or(Self::Failure)
     }
 
-    fn of_error(error: &Error) -> Self {
+    /// Returns the code for an error of the library.
+    pub(crate) fn of_error(error: &Error) -> Self {
         match error.kind() {
             ErrorKind::Usage => Self::Usage,
             ErrorKind::Checkpoint => Self::Checkpoint,

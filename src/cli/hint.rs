@@ -4,8 +4,9 @@
 //! [`of_checkpoint`] adds the command or the option; the result is appended to the printed message and
 //! to `error` in JSON.
 
-use std::io;
+use std::error::Error as StdError;
 use std::path::Path;
+use std::{io, iter};
 
 use crate::Error;
 use crate::export::{self, STAGED_FOR_UPLOAD};
@@ -17,8 +18,8 @@ use super::text::shell_quoted;
 const SETTINGS: &str = "--num-attention-heads N and --hidden-act NAME";
 
 /// Returns the hint for an error; `None` if its message says all there is to say.
-pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
-    let saved_twice = error.chain().find_map(|cause| match cause.downcast_ref() {
+pub(crate) fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
+    let saved_twice = chain(error).find_map(|cause| match cause.downcast_ref() {
         Some(Error::SavedTwice {
             saved_model, hdf5, ..
         }) => Some([saved_model, hdf5]),
@@ -30,12 +31,12 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
             "electra-convert --model MODEL {saved_model} OUT, or electra-convert --model MODEL {hdf5} OUT"
         ));
     }
-    if error.chain().any(is_full_staging) {
+    if chain(error).any(is_full_staging) {
         return Some(
             "the files for the bucket are staged there: set TMPDIR to a directory with space for the models".into(),
         );
     }
-    let mut causes = error.chain();
+    let mut causes = chain(error);
     let checkpoint = causes.find_map(|cause| {
         let own = || cause.downcast_ref::<Error>()?.checkpoint();
         cause.downcast_ref::<tf_checkpoint::Error>().or_else(own)
@@ -43,8 +44,15 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     of_checkpoint(checkpoint?)
 }
 
+/// Returns an error and its causes.
+pub(crate) fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    iter::successors(Some(error), |error| (*error).source())
+}
+
 /// True for a temporary directory without space in which files for a bucket are staged.
-fn is_full_staging(cause: &(dyn std::error::Error + 'static)) -> bool {
+fn is_full_staging(cause: &(dyn StdError + 'static)) -> bool {
     let Some(Error::Export(export::Error::Write { path, source })) = cause.downcast_ref() else {
         return false;
     };
@@ -107,7 +115,7 @@ mod tests {
                 path: path.into(),
                 source: kind.into(),
             });
-            hint(&anyhow::Error::from(error))
+            hint(anyhow::Error::from(error).as_ref())
         };
         let staged = "/tmp/electra-convert-upload-x/new/model.safetensors";
         let shown = full(staged, io::ErrorKind::StorageFull).unwrap();
@@ -160,7 +168,7 @@ mod tests {
                 anyhow::Error::new(Error::from(error)),
                 anyhow::Error::new(locate(&root.join(path), None).unwrap_err()),
             ] {
-                let found = hint(&error.context("while it is opened"));
+                let found = hint(error.context("while it is opened").as_ref());
                 match (found, words) {
                     (Some(found), Some(words)) => assert!(found.contains(words), "{path}: {found}"),
                     (found, words) => assert_eq!(found.as_deref(), words, "{path}: {message}"),
@@ -168,6 +176,6 @@ mod tests {
             }
         }
         let other = Err::<(), _>(std::io::Error::other("x")).context("y");
-        assert_eq!(hint(&other.unwrap_err()), None);
+        assert_eq!(hint(other.unwrap_err().as_ref()), None);
     }
 }

@@ -195,7 +195,7 @@ fn command(model: &str, task: Option<&str>, options: &PlanOptions, args: &Source
     if let Some(step) = args.step {
         command.push_str(&format!(" --step {step}"));
     }
-    for rename in &args.rename {
+    for rename in &args.reading.rename {
         let rename = text::shell_quoted(rename.to_string().as_ref());
         command.push_str(&format!(" --rename {rename}"));
     }

@@ -4,6 +4,7 @@
 //! gets a command's document and warnings with [`call`], and nothing is printed.
 
 mod args;
+mod batch;
 mod caller;
 mod checks;
 mod convert;
@@ -101,6 +102,7 @@ fn threads(cli: &Cli) -> Option<NonZeroUsize> {
     match &cli.command {
         None => cli.convert.threads,
         Some(Command::Convert(args)) => args.threads,
+        Some(Command::Batch(args)) => args.threads,
         Some(Command::Verify(args)) => args.threads,
         Some(_) => None,
     }
@@ -111,6 +113,7 @@ fn execute(cli: Cli, caller: &Caller<'_>) -> (Exit, bool) {
     let (command, json) = match &cli.command {
         None => (ReportCommand::Convert, cli.convert.output.json),
         Some(Command::Convert(args)) => (ReportCommand::Convert, args.output.json),
+        Some(Command::Batch(args)) => (ReportCommand::Batch, args.output.json),
         Some(Command::Inspect(args)) => (ReportCommand::Inspect, args.json),
         Some(Command::Verify(args)) => (ReportCommand::Verify, args.output.json),
         Some(Command::Probe(args)) => (ReportCommand::Probe, args.json),
@@ -120,6 +123,7 @@ fn execute(cli: Cli, caller: &Caller<'_>) -> (Exit, bool) {
     let result = match cli.command {
         None => convert::run(&cli.convert, caller),
         Some(Command::Convert(args)) => convert::run(&args, caller),
+        Some(Command::Batch(args)) => batch::run(&args, caller),
         Some(Command::Inspect(args)) => inspect::run(&args, caller),
         Some(Command::Verify(args)) => verify::run(&args, caller),
         Some(Command::Probe(args)) => probe::run(&args, caller),
@@ -179,6 +183,7 @@ fn refuse(error: &clap::Error, caller: &Caller<'_>) -> Exit {
     let words: Vec<_> = words.collect();
     if words.iter().any(|word| *word == "--json") {
         let command = match words.first().and_then(|word| word.to_str()) {
+            Some("batch") => ReportCommand::Batch,
             Some("inspect") => ReportCommand::Inspect,
             Some("verify") => ReportCommand::Verify,
             Some("probe") => ReportCommand::Probe,
@@ -195,11 +200,7 @@ fn refuse(error: &clap::Error, caller: &Caller<'_>) -> Exit {
 
 /// Prints an error; `json` is the command if `--json` was given.
 fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>, caller: &Caller<'_>) {
-    let mut message = format!("{error:#}");
-    if let Some(hint) = hint::hint(error) {
-        message.push_str("; ");
-        message.push_str(&hint);
-    }
+    let message = message(error.as_ref());
     // Only usage errors have several lines; elsewhere a line break comes from a name in a file.
     let shown = match exit {
         Exit::Usage => text::printable(&message).into_owned(),
@@ -209,19 +210,37 @@ fn fail(error: &anyhow::Error, exit: Exit, json: Option<ReportCommand>, caller: 
     if !caller.is_code() {
         let _ = writeln!(anstream::stderr(), "{style}error:{style:#} {shown}");
     }
-    // A failed verification has printed its own document.
+    // A failed verification has printed its own document, and so has a batch with failures.
+    let has_document = error.is::<exit::Failed>() || error.is::<exit::Failures>();
     if let Some(command) = json
-        && error.downcast_ref::<exit::Failed>().is_none()
+        && !has_document
     {
-        let shown = error.downcast_ref().map(|exit::Shown { error, .. }| error);
-        let verification = match shown.or_else(|| error.downcast_ref()) {
-            Some(Error::Rejected { report, .. }) => Some(VerificationReport::new(report)),
-            _ => None,
-        };
-        let body = FailureReport::new(exit as u8, message, verification);
-        let document = Document::new(command, Status::Failed, body);
+        let document = Document::new(command, Status::Failed, failure(error.as_ref(), exit));
         let _ = caller.document(&document);
     }
+}
+
+/// Returns the message of an error, with what to type next.
+fn message(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes: Vec<String> = hint::chain(error).map(ToString::to_string).collect();
+    let mut message = causes.join(": ");
+    if let Some(hint) = hint::hint(error) {
+        message.push_str("; ");
+        message.push_str(&hint);
+    }
+    message
+}
+
+/// Describes an error for JSON.
+fn failure(error: &(dyn std::error::Error + 'static), exit: Exit) -> FailureReport {
+    let verification = hint::chain(error).find_map(|cause| {
+        let shown = cause.downcast_ref().map(|exit::Shown { error, .. }| error);
+        match shown.or_else(|| cause.downcast_ref()) {
+            Some(Error::Rejected { report, .. }) => Some(VerificationReport::new(report)),
+            _ => None,
+        }
+    });
+    FailureReport::new(exit as u8, message(error), verification)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

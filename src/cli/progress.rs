@@ -1,6 +1,7 @@
 //! The progress bar, on standard error if it is a terminal, and signals such as Ctrl-C.
 
 use std::fs;
+use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -110,6 +111,15 @@ impl<'a> Bar<'a> {
             signals,
             holds_signals: AtomicBool::new(false),
         }
+    }
+}
+
+impl Bar<'_> {
+    /// Prints a line on standard error, above the bar.
+    pub(crate) fn line(&self, line: &str) {
+        self.shown.suspend(|| {
+            let _ = writeln!(anstream::stderr(), "{line}");
+        });
     }
 }
 

@@ -44,9 +44,14 @@ pub(crate) fn columns<const N: usize>(left: usize, rows: &[[String; N]]) -> Stri
 /// Prints warnings on standard error.
 pub(crate) fn warn(warnings: impl IntoIterator<Item = String>) {
     for warning in warnings {
-        let shown = printable(&warning).replace('\n', "\\n");
-        let _ = writeln!(anstream::stderr(), "{WARNING}warning:{WARNING:#} {shown}");
+        let _ = writeln!(anstream::stderr(), "{}", self::warning(&warning));
     }
+}
+
+/// Returns the line of a warning.
+pub(crate) fn warning(warning: &str) -> String {
+    let shown = printable(warning).replace('\n', "\\n");
+    format!("{WARNING}warning:{WARNING:#} {shown}")
 }
 
 /// The heading of a section of a report.

@@ -14,12 +14,14 @@ pub const CONFIG_FILE: &str = "config.json";
 /// Name of the model card, as the Hugging Face Hub expects it. It is not among [`EXPORT_FILES`]: a README.md in an
 /// output directory may be the user's own, and is replaced only by another card.
 pub(crate) const CARD_FILE: &str = "README.md";
+/// Name of the record of the inputs of an export, by which a finished export is recognised.
+pub(crate) const RECORD_FILE: &str = "conversion.json";
 /// How the names of temporary directories begin in which files for a bucket are staged.
 pub const STAGED_FOR_UPLOAD: &str = "electra-convert-upload-";
 
 /// Every file that an export may have, in the order in which they are written and published: a directory
 /// with weights has all other files.
-pub(crate) const EXPORT_FILES: [&str; 2 + tokenizer::FILES.len()] = {
+pub(crate) const EXPORT_FILES: [&str; 3 + tokenizer::FILES.len()] = {
     let [vocab, tokenizer, tokenizer_config, special_tokens] = tokenizer::FILES;
     [
         CONFIG_FILE,
@@ -27,14 +29,28 @@ pub(crate) const EXPORT_FILES: [&str; 2 + tokenizer::FILES.len()] = {
         tokenizer,
         tokenizer_config,
         special_tokens,
+        RECORD_FILE,
         WEIGHTS_FILE,
     ]
 };
 
-/// Returns the files that an export with or without a tokenizer writes, in the order of [`EXPORT_FILES`].
-pub(crate) fn written_files(has_tokenizer: bool) -> impl Iterator<Item = &'static str> {
-    let is_written = move |file: &&str| has_tokenizer || !tokenizer::FILES.contains(file);
-    EXPORT_FILES.into_iter().filter(is_written)
+/// What an export has beside weights and configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) tokenizer: bool,
+    pub(crate) card: bool,
+    pub(crate) record: bool,
+}
+
+/// Returns the files that an export with these parts writes, in the order in which they are published.
+pub(crate) fn written_files(parts: Parts) -> impl Iterator<Item = &'static str> {
+    let is_written = move |file: &&str| match *file {
+        RECORD_FILE => parts.record,
+        file => parts.tokenizer || !tokenizer::FILES.contains(&file),
+    };
+    let card = parts.card.then_some(CARD_FILE);
+    card.into_iter()
+        .chain(EXPORT_FILES.into_iter().filter(is_written))
 }
 
 /// Writes a text file and syncs it; returns its length in bytes.

@@ -28,7 +28,7 @@ pub use self::safetensors::{TASK_KEY, WEIGHTS_KEY, WeightsFile};
 pub(crate) use cast::{float_type, uncast};
 pub use config::{MAX_CONFIG_LEN, read_config};
 pub use error::{Error, LoadError};
-pub(crate) use files::{CARD_FILE, write_text};
+pub(crate) use files::{CARD_FILE, Parts, RECORD_FILE, write_text};
 pub use files::{CONFIG_FILE, STAGED_FOR_UPLOAD, WEIGHTS_FILE};
 pub(crate) use materialise::{cast_step, convert_tensor, read_bytes, read_floats, read_singles};
 pub(crate) use publish::{Destination, ExportFiles, STAGING, Stage};

@@ -20,6 +20,16 @@ pub enum TargetDtype {
 }
 
 impl TargetDtype {
+    /// Returns the name in options; `None` for the default.
+    pub(crate) fn key(self) -> Option<&'static str> {
+        match self {
+            Self::Keep => None,
+            Self::F32 => Some("f32"),
+            Self::F16 => Some("f16"),
+            Self::Bf16 => Some("bf16"),
+        }
+    }
+
     /// Returns the element type to write; `kept` is the type that [`Keep`](Self::Keep) gives.
     pub(super) fn or_kept(self, kept: Dtype) -> Dtype {
         match self {

@@ -4,6 +4,7 @@
 //! A [`Document`] has one of the reports as its body. All types serialise with serde; keys keep their
 //! meaning until [`FORMAT_VERSION`] grows, and new keys may appear without that.
 
+mod batch;
 mod conversion;
 mod inspection;
 mod page;
@@ -13,6 +14,7 @@ mod verification;
 
 use serde::Serialize;
 
+pub use batch::{BatchPlanReport, BatchReport, JobOutcomeReport, JobReport, PlannedJobReport};
 pub use conversion::{
     CheckpointReport, ConversionReport, DryRunReport, ExportReport, FileReport, LeftOutReport,
     PlanReport, TaskReport, TensorReport, TokenEvidence, TokenizerEvidence, TokenizerReport,
@@ -66,6 +68,8 @@ impl<T> Document<T> {
 pub enum Command {
     /// Export models.
     Convert,
+    /// Export the models of many checkpoints.
+    Batch,
     /// Show what a checkpoint holds.
     Inspect,
     /// Verify an export again.
@@ -81,8 +85,14 @@ pub enum Command {
 pub enum Status {
     /// Exported, and verified unless verification was switched off.
     Converted,
+    /// An export of the same inputs was there already.
+    Skipped,
+    /// Every conversion of a batch is done.
+    Finished,
     /// Planned only (`--dry-run`).
     Planned,
+    /// Not begun, because a batch was stopped.
+    NotRun,
     /// Inspected.
     Inspected,
     /// Verified; all checks passed.

@@ -100,6 +100,16 @@ impl Outbox {
         Ok(found.map(|(name, _)| (*name).to_owned()).collect())
     }
 
+    /// Returns the length of an object in bytes; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// If the store cannot tell.
+    pub fn len(&self, path: &str) -> io::Result<Option<u64>> {
+        let key = self.key(path)?;
+        let found = self.cancel.wait_for(self.head(&key))??;
+        Ok(found.map(|found| found.len))
+    }
+
     /// Reads objects of at most `limit` bytes each.
     ///
     /// # Errors

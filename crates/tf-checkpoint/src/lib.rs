@@ -96,5 +96,5 @@ pub use formats::{ArchiveFormat, Format};
 pub use graph::{Constant, Literal, MetaGraph, NodeId, Tensor, Use};
 pub use layout::cut;
 pub use limits::{Limits, TooDense};
-pub use locate::{Location, locate, locate_within};
+pub use locate::{Incomplete, Location, Run, locate, locate_within, runs};
 pub use variable::{DType, Piece, StoredBytes, Variable, swap_bytes};

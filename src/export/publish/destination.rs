@@ -7,13 +7,15 @@ use std::sync::Arc;
 #[cfg(feature = "cloud")]
 use remote_files::{Address, Outbox};
 use tf_checkpoint::address::{self, Use};
+use tf_checkpoint::storage::regular;
 
 #[cfg(feature = "cloud")]
 use super::bucket_stage::BucketStage;
 use super::disk_stage::DiskStage;
 use super::export_files::ExportFiles;
+use super::files::find;
 #[cfg(feature = "cloud")]
-use super::in_bucket::InBucket;
+use super::in_bucket::{InBucket, below, failed};
 use crate::export::Error;
 use crate::progress::Watch;
 
@@ -45,6 +47,44 @@ impl Destination {
             Self::Disk(out) => out.join(file),
             #[cfg(feature = "cloud")]
             Self::Bucket(outbox) => InBucket::url(outbox, file),
+        }
+    }
+
+    /// Reads a small file; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is longer than `limit`.
+    pub(crate) fn read(&self, file: &Path, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+        match self {
+            Self::Disk(out) => {
+                let path = out.join(file);
+                match find(&path)? {
+                    None => Ok(None),
+                    Some(_) => regular::read(&path, limit).map(Some),
+                }
+                .map_err(Error::writing(&path))
+            }
+            #[cfg(feature = "cloud")]
+            Self::Bucket(outbox) => {
+                outbox.connect().map_err(failed(outbox, ""))?;
+                let path = below(file);
+                let read = outbox.read_all(std::slice::from_ref(&path), limit);
+                let mut read = read.map_err(|(path, error)| failed(outbox, &path)(error))?;
+                Ok(read.pop().flatten().map(|stored| stored.bytes.to_vec()))
+            }
+        }
+    }
+
+    /// Returns the length of a file in bytes; `None` if there is none.
+    pub(crate) fn len(&self, file: &Path) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Disk(out) => Ok(find(&out.join(file))?.map(|found| found.len())),
+            #[cfg(feature = "cloud")]
+            Self::Bucket(outbox) => {
+                outbox.connect().map_err(failed(outbox, ""))?;
+                let path = below(file);
+                outbox.len(&path).map_err(failed(outbox, &path))
+            }
         }
     }
 

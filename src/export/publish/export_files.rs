@@ -11,7 +11,9 @@ use tf_checkpoint::storage::FileId;
 
 use super::files::find;
 use crate::export::Error;
-use crate::export::files::{CARD_FILE, EXPORT_FILES, WEIGHTS_FILE, written_files};
+#[cfg(feature = "cloud")]
+use crate::export::files::CARD_FILE;
+use crate::export::files::{EXPORT_FILES, Parts, WEIGHTS_FILE, written_files};
 use crate::variables::Model;
 
 /// Files that no export writes and that transformers 4 and 5 may load from the same directory, each with
@@ -123,12 +125,10 @@ pub(super) struct ExistingFiles {
 }
 
 impl ExportFiles {
-    /// Lists the files of an export: for each model its directory, relative to the output directory, and
-    /// whether it has a tokenizer. `has_card` is true if each has a model card. `checkpoint` is the directory of the
-    /// checkpoint.
+    /// Lists the files of an export: for each model its directory, relative to the output directory, and its parts.
+    /// `checkpoint` is the directory of the checkpoint.
     pub(crate) fn new(
-        models: impl IntoIterator<Item = (PathBuf, bool)>,
-        has_card: bool,
+        models: impl IntoIterator<Item = (PathBuf, Parts)>,
         checkpoint: PathBuf,
     ) -> Self {
         let mut files = Self {
@@ -136,9 +136,8 @@ impl ExportFiles {
             paths: Vec::new(),
             checkpoint,
         };
-        for (folder, has_tokenizer) in models {
-            let card = has_card.then_some(CARD_FILE);
-            let names = card.into_iter().chain(written_files(has_tokenizer));
+        for (folder, parts) in models {
+            let names = written_files(parts);
             files.paths.extend(names.map(|name| folder.join(name)));
             files.folders.push(folder);
         }

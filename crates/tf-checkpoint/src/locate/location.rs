@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::prefix::{INDEX, META, Prefix, SAVED_MODEL_GRAPH};
+use crate::address::Use;
+use crate::error::Error;
 use crate::formats::Format;
 use crate::limits::Limits;
-use crate::storage::Storage;
+use crate::storage::{self, Storage};
 
 /// The location of a checkpoint: the prefix of its files, in a storage.
 #[derive(Clone, Debug)]
@@ -68,6 +70,30 @@ impl Location {
     /// Returns the storage of the files.
     pub fn storage(&self) -> &dyn Storage {
         self.storage.as_ref()
+    }
+
+    /// Returns the same location in a storage of its own, which remembers nothing that was read before. Archives and
+    /// web addresses, whose storage cannot be opened again by a path, are shared.
+    ///
+    /// # Errors
+    /// If the client of a store cannot be set up.
+    pub fn reopened(&self) -> Result<Self, Error> {
+        let mut location = self.clone();
+        if self.storage.archive().is_none() && self.storage.lists_directories() {
+            let (storage, _) = storage::of(self.prefix.path(), Use::Checkpoint)?;
+            location.storage = storage;
+        }
+        Ok(location)
+    }
+
+    /// Returns the files whose content stands for that of the whole checkpoint: the index of a TensorBundle, which has
+    /// the checksum of every variable; all files of the other formats.
+    pub fn identifying_files(&self) -> Vec<PathBuf> {
+        match self.files {
+            Files::Bundle | Files::SavedModel => vec![self.index_path()],
+            Files::Table | Files::Hdf5 => vec![self.data_path(0, 1)],
+            Files::Tables(count) => (0..count).map(|at| self.data_path(at, count)).collect(),
+        }
     }
 
     /// Returns the format of the files.

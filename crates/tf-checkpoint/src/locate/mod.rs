@@ -13,11 +13,13 @@ mod finder;
 mod location;
 mod missing;
 mod prefix;
+mod runs;
 mod saved_model;
 mod search;
 mod state_file;
 
 pub use location::Location;
+pub use runs::{Incomplete, Run, runs};
 
 use std::path::Path;
 use std::sync::Arc;

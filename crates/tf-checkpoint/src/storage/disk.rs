@@ -40,6 +40,10 @@ impl Storage for Disk {
         }
     }
 
+    fn without_links(&self, folder: &Path) -> io::Result<Option<PathBuf>> {
+        folder.canonicalize().map(Some)
+    }
+
     fn changed(&self, is_part: &dyn Fn(&Path) -> bool) -> Result<Option<PathBuf>, Error> {
         let opened = self.opened.lock();
         for (path, stamp) in opened.iter().filter(|(path, _)| is_part(path)) {

@@ -26,6 +26,7 @@ use crate::address::{self, Use};
 use crate::error::Error;
 use crate::foreign::{self, Start};
 use crate::formats::ArchiveFormat;
+use crate::sys;
 use regular::{check_limit, is_absence};
 
 /// Returns the storage of a path that a user gives, and the path in it: a URL of a bucket or a web server (feature
@@ -41,6 +42,11 @@ pub fn of(path: &Path, given_as: Use) -> Result<(Arc<dyn Storage>, PathBuf), Err
     }
     address::refuse(path, given_as)?;
     Ok((Arc::new(Disk::default()), path.to_owned()))
+}
+
+/// Returns the free space of the file system of a directory, in bytes; `None` if it cannot be determined.
+pub fn free_space(folder: &Path) -> Option<u64> {
+    sys::free_space(&std::fs::File::open(folder).ok()?)
 }
 
 /// A place that holds files: the local file system, a bucket, or an archive in one of them.
@@ -75,6 +81,15 @@ pub trait Storage: fmt::Debug + Send + Sync {
 
     /// Returns the parent directory of `folder`; `None` if it is not in this storage.
     fn above(&self, folder: &Path) -> Option<PathBuf>;
+
+    /// Returns the path of a directory without links; `None` if this storage has no links.
+    ///
+    /// # Errors
+    /// If the directory cannot be followed.
+    fn without_links(&self, folder: &Path) -> io::Result<Option<PathBuf>> {
+        let _ = folder;
+        Ok(None)
+    }
 
     /// Returns one of the opened files for which `is_part` is true and that was changed or replaced since
     /// it was opened. A removed file counts as unchanged: whoever has it open reads it to its end. An

@@ -1,0 +1,86 @@
+//! What is in the output directory of a job already.
+
+use std::path::Path;
+
+use crate::conversion::Models;
+use crate::error::Error;
+use crate::export::{Destination, RECORD_FILE, WEIGHTS_FILE};
+use crate::record::Record;
+
+/// The greatest length of a record, in bytes.
+const MAX_RECORD_LEN: u64 = 1 << 20;
+
+/// What is in an output directory.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Existing {
+    /// No weights: no export is complete.
+    Nothing,
+    /// A complete export of the same inputs.
+    Same,
+    /// Another export; how it differs, in words.
+    Other(String),
+}
+
+/// Looks at an output directory. A directory with weights is a complete export, because weights are published last.
+pub(super) fn look(
+    destination: &Destination,
+    models: Models,
+    expected: &Record,
+) -> Result<Existing, Error> {
+    let mut has_weights = Vec::new();
+    for model in models.list() {
+        let weights = models.below_out(model, WEIGHTS_FILE);
+        has_weights.push(destination.len(&weights)?.is_some());
+    }
+    if !has_weights.contains(&true) {
+        return Ok(Existing::Nothing);
+    }
+    if has_weights.contains(&false) {
+        return Ok(Existing::Other("it has one of the two models".to_owned()));
+    }
+    for model in models.list() {
+        let folder = models.below_out(model, "");
+        if let Some(what) = difference(destination, &folder, expected)? {
+            return Ok(Existing::Other(what));
+        }
+    }
+    Ok(Existing::Same)
+}
+
+fn difference(
+    destination: &Destination,
+    folder: &Path,
+    expected: &Record,
+) -> Result<Option<String>, Error> {
+    let Some(text) = destination.read(&folder.join(RECORD_FILE), MAX_RECORD_LEN)? else {
+        return Ok(Some(format!(
+            "it has no {RECORD_FILE}, so that its inputs are not known"
+        )));
+    };
+    let (record, files) = match Record::parse(&text) {
+        Ok(parsed) => parsed,
+        Err(what) => return Ok(Some(format!("{RECORD_FILE}: {what}"))),
+    };
+    if let Some(what) = record.difference(expected) {
+        return Ok(Some(what));
+    }
+    for (name, len) in files {
+        // A name comes from a file, and must not lead elsewhere.
+        let is_plain = Path::new(&name).file_name() == Some(name.as_ref());
+        let found = if is_plain {
+            destination.len(&folder.join(&name))?
+        } else {
+            None
+        };
+        match found {
+            Some(found) if found == len => {}
+            Some(found) => {
+                return Ok(Some(format!(
+                    "its {name} has {found} bytes, not {len} as written"
+                )));
+            }
+            None => return Ok(Some(format!("its {name} is missing"))),
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,235 @@
+//! Jobs: one checkpoint each, with its options and its output name.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tf_checkpoint::{Format, Limits, Location, Run};
+
+use super::error::Error as BatchError;
+use super::manifest::ManifestLine;
+use super::names::{Fields, NameTemplate};
+use super::settings::Settings;
+use super::steps::Steps;
+use crate::error::Error;
+
+/// A checkpoint to convert.
+#[derive(Debug)]
+pub struct Job {
+    /// The name of the output directory, relative to that of the batch.
+    pub(super) name: String,
+    /// The path of the checkpoint, for messages.
+    pub(super) checkpoint: String,
+    /// The training step in the checkpoint's name.
+    pub(super) step: Option<u64>,
+    /// The checkpoint; `None` if there is none.
+    pub(super) location: Option<Location>,
+    /// Why there is none.
+    pub(super) missing: Option<tf_checkpoint::Error>,
+    pub(super) settings: Arc<Settings>,
+}
+
+/// How jobs are made of checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct JobOptions<'a> {
+    /// The steps to convert; by default all.
+    pub steps: Option<&'a Steps>,
+    /// The template of output names.
+    pub template: &'a NameTemplate,
+    /// The options of every job.
+    pub settings: &'a Arc<Settings>,
+}
+
+/// Jobs, and what the user should know about how they were found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FoundJobs {
+    /// The jobs, in the order of the sources, runs and steps.
+    pub jobs: Vec<Job>,
+    /// Warnings.
+    pub warnings: Vec<String>,
+}
+
+impl Job {
+    /// Makes the job of a line of a manifest.
+    pub fn of_line(line: &ManifestLine, options: JobOptions<'_>) -> Self {
+        let source = tf_checkpoint::locate(&line.checkpoint, line.step);
+        let (name, step) = if let Ok(location) = &source {
+            let run = name_of(location.folder());
+            let checkpoint = name_in(location, location.folder());
+            let step = location.step_in_name();
+            (options.name(&run, step, &checkpoint), step)
+        } else {
+            let path = &line.checkpoint;
+            let run = path.parent().map(name_of).unwrap_or_default();
+            (options.name(&run, line.step, &name_of(path)), line.step)
+        };
+        Self {
+            name: line.out.clone().unwrap_or(name),
+            checkpoint: match &source {
+                Ok(location) => location.prefix().to_string_lossy().into_owned(),
+                Err(_) => line.checkpoint.to_string_lossy().into_owned(),
+            },
+            step,
+            settings: Arc::clone(options.settings),
+            missing: None,
+            location: None,
+        }
+        .with(source)
+    }
+
+    fn with(mut self, source: Result<Location, tf_checkpoint::Error>) -> Self {
+        match source {
+            Ok(location) => self.location = Some(location),
+            Err(error) => self.missing = Some(error),
+        }
+        self
+    }
+
+    /// Returns the name of the output directory, relative to that of the batch.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the path of the checkpoint.
+    pub fn checkpoint(&self) -> &str {
+        &self.checkpoint
+    }
+
+    /// Returns the training step in the checkpoint's name; `None` if there is none.
+    pub fn step(&self) -> Option<u64> {
+        self.step
+    }
+
+    /// Returns the model to export: `discriminator`, `generator`, `both` or `finetuned`.
+    pub fn model(&self) -> &'static str {
+        self.settings.models.key()
+    }
+}
+
+impl JobOptions<'_> {
+    fn name(&self, run: &str, step: Option<u64>, checkpoint: &str) -> String {
+        let model = self.settings.models.key();
+        self.template.name(Fields {
+            run,
+            step,
+            model,
+            checkpoint,
+        })
+    }
+}
+
+/// Finds the runs at each source, and makes a job of each of their checkpoints.
+///
+/// # Errors
+/// If a source has no checkpoint, a directory cannot be read, or no checkpoint has a step that is asked for.
+pub fn find_jobs(sources: &[PathBuf], options: JobOptions<'_>) -> Result<FoundJobs, Error> {
+    let mut found = FoundJobs::new(Vec::new());
+    for source in sources {
+        for run in tf_checkpoint::runs(source, &Limits::default())? {
+            found.add(run, options);
+        }
+    }
+    let has = |step: u64| found.jobs.iter().any(|job| job.step == Some(step));
+    let named = options.steps.map(Steps::named).unwrap_or_default();
+    let missing: Vec<String> = named
+        .iter()
+        .filter(|step| !has(**step))
+        .map(ToString::to_string)
+        .collect();
+    if !missing.is_empty() || found.jobs.is_empty() {
+        let sources: Vec<String> = sources
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let sources = sources.join(", ");
+        let what = if missing.is_empty() {
+            format!("no checkpoint in {sources} has a step of --steps")
+        } else {
+            format!("there is no step {} in {sources}", missing.join(", "))
+        };
+        return Err(BatchError::Nothing { what }.into());
+    }
+    Ok(found)
+}
+
+impl FoundJobs {
+    /// Returns jobs without warnings.
+    pub fn new(jobs: Vec<Job>) -> Self {
+        Self {
+            jobs,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, run: Run, options: JobOptions<'_>) {
+        let name = if run.below.as_os_str().is_empty() {
+            name_of(&run.folder)
+        } else {
+            run.below.to_string_lossy().into_owned()
+        };
+        let is_meant = |step: Option<u64>| {
+            let step_is_meant = |steps: &Steps| step.is_some_and(|step| steps.contains(step));
+            options.steps.is_none_or(step_is_meant)
+        };
+        let mut unnumbered = 0;
+        for location in run.checkpoints {
+            let step = location.step_in_name();
+            if !is_meant(step) {
+                unnumbered += usize::from(step.is_none());
+                continue;
+            }
+            self.jobs.push(Job {
+                name: options.name(&name, step, &name_in(&location, &run.folder)),
+                checkpoint: location.prefix().to_string_lossy().into_owned(),
+                step,
+                location: Some(location),
+                missing: None,
+                settings: Arc::clone(options.settings),
+            });
+        }
+        for incomplete in run.incomplete {
+            if is_meant(incomplete.step) {
+                let checkpoint = name_of(&incomplete.prefix);
+                self.jobs.push(Job {
+                    name: options.name(&name, incomplete.step, &checkpoint),
+                    checkpoint: incomplete.prefix.to_string_lossy().into_owned(),
+                    step: incomplete.step,
+                    location: None,
+                    missing: Some(incomplete.error),
+                    settings: Arc::clone(options.settings),
+                });
+            }
+        }
+        if unnumbered > 0 {
+            self.warnings.push(format!(
+                "--steps leaves out {unnumbered} of the checkpoints in {}, whose names have no step",
+                run.folder.display()
+            ));
+        }
+    }
+}
+
+/// Returns the last part of a path. The path `.` has one, too.
+fn name_of(path: &Path) -> String {
+    let name = |path: &Path| Some(path.file_name()?.to_string_lossy().into_owned());
+    let real = || {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        name(&path.canonicalize().ok()?)
+    };
+    name(path).or_else(real).unwrap_or_default()
+}
+
+/// Returns the name of a checkpoint among those of its run.
+fn name_in(location: &Location, run: &Path) -> String {
+    if location.format() != Format::SavedModel {
+        return location.name();
+    }
+    match location.folder().strip_prefix(run) {
+        Ok(below) if !below.as_os_str().is_empty() => below.to_string_lossy().into_owned(),
+        _ => "saved_model".to_owned(),
+    }
+}

@@ -1,0 +1,353 @@
+//! Planning all jobs before the first byte is written.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+use tf_checkpoint::{Checkpoint, Location, storage};
+
+use super::error::Error as BatchError;
+use super::existing::{self, Existing};
+use super::jobs::Job;
+use super::memory;
+use super::names;
+use super::shard::Shard;
+use crate::electra_checkpoint::ElectraCheckpoint;
+use crate::error::Error;
+use crate::export::Destination;
+use crate::progress::{Phase, Progress, Stopped, Watch};
+use crate::record::Record;
+use crate::threads;
+use crate::variables;
+
+/// The stack of a thread of the shared pool: a thread that waits for a part of its job may run another job meanwhile.
+const STACK: usize = 16 << 20;
+/// How many jobs are planned at once if their files are asked for over a network.
+const REMOTE_PLANNERS: usize = 16;
+
+/// How many conversions are run.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct BatchOptions {
+    /// Replace exports that do not match.
+    pub replace: bool,
+    /// Convert only this share.
+    pub shard: Option<Shard>,
+    /// The most conversions at once; by default the number of cores.
+    pub jobs: Option<NonZeroUsize>,
+    /// The most bytes of memory that all of them may take by their estimates; by default three quarters of what is
+    /// available, where that is known.
+    pub memory: Option<u64>,
+    /// Stop all conversions after the first failure.
+    pub fail_fast: bool,
+    /// The number of threads that all conversions share; by default the number of cores.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// Many conversions into one directory.
+#[derive(Debug)]
+pub struct Batch {
+    pub(super) out: PathBuf,
+    jobs: Vec<Job>,
+    pub(super) options: BatchOptions,
+}
+
+/// A job with what will be done.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct PlannedJob {
+    /// The job.
+    pub(super) job: Job,
+    /// What will be done.
+    pub decision: Decision,
+    /// What its export is recognised by; `None` if that could not be read.
+    pub(super) record: Option<Record>,
+}
+
+/// What will be done with a job.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Decision {
+    /// It will be converted.
+    Convert(Needs),
+    /// Its export is complete, and was made from the same inputs.
+    Skip,
+    /// It cannot be converted.
+    Fail(Error),
+}
+
+/// What a conversion needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needs {
+    /// The length of all tensors, in bytes.
+    pub bytes: u64,
+    /// How many bytes of the checkpoint become tensors.
+    pub source_bytes: u64,
+    /// The estimated peak memory, in bytes.
+    pub memory: u64,
+    /// True if an export that does not match is replaced.
+    pub replaces: bool,
+}
+
+/// Many conversions with their plans.
+#[derive(Debug)]
+pub struct PlannedBatch {
+    pub(super) batch: Batch,
+    pub(super) jobs: Vec<PlannedJob>,
+    pub(super) pool: Arc<ThreadPool>,
+    pub(super) budget: Option<u64>,
+    warnings: Vec<String>,
+}
+
+impl Batch {
+    /// Creates a batch of jobs into the directory `out`, which may be a URL in a bucket (feature `cloud`).
+    ///
+    /// # Errors
+    /// If an output name cannot be used, or two of them conflict.
+    pub fn new(
+        out: impl Into<PathBuf>,
+        jobs: Vec<Job>,
+        options: BatchOptions,
+    ) -> Result<Self, Error> {
+        let out = out.into();
+        Destination::of(&out)?;
+        for job in &jobs {
+            names::check(&job.name, &job.checkpoint)?;
+        }
+        names::check_conflicts(jobs.iter().map(|job| (&job.name[..], &job.checkpoint[..])))?;
+        Ok(Self { out, jobs, options })
+    }
+
+    /// Plans every job of this share. Nothing is written. A job that cannot be converted is part of the plan.
+    ///
+    /// # Errors
+    /// If the exports do not fit on the disk, or `progress` stops the work.
+    pub fn plan(mut self, progress: &dyn Progress) -> Result<PlannedBatch, Error> {
+        let watch = Watch::new(progress);
+        let jobs = std::mem::take(&mut self.jobs);
+        let jobs: Vec<Job> = match self.options.shard {
+            Some(shard) => jobs
+                .into_iter()
+                .filter(|job| shard.contains(&job.name))
+                .collect(),
+            None => jobs,
+        };
+        let pool = threads::pool_with_stack(self.options.threads, STACK).map_err(Error::Threads)?;
+        watch.begin(Phase::Reading, jobs.len() as u64);
+        let plan = |at: usize| {
+            watch.check()?;
+            let planned = self.plan_job(&jobs[at], progress);
+            watch.advance(1)?;
+            Ok::<_, Stopped>(planned)
+        };
+        let is_remote = Destination::of(&self.out)?.is_remote()
+            || jobs
+                .iter()
+                .filter_map(|job| job.location.as_ref())
+                .any(is_remote);
+        let planned = if is_remote {
+            let planners = NonZeroUsize::new(REMOTE_PLANNERS);
+            let planners = threads::pool(planners).map_err(Error::Threads)?;
+            planners.install(|| threads::map(jobs.len(), plan))
+        } else {
+            pool.install(|| threads::map(jobs.len(), plan))
+        }?;
+        let planned = jobs
+            .into_iter()
+            .zip(planned)
+            .map(|(mut job, (decision, record))| {
+                let missing = job.missing.take().map(|error| Decision::Fail(error.into()));
+                PlannedJob {
+                    job,
+                    decision: missing.unwrap_or(decision),
+                    record,
+                }
+            });
+        let planned: Vec<PlannedJob> = planned.collect();
+        self.check_space(&planned)?;
+        let budget = self.options.memory.or_else(memory::default_budget);
+        let warnings = beyond_budget(&planned, budget);
+        Ok(PlannedBatch {
+            batch: self,
+            jobs: planned,
+            pool: Arc::new(pool),
+            budget,
+            warnings,
+        })
+    }
+
+    fn plan_job(&self, job: &Job, progress: &dyn Progress) -> (Decision, Option<Record>) {
+        let Some(location) = &job.location else {
+            // Replaced by the reason that it is missing.
+            return (Decision::Skip, None);
+        };
+        let record = match job.settings.record(location) {
+            Ok(record) => record,
+            Err(error) => return (Decision::Fail(error), None),
+        };
+        let decision = self.decide(job, location, &record, progress);
+        (decision.unwrap_or_else(Decision::Fail), Some(record))
+    }
+
+    fn decide(
+        &self,
+        job: &Job,
+        location: &Location,
+        record: &Record,
+        progress: &dyn Progress,
+    ) -> Result<Decision, Error> {
+        let replaces = match self.look(job, record)? {
+            Existing::Same => return Ok(Decision::Skip),
+            Existing::Nothing => false,
+            Existing::Other(_) => true,
+        };
+        let settings = &job.settings;
+        let checkpoint = Checkpoint::open_by(location.reopened()?, settings.read_by)?;
+        let checkpoint = ElectraCheckpoint::new(checkpoint, &settings.renames)?;
+        let conversion = settings.conversion(&checkpoint)?;
+        let plans = match conversion.plan_by_index() {
+            // The training graph must be evaluated.
+            Err(Error::Model(variables::Error::Unrecognised { .. })) => {
+                conversion.plan_with(progress)?.plans().to_vec()
+            }
+            plans => plans?,
+        };
+        let graph = graph_len(location);
+        let mut needs = Needs {
+            bytes: 0,
+            source_bytes: 0,
+            memory: 0,
+            replaces,
+        };
+        for plan in &plans {
+            for tensor in &plan.tensors {
+                tensor.check_present(checkpoint.checkpoint())?;
+                needs.source_bytes = needs.source_bytes.saturating_add(tensor.source_bytes());
+            }
+            needs.bytes = needs.bytes.saturating_add(plan.bytes() as u64);
+            // One model after the other.
+            needs.memory = needs.memory.max(memory::estimate(plan, location, graph));
+        }
+        Ok(Decision::Convert(needs))
+    }
+
+    /// Looks at the output directory of a job.
+    ///
+    /// # Errors
+    /// [`BatchError::Mismatch`] if it holds another export that must not be replaced.
+    pub(super) fn look(&self, job: &Job, record: &Record) -> Result<Existing, Error> {
+        let out = self.out_of(job);
+        let existing = existing::look(&Destination::of(&out)?, job.settings.models, record)?;
+        match existing {
+            Existing::Other(what) if !self.options.replace => {
+                Err(BatchError::Mismatch { path: out, what }.into())
+            }
+            existing => Ok(existing),
+        }
+    }
+
+    /// Returns the output directory of a job.
+    pub(super) fn out_of(&self, job: &Job) -> PathBuf {
+        self.out.join(&job.name)
+    }
+
+    /// Fails if the exports do not fit on the disk.
+    fn check_space(&self, jobs: &[PlannedJob]) -> Result<(), Error> {
+        if Destination::of(&self.out)?.is_remote() {
+            return Ok(());
+        }
+        let mut needed: u64 = 0;
+        let mut replaced: u64 = 0;
+        for planned in jobs {
+            match planned.decision {
+                Decision::Convert(needs) if needs.replaces => replaced = replaced.max(needs.bytes),
+                Decision::Convert(needs) => needed = needed.saturating_add(needs.bytes),
+                _ => {}
+            }
+        }
+        // The earlier export is removed when the new one is complete.
+        let needed = needed.saturating_add(replaced);
+        let absolute = std::path::absolute(&self.out).unwrap_or_else(|_| self.out.clone());
+        let existing = absolute.ancestors().find(|path| path.is_dir());
+        match existing.and_then(storage::free_space) {
+            Some(free) if free < needed => Err(BatchError::NoSpace {
+                path: self.out.clone(),
+                needed,
+                free,
+            }
+            .into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl PlannedJob {
+    /// Returns the job.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Returns what a conversion needs; `None` if the job will not be converted.
+    pub fn needs(&self) -> Option<Needs> {
+        match self.decision {
+            Decision::Convert(needs) => Some(needs),
+            _ => None,
+        }
+    }
+}
+
+impl PlannedBatch {
+    /// Returns the jobs of this share.
+    pub fn jobs(&self) -> &[PlannedJob] {
+        &self.jobs
+    }
+
+    /// Returns the budget of memory in bytes; `None` if there is no limit.
+    pub fn budget(&self) -> Option<u64> {
+        self.budget
+    }
+
+    /// Returns the directory of all exports.
+    pub fn out(&self) -> &Path {
+        &self.batch.out
+    }
+
+    /// Returns what the user should know although nothing failed.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+fn is_remote(location: &Location) -> bool {
+    location.storage().is_remote()
+}
+
+/// Returns the length of the training graph's file; 0 if there is none.
+fn graph_len(location: &Location) -> u64 {
+    let path = location.graph_path();
+    let storage = location.storage();
+    match storage.kind(&path) {
+        Ok(Some(storage::Kind::File)) => storage.open(&path).map_or(0, |file| file.len()),
+        _ => 0,
+    }
+}
+
+/// Returns a warning for the jobs whose estimate exceeds the budget: they run alone.
+fn beyond_budget(jobs: &[PlannedJob], budget: Option<u64>) -> Vec<String> {
+    let Some(budget) = budget else {
+        return Vec::new();
+    };
+    let beyond = |planned: &&PlannedJob| planned.needs().is_some_and(|needs| needs.memory > budget);
+    let count = jobs.iter().filter(beyond).count();
+    let Some(first) = jobs.iter().find(beyond) else {
+        return Vec::new();
+    };
+    let memory = first.needs().map_or(0, |needs| needs.memory);
+    vec![format!(
+        "{count} of the conversions may need more memory than --memory allows ({budget} bytes), such as {} with \
+         {memory} bytes by estimate; they run alone",
+        first.job.name
+    )]
+}

@@ -1,0 +1,352 @@
+//! Runs the planned conversions in parallel, within the budget of memory.
+//!
+//! A few driver threads take jobs from one queue and run them in the shared pool, so that a job that is alone uses all
+//! cores. A job starts if its estimate fits beside those that are running, or if none is. A job whose output directory
+//! is locked by another process goes back to the queue, and is skipped when the other process has finished it.
+
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use tf_checkpoint::Checkpoint;
+
+use super::error::Error as BatchError;
+use super::existing::Existing;
+use super::plan::{Decision, Needs, PlannedBatch, PlannedJob};
+use crate::electra_checkpoint::ElectraCheckpoint;
+use crate::error::{Error, ErrorKind};
+use crate::export;
+use crate::progress::{Phase, Progress, Watch};
+use crate::record::Record;
+use crate::report::ConversionReport;
+use crate::threads;
+
+/// How often a driver without a job looks for a cancellation.
+const LOOK: Duration = Duration::from_millis(50);
+/// The pause before a job is tried again that another process is doing.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+
+/// What became of a job.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct JobResult {
+    /// The number of the job in the plan.
+    pub index: usize,
+    /// The name of its output directory, relative to that of the batch.
+    pub name: String,
+    /// The output directory.
+    pub out: PathBuf,
+    /// The path of the checkpoint.
+    pub checkpoint: String,
+    /// The training step in the checkpoint's name.
+    pub step: Option<u64>,
+    /// `discriminator`, `generator`, `both` or `finetuned`.
+    pub model: &'static str,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// What the user should know although it did not fail.
+    pub warnings: Vec<String>,
+}
+
+/// What became of a job.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It was converted.
+    Converted(Box<ConversionReport>),
+    /// Its export was complete already.
+    Skipped,
+    /// It failed. Its output directory is as it was before.
+    Failed(Error),
+    /// It was not done, because the batch was stopped.
+    NotRun,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct BatchResult {
+    /// One for each job, in the order of the plan.
+    pub jobs: Vec<JobResult>,
+    /// True if progress stopped the work.
+    pub is_interrupted: bool,
+}
+
+impl PlannedBatch {
+    /// Converts the jobs. `finished` is called as each of them ends, from any thread.
+    ///
+    /// `progress` covers the conversion of all jobs, as one phase, and may stop them; its end does not mean that the
+    /// last job is verified.
+    ///
+    /// # Errors
+    /// None: the failure of a job is part of the result.
+    pub fn run(
+        mut self,
+        progress: &dyn Progress,
+        finished: &(dyn Fn(&JobResult) + Sync),
+    ) -> BatchResult {
+        let decisions: Vec<Decision> = self
+            .jobs
+            .iter_mut()
+            .map(|planned| std::mem::replace(&mut planned.decision, Decision::Skip))
+            .collect();
+        let watch = Watch::new(progress);
+        let running = Running {
+            batch: &self,
+            watch: &watch,
+            finished,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            stop: AtomicBool::new(false),
+        };
+        running.begin(decisions);
+        let cores = threads::available();
+        let drivers = self.batch.options.jobs.map_or(cores, NonZeroUsize::get);
+        let pending = running.state.lock().pending.len();
+        thread::scope(|scope| {
+            for _ in 1..drivers.min(pending) {
+                scope.spawn(|| running.drive());
+            }
+            running.drive();
+        });
+        running.end()
+    }
+}
+
+/// A batch that is running.
+struct Running<'a> {
+    batch: &'a PlannedBatch,
+    watch: &'a Watch<'a>,
+    finished: &'a (dyn Fn(&JobResult) + Sync),
+    state: Mutex<State>,
+    /// A job has ended.
+    changed: Condvar,
+    /// No further job starts, and those that are running end soon.
+    stop: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    pending: VecDeque<Pending>,
+    running: usize,
+    /// The sum of the estimates of the jobs that are running.
+    memory: u64,
+    results: Vec<JobResult>,
+}
+
+#[derive(Clone, Copy)]
+struct Pending {
+    index: usize,
+    needs: Needs,
+    not_before: Option<Instant>,
+}
+
+impl Running<'_> {
+    /// Reports the jobs that are decided already, and queues the others.
+    fn begin(&self, decisions: Vec<Decision>) {
+        let mut total: u64 = 0;
+        for (index, decision) in decisions.into_iter().enumerate() {
+            let outcome = match decision {
+                Decision::Skip => Outcome::Skipped,
+                Decision::Fail(error) => Outcome::Failed(error),
+                Decision::Convert(needs) => {
+                    total = total.saturating_add(needs.source_bytes);
+                    self.state.lock().pending.push_back(Pending {
+                        index,
+                        needs,
+                        not_before: None,
+                    });
+                    continue;
+                }
+            };
+            self.report(index, outcome, Vec::new());
+        }
+        self.watch.begin(Phase::Converting, total);
+    }
+
+    /// Runs jobs until there is none left.
+    fn drive(&self) {
+        while let Some(pending) = self.next() {
+            let planned = &self.batch.jobs[pending.index];
+            let done = self.convert(planned, pending.needs);
+            {
+                let mut state = self.state.lock();
+                state.running -= 1;
+                state.memory -= pending.needs.memory;
+                if done.as_ref().is_err_and(is_busy) {
+                    state.pending.push_back(Pending {
+                        not_before: Some(Instant::now() + BUSY_PAUSE),
+                        ..pending
+                    });
+                }
+            }
+            self.changed.notify_all();
+            match done {
+                Err(error) if is_busy(&error) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    self.report(pending.index, Outcome::NotRun, Vec::new());
+                }
+                Err(error) => self.report(pending.index, Outcome::Failed(error), Vec::new()),
+                Ok((outcome, warnings)) => self.report(pending.index, outcome, warnings),
+            }
+        }
+    }
+
+    /// Waits for the next job that may start, and takes it.
+    fn next(&self) -> Option<Pending> {
+        let mut state = self.state.lock();
+        loop {
+            if self.is_stopped() {
+                return None;
+            }
+            let now = Instant::now();
+            let may_start = |pending: &Pending| {
+                let fits = |budget| state.memory.saturating_add(pending.needs.memory) <= budget;
+                pending.not_before.is_none_or(|time| time <= now)
+                    && (state.running == 0 || self.batch.budget.is_none_or(fits))
+            };
+            if let Some(at) = state.pending.iter().position(may_start) {
+                let pending = state.pending.remove(at)?;
+                state.running += 1;
+                state.memory += pending.needs.memory;
+                return Some(pending);
+            }
+            if state.pending.is_empty() {
+                return None;
+            }
+            self.changed.wait_for(&mut state, LOOK);
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.watch.check().is_err() || self.stop.load(Ordering::Relaxed)
+    }
+
+    fn convert(&self, planned: &PlannedJob, needs: Needs) -> Result<(Outcome, Vec<String>), Error> {
+        let record = planned.record.as_ref().expect("a planned job has a record");
+        let converted = self.convert_once(planned, record, needs);
+        let exists = |error: &Error| {
+            use export::Error as E;
+            matches!(error, Error::Export(E::Exists { .. } | E::Leftover { .. }))
+        };
+        match converted {
+            // Another process may have finished it in the meantime.
+            Err(error) if exists(&error) => match self.batch.batch.look(&planned.job, record) {
+                Ok(Existing::Same) => Ok((Outcome::Skipped, Vec::new())),
+                _ => Err(error),
+            },
+            converted => converted,
+        }
+    }
+
+    fn convert_once(
+        &self,
+        planned: &PlannedJob,
+        record: &Record,
+        needs: Needs,
+    ) -> Result<(Outcome, Vec<String>), Error> {
+        let start = Instant::now();
+        let job = &planned.job;
+        if self.batch.batch.look(job, record)? == Existing::Same {
+            return Ok((Outcome::Skipped, Vec::new()));
+        }
+        let location = job
+            .location
+            .as_ref()
+            .expect("a planned job has a checkpoint");
+        let settings = &job.settings;
+        let checkpoint = Checkpoint::open_by(location.reopened()?, settings.read_by)?;
+        // The index that is recorded is the one that was opened: a change in between is noticed after the conversion.
+        let found = settings.record(checkpoint.location())?;
+        if let Some(what) = found.difference(record) {
+            let checkpoint = job.checkpoint.clone();
+            return Err(BatchError::ChangedSincePlanning { checkpoint, what }.into());
+        }
+        let checkpoint = ElectraCheckpoint::new(checkpoint, &settings.renames)?;
+        let progress = JobProgress {
+            running: self,
+            is_converting: AtomicBool::new(false),
+        };
+        let conversion = settings
+            .conversion(&checkpoint)?
+            .replace(needs.replaces || self.batch.batch.options.replace)
+            .record(Some(record.clone()))
+            .pool(Arc::clone(&self.batch.pool));
+        let conversion = conversion.plan_with(&progress)?;
+        let mut warnings = settings.warnings(&checkpoint, conversion.plans());
+        let exports = conversion.run(self.batch.batch.out_of(job), &progress)?;
+        warnings.extend(exports.iter().flat_map(|export| export.warnings.clone()));
+        let report = ConversionReport::new(&checkpoint, &exports, start.elapsed().as_secs_f64());
+        Ok((Outcome::Converted(Box::new(report)), warnings))
+    }
+
+    fn report(&self, index: usize, outcome: Outcome, warnings: Vec<String>) {
+        if self.batch.batch.options.fail_fast && matches!(outcome, Outcome::Failed(_)) {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        let job = &self.batch.jobs[index].job;
+        let result = JobResult {
+            index,
+            name: job.name.clone(),
+            out: self.batch.batch.out_of(job),
+            checkpoint: job.checkpoint.clone(),
+            step: job.step,
+            model: job.settings.models.key(),
+            outcome,
+            warnings,
+        };
+        (self.finished)(&result);
+        self.state.lock().results.push(result);
+    }
+
+    fn end(self) -> BatchResult {
+        let pending = std::mem::take(&mut self.state.lock().pending);
+        for pending in pending {
+            self.report(pending.index, Outcome::NotRun, Vec::new());
+        }
+        let is_interrupted = self.watch.is_stopped();
+        let mut jobs = self.state.into_inner().results;
+        jobs.sort_by_key(|result| result.index);
+        BatchResult {
+            jobs,
+            is_interrupted,
+        }
+    }
+}
+
+/// True if another process holds the lock of the output directory.
+fn is_busy(error: &Error) -> bool {
+    matches!(error, Error::Export(export::Error::Busy { .. }))
+}
+
+/// The progress of one job: its bytes are added to those of the batch.
+struct JobProgress<'a> {
+    running: &'a Running<'a>,
+    is_converting: AtomicBool,
+}
+
+impl Progress for JobProgress<'_> {
+    fn begin(&self, phase: Phase, _: u64) {
+        self.is_converting
+            .store(phase == Phase::Converting, Ordering::Relaxed);
+    }
+
+    fn advance(&self, units: u64) -> ControlFlow<()> {
+        let is_converting = self.is_converting.load(Ordering::Relaxed);
+        let advanced = self
+            .running
+            .watch
+            .advance(if is_converting { units } else { 0 });
+        if advanced.is_err() || self.running.stop.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The summary of a batch: a file in its output directory.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use super::error::Error;
+use super::shard::Shard;
+#[cfg(feature = "cloud")]
+use crate::export::Destination;
+
+/// The name of the summary of a batch that is not shared.
+const SUMMARY_FILE: &str = "batch.json";
+
+/// Writes the summary of a batch, or of a share of it, as a whole: readers find the earlier one or this one.
+///
+/// # Errors
+/// [`Error::Summary`].
+pub fn write_summary(out: &Path, shard: Option<Shard>, text: &str) -> Result<(), Error> {
+    let name = shard.map_or_else(|| SUMMARY_FILE.to_owned(), Shard::summary);
+    let failed = |source| Error::Summary {
+        path: out.join(&name),
+        source,
+    };
+    #[cfg(feature = "cloud")]
+    if let Ok(Destination::Bucket(outbox)) = Destination::of(out) {
+        use remote_files::Mode;
+
+        outbox.connect().map_err(failed)?;
+        let files = vec![(name.clone(), text.as_bytes().to_vec())];
+        let put = outbox.put_all(files, Mode::Replace, &|_| {});
+        return put.map_err(|(_, source)| failed(source));
+    }
+    write(out, &name, text).map_err(failed)
+}
+
+fn write(out: &Path, name: &str, text: &str) -> io::Result<()> {
+    std::fs::create_dir_all(out)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".batch-").suffix(".json");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        // Those of any new file: the process's mask applies.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(out)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(out.join(name))?;
+    Ok(())
+}
