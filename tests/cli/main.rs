@@ -1,6 +1,7 @@
 //! Drives the program over real checkpoints, and over odd and hostile ones made here.
 //! Modules for Unix alone use links, permissions, signals or names that Windows does not have.
 
+mod batch;
 mod call;
 mod card;
 mod changed;

@@ -1,0 +1,272 @@
+//! What is found out before the first byte is written.
+
+use std::fs;
+
+use testkit::{copy_of, fixture, listing, run, temp};
+
+use super::{assert_exports, statuses, write_run, write_runs};
+
+#[test]
+fn a_dry_run_prints_the_plan_and_writes_nothing() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    let out = folder.path().join("out");
+    let run = run![
+        "batch",
+        "--dry-run",
+        "--memory",
+        "2GiB",
+        "--model",
+        "discriminator",
+        runs,
+        out
+    ]
+    .ok();
+    run.stdout_has(&[
+        "convert  a-100-discriminator",
+        "model.ckpt-200",
+        "Would convert 3 checkpoints",
+        "within 2.00 GiB of memory",
+    ]);
+    assert!(!out.exists());
+    let run = run![
+        "batch",
+        "--dry-run",
+        "--json",
+        "--model",
+        "discriminator",
+        runs,
+        out
+    ]
+    .ok();
+    let plan = run.json();
+    assert_eq!(plan["status"], "planned");
+    assert_eq!(plan["jobs"][2]["action"], "convert");
+    let sum: u64 = plan["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| job["bytes"].as_u64().unwrap())
+        .sum();
+    assert_eq!(plan["bytes"], sum);
+    assert!(!out.exists());
+}
+
+#[test]
+fn names_that_conflict_are_refused() {
+    let folder = temp();
+    for run in ["x/run", "y/run"] {
+        write_run(&folder.path().join(run), &[100]);
+    }
+    let [x, y] = ["x/run", "y/run"].map(|run| folder.path().join(run));
+    let out = folder.path().join("out");
+    run!["batch", "--model", "discriminator", x, y, out].fails(
+        2,
+        &[
+            "x/run/model.ckpt-100",
+            "y/run/model.ckpt-100",
+            "run-100-discriminator",
+            "--name-template",
+        ],
+    );
+    // Below one directory their paths differ.
+    run!["batch", "--model", "discriminator", folder.path(), out].ok();
+    assert_exports(
+        &out,
+        &["x-run-100-discriminator", "y-run-100-discriminator"],
+    );
+    run![
+        "batch",
+        "--model",
+        "discriminator",
+        "--name-template",
+        "all",
+        x,
+        y,
+        out
+    ]
+    .fails(2, &["all"]);
+}
+
+#[test]
+fn names_never_leave_the_output_directory() {
+    let folder = temp();
+    let runs = write_runs(folder.path()).join("group/b");
+    let out = folder.path().join("out");
+    for template in [
+        "../{run}",
+        "/tmp/{run}",
+        "a/../../{run}",
+        "",
+        "batch.json",
+        "a\\b",
+    ] {
+        run![
+            "batch",
+            "--model",
+            "discriminator",
+            "--name-template",
+            template,
+            runs,
+            out
+        ]
+        .fails(2, &["output name"]);
+        assert_eq!(listing(folder.path()), ["runs"], "{template}");
+    }
+}
+
+#[test]
+fn a_model_that_is_missing_is_a_failure_of_its_job() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    let out = folder.path().join("out");
+    let run = run!["batch", "--dry-run", "--model", "generator", runs, out];
+    run.fails(4, &["3 conversions cannot be converted"]);
+    run!["batch", "--model", "generator", runs, out].fails(4, &["3 conversions failed"]);
+    assert_eq!(listing(&out), ["batch.json"]);
+}
+
+#[test]
+fn the_worst_failure_decides_the_exit_code() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    fs::remove_file(runs.join("a/model.ckpt-100.index")).unwrap();
+    fs::write(runs.join("a/model.ckpt-200.index"), "x").unwrap();
+    let out = folder.path().join("out");
+    run!["batch", "--model", "discriminator", runs, out].fails(3, &["2 conversions failed"]);
+    // The generator of `group/b` is missing: 4.
+    run!["batch", "--model", "generator", runs, out].fails(4, &["3 conversions failed"]);
+}
+
+#[test]
+fn one_failure_stops_all_on_request() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    fs::remove_file(runs.join("group/b/model.ckpt-100.index")).unwrap();
+    let out = folder.path().join("out");
+    let run = run![
+        "batch",
+        "--json",
+        "--fail-fast",
+        "--model",
+        "discriminator",
+        runs,
+        out
+    ];
+    let found = statuses(&run);
+    assert_eq!(found["a-100-discriminator"], "not_run");
+    assert_eq!(found["a-200-discriminator"], "not_run");
+    run.fails(3, &["1 conversion failed, 2 not run"]);
+    assert_eq!(listing(&out), ["batch.json"]);
+}
+
+#[test]
+fn a_job_beyond_the_budget_runs_alone() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    let out = folder.path().join("out");
+    let run = run![
+        "batch",
+        "--memory",
+        "1MiB",
+        "--model",
+        "discriminator",
+        runs,
+        out
+    ]
+    .ok();
+    assert!(
+        run.stderr
+            .contains("3 of the conversions may need more memory"),
+        "{}",
+        run.stderr
+    );
+    assert!(run.stderr.contains("run alone"), "{}", run.stderr);
+}
+
+#[test]
+fn wrong_usage_is_explained() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    run!["batch", "--model", "discriminator", runs].fails(2, &["OUT is missing"]);
+    let out = folder.path().join("out");
+    run!["batch", runs, out].fails(2, &["--model"]);
+    for (option, value) in [
+        ("--shard", "8/8"),
+        ("--memory", "much"),
+        ("--jobs", "0"),
+        ("--step", "100"),
+    ] {
+        run![
+            "batch",
+            "--model",
+            "discriminator",
+            option,
+            value,
+            runs,
+            out
+        ]
+        .fails(2, &[option]);
+    }
+    let file = folder.path().join("file");
+    fs::write(&file, "x").unwrap();
+    run!["batch", "--model", "discriminator", runs, file].fails(1, &["file"]);
+    assert_eq!(fs::read(&file).unwrap(), b"x");
+    assert!(!out.exists());
+}
+
+#[test]
+fn options_of_convert_apply() {
+    let folder = copy_of("tiny_default");
+    let out = temp();
+    run![
+        "batch",
+        "--model",
+        "generator",
+        "--dtype",
+        "bf16",
+        "--vocab",
+        "none",
+        "--model-card",
+        "--license",
+        "apache-2.0",
+        "--no-graph",
+        "--name-template",
+        "x",
+        folder.path(),
+        out.path()
+    ]
+    .ok();
+    assert_eq!(
+        listing(&out.path().join("x")),
+        [
+            "README.md",
+            "config.json",
+            "conversion.json",
+            "model.safetensors"
+        ]
+    );
+    let record = testkit::read_json(&out.path().join("x/conversion.json"));
+    let options = &record["options"];
+    assert_eq!(options["dtype"], "bf16");
+    assert_eq!(options["license"], "apache-2.0");
+    assert_eq!(options["no_graph"], true);
+    assert_eq!(
+        record["files"]["README.md"],
+        fs::metadata(out.path().join("x/README.md")).unwrap().len()
+    );
+    let vocabulary = fixture("tiny_default/vocab.txt");
+    run![
+        "batch",
+        "--model",
+        "generator",
+        "--vocab",
+        vocabulary,
+        "--name-template",
+        "y",
+        folder.path(),
+        out.path()
+    ]
+    .ok();
+    assert!(out.path().join("y/tokenizer.json").exists());
+}

@@ -1,0 +1,209 @@
+//! Ctrl-C, kills, and files that change meanwhile.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Once};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use electra_convert::batch::{
+    Batch, BatchOptions, BatchResult, JobOptions, NameTemplate, Outcome, PlannedBatch, Settings,
+    find_jobs,
+};
+use electra_convert::{Error, Model, Progress};
+use testkit::bundle_writer::{SMALL, Sizes};
+use testkit::{command, listing, run, temp};
+
+use super::{checkpoint, write_run};
+
+/// Checkpoints that take some seconds altogether.
+fn write_large_run(folder: &Path, steps: u64) {
+    let sizes = Sizes {
+        vocab: 8_000,
+        embedding: 128,
+        hidden: 512,
+        intermediate: 2048,
+        layers: 3,
+        ..SMALL
+    };
+    fs::create_dir_all(folder).unwrap();
+    for step in 1..=steps {
+        checkpoint(sizes, step).write(&folder.join(format!("model.ckpt-{step}")));
+    }
+}
+
+fn start(source: &Path, out: &Path) -> Child {
+    let mut command = command(&[&"batch", &"--model", &"discriminator", &source, &out]);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
+}
+
+fn send(child: &Child, signal: &str) {
+    let kill = Command::new("kill")
+        .args([format!("-{signal}"), child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+}
+
+/// Fails unless every directory in `out` is a complete export.
+fn complete_exports(out: &Path) -> usize {
+    let names = listing(out).into_iter();
+    let names: Vec<String> = names.filter(|name| !name.starts_with("batch")).collect();
+    for name in &names {
+        assert_eq!(listing(&out.join(name)), super::FILES, "{name}");
+    }
+    names.len()
+}
+
+#[test]
+fn a_signal_stops_all_jobs_and_the_same_command_resumes() {
+    let folder = temp();
+    let [source, out] = ["a", "out"].map(|name| folder.path().join(name));
+    write_large_run(&source, 4);
+    let mut was_interrupted = 0;
+    for (delay, signal) in [(150, "INT"), (600, "TERM"), (1200, "INT")] {
+        let mut child = start(&source, &out);
+        thread::sleep(Duration::from_millis(delay));
+        send(&child, signal);
+        let since = Instant::now();
+        let status = child.wait().unwrap();
+        // Generous, because tests run beside each other without optimisation.
+        assert!(
+            since.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            since.elapsed()
+        );
+        complete_exports(&out);
+        if !status.success() {
+            was_interrupted += 1;
+            assert!(matches!(status.signal(), Some(2 | 15)), "{status:?}");
+        }
+    }
+    assert!(was_interrupted > 0);
+    run!["batch", "--model", "discriminator", source, out].ok();
+    assert_eq!(complete_exports(&out), 4);
+}
+
+#[test]
+fn a_killed_batch_is_resumed() {
+    let folder = temp();
+    let [source, out] = ["a", "out"].map(|name| folder.path().join(name));
+    write_large_run(&source, 3);
+    for delay in [300, 900] {
+        let mut child = start(&source, &out);
+        thread::sleep(Duration::from_millis(delay));
+        send(&child, "KILL");
+        child.wait().unwrap();
+    }
+    run!["batch", "--model", "discriminator", source, out].ok();
+    assert_eq!(complete_exports(&out), 3);
+}
+
+fn plan(source: &Path, out: &Path) -> PlannedBatch {
+    let settings = Arc::new(Settings::new(Model::Discriminator));
+    let options = JobOptions {
+        steps: None,
+        template: &NameTemplate::default(),
+        settings: &settings,
+    };
+    let found = find_jobs(&[source.to_owned()], options).unwrap();
+    let batch = Batch::new(out, found.jobs, BatchOptions::default()).unwrap();
+    batch.plan(&()).unwrap()
+}
+
+fn failures(result: &BatchResult) -> Vec<(&str, String)> {
+    let jobs = result.jobs.iter();
+    jobs.filter_map(|job| match &job.outcome {
+        Outcome::Failed(error) => Some((&job.name[..], error.to_string())),
+        _ => None,
+    })
+    .collect()
+}
+
+fn world() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let folder = temp();
+    let [source, out] = ["a", "out"].map(|name| folder.path().join(name));
+    write_run(&source, &[100, 200, 300]);
+    (folder, source, out)
+}
+
+#[test]
+fn a_checkpoint_that_training_deletes_or_replaces_after_planning_is_reported() {
+    let (_folder, source, out) = world();
+    let planned = plan(&source, &out);
+    for suffix in [".index", ".data-00000-of-00001"] {
+        fs::remove_file(source.join(format!("model.ckpt-100{suffix}"))).unwrap();
+    }
+    // Another checkpoint under the same name.
+    checkpoint(SMALL, 7).write(&source.join("model.ckpt-200"));
+    let result = planned.run(&(), &|_| {});
+    let failed = failures(&result);
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(failed[0].1.contains("model.ckpt-100"), "{failed:?}");
+    assert!(
+        failed[1].1.contains("has changed since it was planned"),
+        "{failed:?}"
+    );
+    assert_eq!(listing(&out), ["a-300-discriminator"]);
+}
+
+/// Does something at the first progress of a conversion.
+struct Meanwhile<F: Fn() + Sync>(Once, F);
+
+impl<F: Fn() + Sync> Progress for Meanwhile<F> {
+    fn advance(&self, units: u64) -> std::ops::ControlFlow<()> {
+        if units > 0 {
+            self.0.call_once(&self.1);
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+}
+
+#[test]
+fn a_checkpoint_that_changes_while_it_is_converted_is_never_mixed() {
+    let (_folder, source, out) = world();
+    let planned = plan(&source, &out);
+    let act = || {
+        for step in [100, 200, 300] {
+            checkpoint(SMALL, 7).write(&source.join(format!("model.ckpt-{step}")));
+        }
+    };
+    let result = planned.run(&Meanwhile(Once::new(), act), &|_| {});
+    let failed = failures(&result);
+    assert_eq!(failed.len(), 3, "{failed:?}");
+    assert!(listing(&out).is_empty());
+}
+
+#[test]
+fn progress_stops_a_batch() {
+    struct Stop;
+    impl Progress for Stop {
+        fn advance(&self, _: u64) -> std::ops::ControlFlow<()> {
+            std::ops::ControlFlow::Break(())
+        }
+    }
+    let (_folder, source, out) = world();
+    let result = plan(&source, &out).run(&Stop, &|_| {});
+    assert!(result.is_interrupted);
+    assert!(
+        result
+            .jobs
+            .iter()
+            .all(|job| matches!(job.outcome, Outcome::NotRun))
+    );
+    assert!(!out.exists());
+    let settings = Arc::new(Settings::new(Model::Discriminator));
+    let options = JobOptions {
+        steps: None,
+        template: &NameTemplate::default(),
+        settings: &settings,
+    };
+    let found = find_jobs(&[source], options).unwrap();
+    let batch = Batch::new(&out, found.jobs, BatchOptions::default()).unwrap();
+    assert!(matches!(
+        batch.plan(&Stop),
+        Err(Error::Export(electra_convert::export::Error::Interrupted))
+    ));
+}
