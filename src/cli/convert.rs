@@ -24,9 +24,10 @@ use tf_checkpoint::ReadBy;
 use tf_checkpoint::address::{Use, without_query};
 
 use super::args::{
-    Cli, ConvertArgs, ExportArgs, ModelArg, ReaderArg, ReadingArgs, SourceArgs, StatedArgs,
+    ConvertArgs, ExportArgs, ModelArg, ReaderArg, ReadingArgs, SourceArgs, StatedArgs,
 };
 use super::caller::Caller;
+use super::command::Cli;
 use super::exit::{Shown, Usage};
 use super::page::PageFile;
 use super::progress::Signals;

@@ -7,6 +7,7 @@ mod args;
 mod batch;
 mod caller;
 mod checks;
+mod command;
 mod convert;
 mod exit;
 mod hint;
@@ -27,10 +28,10 @@ use std::iter;
 use std::num::NonZeroUsize;
 use std::process;
 
-use args::{Cli, Command};
 use caller::Caller;
 pub use caller::UsePlans;
 use clap::{CommandFactory as _, Parser as _};
+use command::{Cli, Command};
 use exit::Exit;
 
 use crate::report::{

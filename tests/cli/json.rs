@@ -64,6 +64,15 @@ fn the_documented_fields_are_those_that_are_printed() {
             out
         ],
         run!["--json", "--model", "both", fixture("tiny_default"), both],
+        run![
+            "batch",
+            "--json",
+            "--dry-run",
+            "--model",
+            "generator",
+            fixture("tiny_default"),
+            out
+        ],
         run!["inspect", "--json", fixture("tiny_default")],
         run!["inspect", "--json", fixture("fmt_partitioned")],
         run!["inspect", "--json", "--graph", fixture("trained")],
@@ -75,6 +84,18 @@ fn the_documented_fields_are_those_that_are_printed() {
     let mut printed = BTreeSet::new();
     for document in documents {
         keys(&document.json(), &mut printed);
+    }
+    let many = folder.path().join("many");
+    let batch = run![
+        "batch",
+        "--json",
+        "--model",
+        "generator",
+        fixture("tiny_default"),
+        many
+    ];
+    for line in batch.stdout.lines() {
+        keys(&serde_json::from_str(line).unwrap(), &mut printed);
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/json.md");
     let page = fs::read_to_string(path).unwrap();

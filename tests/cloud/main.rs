@@ -1,5 +1,6 @@
 //! Drives the program with checkpoints and outputs in a bucket, which a server on loopback holds.
 
+mod batch;
 #[cfg(unix)]
 mod interrupted;
 mod read;

@@ -17,8 +17,9 @@ use crate::batch::{
     Error as BatchError, FoundJobs, Job, JobOptions, MAX_MANIFEST_LEN, ManifestLine, Settings,
     VocabularySource, find_jobs, parse_manifest,
 };
-use crate::cli::args::{Cli, ExportArgs, ModelArg, ReadingArgs};
+use crate::cli::args::{ExportArgs, ModelArg, ReadingArgs};
 use crate::cli::caller::Caller;
+use crate::cli::command::Cli;
 use crate::cli::exit::Usage;
 use crate::cli::{convert, input};
 use crate::{Error, Models};

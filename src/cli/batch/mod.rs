@@ -1,6 +1,6 @@
 //! The command `batch`.
 
-mod args;
+pub(super) mod args;
 mod jobs;
 mod table;
 
@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use parking_lot::Mutex;
 use tf_checkpoint::address::Use;
 
-pub(crate) use args::BatchArgs;
+use args::BatchArgs;
 
 use super::caller::Caller;
 use super::exit::{Exit, Failures, Usage};
