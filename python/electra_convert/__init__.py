@@ -4,7 +4,7 @@
 >>> result.checkpoint.step
 6000
 
-`inspect`, `convert` and `verify` do what the program's commands do; `config` and `state_dict` return a model's
+`inspect`, `convert` and `verify` do what the program's commands do, `convert_many` converts many checkpoints; `config` and `state_dict` return a model's
 configuration and tensors without writing a file. A checkpoint is a path or a URL. Every failure of the program is a
 `ConvertError` with its ``exit_code``. The GIL is released while a command runs, so that threads convert in parallel;
 Ctrl-C raises `KeyboardInterrupt` within a second. A process that was forked after the first call raises
@@ -22,6 +22,7 @@ from ._errors import (
     VerificationError,
 )
 from ._hub import push_to_hub
+from ._many import convert_many
 from ._results import (
     AgreedSource,
     Checkpoint,
@@ -38,6 +39,7 @@ from ._results import (
     GraphOutput,
     HeadCount,
     HeadLogits,
+    JobResult,
     LeftOut,
     MeasuredHeadCount,
     Mismatch,
@@ -78,6 +80,7 @@ __all__ = [
     "GraphOutput",
     "HeadCount",
     "HeadLogits",
+    "JobResult",
     "LeftOut",
     "MeasuredHeadCount",
     "Mismatch",
@@ -100,6 +103,7 @@ __all__ = [
     "VerificationError",
     "config",
     "convert",
+    "convert_many",
     "inspect",
     "load",
     "load_tokenizer",

@@ -1,4 +1,5 @@
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from os import PathLike
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from ._results import (
     GraphOutput as GraphOutput,
     HeadCount as HeadCount,
     HeadLogits as HeadLogits,
+    JobResult as JobResult,
     LeftOut as LeftOut,
     MeasuredHeadCount as MeasuredHeadCount,
     Mismatch as Mismatch,
@@ -60,6 +62,7 @@ __all__ = [
     "GraphOutput",
     "HeadCount",
     "HeadLogits",
+    "JobResult",
     "LeftOut",
     "MeasuredHeadCount",
     "Mismatch",
@@ -82,6 +85,7 @@ __all__ = [
     "VerificationError",
     "config",
     "convert",
+    "convert_many",
     "inspect",
     "load",
     "load_tokenizer",
@@ -163,6 +167,17 @@ def convert(
     report: _Path | None = None,
     progress: _Progress | None = None,
 ) -> Conversion: ...
+def convert_many(
+    jobs: Iterable[Mapping[str, Any]],
+    *,
+    executor: Literal["threads", "ray"] | Executor = "threads",
+    num_workers: int | None = None,
+    skip_completed: bool = True,
+    on_error: Literal["collect", "raise"] = "collect",
+    memory: int | None = None,
+    retries: int = 3,
+    progress: Callable[[int, str, int, int], object] | None = None,
+) -> Iterator[JobResult]: ...
 def verify(
     directory: _Path,
     *,

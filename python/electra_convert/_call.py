@@ -37,21 +37,21 @@ def text(value):
 
 def run(line, progress=None, function=_native.call):
     """Runs a command; returns its JSON document, and what else the function of the extension module returns."""
-    _check_process()
+    check_process()
     try:
         exit_code, document, warnings, *rest = function(line, progress)
     except UnicodeEncodeError as error:
         raise UsageError(f"an argument is not valid Unicode: {error}") from None
-    _check_process()
+    check_process()
     document = json.loads(document) if document else {}
     if exit_code != 0:
-        raise _error(exit_code, document)
+        raise from_native(exit_code, document)
     for warning in warnings:
         _warnings.warn(warning, ConversionWarning, stacklevel=3)
     return document, *rest
 
 
-def _check_process():
+def check_process():
     """Raises an error in a forked process that lacks the threads of its parent."""
     global _started_in
     if _started_in is None:
@@ -64,7 +64,8 @@ def _check_process():
         )
 
 
-def _error(exit_code, document):
+def from_native(exit_code, document):
+    """Returns the exception for a command that failed."""
     message = document.get("error", "the command failed without a message")
     error = BY_EXIT_CODE.get(exit_code, FailureError)(message)
     if exit_code == 5:

@@ -12,6 +12,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._errors import ConvertError
+
 
 @dataclass(frozen=True)
 class CheckpointInfo:
@@ -389,6 +391,23 @@ class Conversion:
     checkpoint: CheckpointInfo
     exports: tuple[Export, ...]
     seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What became of a job of `convert_many`.
+
+    ``status`` is ``"converted"``, ``"skipped"`` (a matching export was there) or ``"failed"``. ``index`` is the number
+    of the job, and ``job`` the mapping that was given.
+    """
+
+    index: int
+    job: dict[str, Any]
+    out: str
+    status: str
+    conversion: Conversion | None = None
+    error: ConvertError | None = None
+    warnings: tuple[str, ...] = ()
 
 
 _Hint = Any

@@ -32,6 +32,8 @@ const REMOTE_PLANNERS: usize = 16;
 pub struct BatchOptions {
     /// Replace exports that do not match.
     pub replace: bool,
+    /// Convert again, and replace, what matches.
+    pub redo: bool,
     /// Convert only this share.
     pub shard: Option<Shard>,
     /// The most conversions at once; by default the number of cores.
@@ -199,9 +201,9 @@ impl Batch {
         progress: &dyn Progress,
     ) -> Result<Decision, Error> {
         let replaces = match self.look(job, record)? {
-            Existing::Same => return Ok(Decision::Skip),
+            Existing::Same if !self.options.redo => return Ok(Decision::Skip),
             Existing::Nothing => false,
-            Existing::Other(_) => true,
+            Existing::Same | Existing::Other(_) => true,
         };
         let settings = &job.settings;
         let checkpoint = Checkpoint::open_by(location.reopened()?, settings.read_by)?;

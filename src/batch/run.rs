@@ -253,7 +253,8 @@ impl Running<'_> {
     ) -> Result<(Outcome, Vec<String>), Error> {
         let start = Instant::now();
         let job = &planned.job;
-        if self.batch.batch.look(job, record)? == Existing::Same {
+        let existing = self.batch.batch.look(job, record)?;
+        if existing == Existing::Same && !self.batch.batch.options.redo {
             return Ok((Outcome::Skipped, Vec::new()));
         }
         let location = job

@@ -12,6 +12,10 @@ use crate::cli::args::{ExportArgs, ModelArg, OutputArgs, ReadingArgs};
 const BATCH: &str = "Many checkpoints";
 
 #[derive(Debug, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch that one types"
+)]
 #[command(
     override_usage = "electra-convert batch --model <MODEL> [OPTIONS] SOURCE... OUT\n       \
                             electra-convert batch [--model <MODEL>] --manifest FILE [OPTIONS] OUT"
@@ -62,6 +66,9 @@ pub(crate) struct BatchArgs {
     /// Replace earlier exports that were made from other inputs; those that match are skipped
     #[arg(long)]
     pub(crate) force: bool,
+    /// Convert again, and replace, exports that match
+    #[arg(long, help_heading = BATCH)]
+    pub(crate) redo: bool,
     /// Number of threads that all conversions share [default: number of cores]
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) threads: Option<NonZeroUsize>,

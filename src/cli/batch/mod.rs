@@ -46,6 +46,7 @@ fn run_until_signal(
     let found = jobs::of_args(args, sources, caller)?;
     let options = BatchOptions {
         replace: args.force,
+        redo: args.redo,
         shard: args.shard,
         jobs: args.jobs,
         memory: args.memory,

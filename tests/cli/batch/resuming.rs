@@ -30,6 +30,13 @@ fn a_finished_export_is_skipped_and_stays_as_it_is() {
     let forced = batch(&["--force"], &source, &out).ok();
     assert!(statuses(&forced).values().all(|status| status == "skipped"));
     assert_eq!(fs::metadata(&weights).unwrap().modified().unwrap(), before);
+    let redone = batch(&["--redo"], &source, &out).ok();
+    assert!(
+        statuses(&redone)
+            .values()
+            .all(|status| status == "converted")
+    );
+    assert_ne!(fs::metadata(&weights).unwrap().modified().unwrap(), before);
     // A record has no time and no path: the same inputs give the same bytes.
     let elsewhere = folder.path().join("elsewhere");
     batch(&[], &source, &elsewhere).ok();

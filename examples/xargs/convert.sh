@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Converts all checkpoints below RUNS with several processes on this machine, each with a share.
+#
+#   examples/xargs/convert.sh RUNS OUT [PROCESSES]
+#
+# One process with --jobs does the same; processes are for machines where each must have its own limits.
+set -euo pipefail
+
+runs=$1 out=$2 count=${3:-4}
+program=${ELECTRA_CONVERT:-electra-convert}
+
+seq 0 $((count - 1)) | xargs -P "$count" -I{} "$program" batch --quiet --model "${MODEL:-discriminator}" \
+    --threads 1 --jobs 1 --shard "{}/$count" "$runs" "$out"
