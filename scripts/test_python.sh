@@ -36,5 +36,5 @@ echo "$(basename "$wheel"): $size bytes"
 clean=$target/venv-wheel
 rm -rf "$clean"
 "$python" -m venv "$clean"
-"$clean/bin/pip" install --quiet --disable-pip-version-check "$wheel" pytest mypy transformers huggingface_hub ${REQUIREMENTS:+-r "$REQUIREMENTS"}
+"$clean/bin/pip" install --quiet --disable-pip-version-check "$wheel" pytest mypy transformers huggingface_hub ray ${REQUIREMENTS:+-r "$REQUIREMENTS"}
 "$clean/bin/python" -m pytest -q -p no:cacheprovider python/tests

@@ -189,4 +189,4 @@ def test_every_option_of_convert_reaches_a_job(fixtures, tmp_path):
     assert result.conversion.exports[0].config["id2label"] == {"0": "bad", "1": "good"}
     assert any("changes no variable's name" in warning for warning in result.warnings)
     card = (tmp_path / "a/b/README.md").read_text()
-    assert "- en\n" in card and "- de\n" in card
+    assert '- "en"\n- "de"\n' in card

@@ -11,8 +11,8 @@ use tf_checkpoint::{Format, Location};
 
 use crate::plan::Plan;
 
-/// What every job needs: buffers, tokenizer, reports.
-const FIXED: u64 = 40 << 20;
+/// What every job needs: buffers, tokenizer, reports, and memory that the allocator keeps.
+const FIXED: u64 = 56 << 20;
 /// What the training graph needs in proportion to its file: its nodes, and the values of an evaluation.
 const GRAPH: u64 = 6;
 /// The part of the available memory that is used by default, in percent.

@@ -81,8 +81,8 @@ pub struct BatchResult {
 impl PlannedBatch {
     /// Converts the jobs. `finished` is called as each of them ends, from any thread.
     ///
-    /// `progress` covers the conversion of all jobs, as one phase, and may stop them; its end does not mean that the
-    /// last job is verified.
+    /// `progress` covers the conversion of all jobs as one phase, and may stop them; its end does not mean that the
+    /// last job is verified. A batch of one job has all phases of a conversion.
     ///
     /// # Errors
     /// None: the failure of a job is part of the result.
@@ -104,6 +104,7 @@ impl PlannedBatch {
             state: Mutex::default(),
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
+            has_one_job: decisions.len() == 1,
         };
         running.begin(decisions);
         let cores = threads::available();
@@ -129,6 +130,8 @@ struct Running<'a> {
     changed: Condvar,
     /// No further job starts, and those that are running end soon.
     stop: AtomicBool,
+    /// The phases of the only job are those of the batch.
+    has_one_job: bool,
 }
 
 #[derive(Default)]
@@ -167,7 +170,9 @@ impl Running<'_> {
             };
             self.report(index, outcome, Vec::new());
         }
-        self.watch.begin(Phase::Converting, total);
+        if !self.has_one_job {
+            self.watch.begin(Phase::Converting, total);
+        }
     }
 
     /// Runs jobs until there is none left.
@@ -326,24 +331,24 @@ fn is_busy(error: &Error) -> bool {
     matches!(error, Error::Export(export::Error::Busy { .. }))
 }
 
-/// The progress of one job: its bytes are added to those of the batch.
+/// The progress of one job. Of several jobs the bytes that are converted are those of the batch.
 struct JobProgress<'a> {
     running: &'a Running<'a>,
     is_converting: AtomicBool,
 }
 
 impl Progress for JobProgress<'_> {
-    fn begin(&self, phase: Phase, _: u64) {
+    fn begin(&self, phase: Phase, total: u64) {
+        if self.running.has_one_job {
+            self.running.watch.begin(phase, total);
+        }
         self.is_converting
             .store(phase == Phase::Converting, Ordering::Relaxed);
     }
 
     fn advance(&self, units: u64) -> ControlFlow<()> {
-        let is_converting = self.is_converting.load(Ordering::Relaxed);
-        let advanced = self
-            .running
-            .watch
-            .advance(if is_converting { units } else { 0 });
+        let counts = self.running.has_one_job || self.is_converting.load(Ordering::Relaxed);
+        let advanced = self.running.watch.advance(if counts { units } else { 0 });
         if advanced.is_err() || self.running.stop.load(Ordering::Relaxed) {
             ControlFlow::Break(())
         } else {

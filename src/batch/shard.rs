@@ -71,9 +71,9 @@ mod tests {
         let mut sizes = [0; 8];
         for step in 0..1000 {
             let name = format!("run-{}-discriminator", step * 1000);
-            let shares: Vec<usize> = (0..8).filter(|at| shards[*at].contains(&name)).collect();
-            assert_eq!(shares.len(), 1, "{name}");
-            sizes[shares[0]] += 1;
+            let own: Vec<usize> = (0..8).filter(|at| shards[*at].contains(&name)).collect();
+            assert_eq!(own.len(), 1, "{name}");
+            sizes[own[0]] += 1;
         }
         assert!(
             sizes.iter().all(|size| (90..=160).contains(size)),

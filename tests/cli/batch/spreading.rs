@@ -47,8 +47,8 @@ fn shares_are_disjoint_complete_and_stable() {
     let all = run!["batch", "--json", "--model", "discriminator", source, out].ok();
     assert!(statuses(&all).values().all(|status| status == "skipped"));
     // A share may be empty.
-    let shards: Vec<String> = (0..50).map(|index| format!("{index}/50")).collect();
-    let empty = shards.iter().map(|shard| {
+    let all_shards: Vec<String> = (0..50).map(|index| format!("{index}/50")).collect();
+    let empty = all_shards.iter().map(|shard| {
         run![
             "batch",
             "--model",
