@@ -8,6 +8,9 @@ import electra_convert
 import pytest
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# Ray would take the loopback interface for the one that leads to other machines: this switch, of the systems on which
+# Ray has no clusters of machines, keeps it on loopback.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 ray = pytest.importorskip("ray")
 from ray.cluster_utils import Cluster  # noqa: E402
 
