@@ -362,3 +362,28 @@ fn a_real_checkpoint_is_exported_with_its_tokenizer_and_compared_with_its_graph(
     .ok();
     assert_eq!(statuses(&again)[name], "skipped");
 }
+
+#[test]
+fn a_hundred_thousand_steps_are_listed_and_selected() {
+    let folder = temp();
+    let source = folder.path().join("a");
+    write_run(&source, &[5]);
+    for step in 10..100_010 {
+        fs::write(source.join(format!("model.ckpt-{step}.index")), "").unwrap();
+    }
+    let out = folder.path().join("out");
+    let start = std::time::Instant::now();
+    run![
+        "batch",
+        "--model",
+        "discriminator",
+        "--steps",
+        "..5",
+        source,
+        out
+    ]
+    .ok();
+    // A second, when nothing else runs.
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+    assert_exports(&out, &["a-5-discriminator"]);
+}
