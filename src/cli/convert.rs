@@ -191,6 +191,10 @@ pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<ElectraCheckpoint> {
 }
 
 /// Returns what reads the values.
+#[cfg_attr(
+    feature = "tensorflow",
+    allow(clippy::unnecessary_wraps, reason = "fails without the feature")
+)]
 pub(super) fn read_by(args: &ReadingArgs) -> anyhow::Result<ReadBy> {
     match args.reader {
         ReaderArg::Native => Ok(ReadBy::Native),
