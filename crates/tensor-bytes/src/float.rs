@@ -105,44 +105,61 @@ macro_rules! loops {
     };
 }
 
-/// The loops of 16-bit types. `half` converts whole slices with an instruction for eight elements, where there is one.
+/// Implements the trait for a 16-bit type. `half` converts whole slices with an instruction for eight elements, where there is
+/// one.
 macro_rules! narrow {
-    () => {
-        fn all_finite(elements: &[Self]) -> bool {
-            elements.iter().fold(true, |all, x| all & x.is_finite())
-        }
+    ($type:ty, $float_type:expr) => {
+        impl Float for $type {
+            const TYPE: FloatType = $float_type;
 
-        fn widened(elements: &[Self]) -> Option<Vec<f32>> {
-            let mut floats = vec![0.0; elements.len()];
-            elements.convert_to_f32_slice(&mut floats);
-            Some(floats)
-        }
-
-        fn sum_of_squares(elements: &[Self]) -> f64 {
-            Self::widened(elements).map_or(0.0, |floats| f32::sum_of_squares(&floats))
-        }
-
-        fn add_squares(sums: &mut [f64], elements: &[Self]) {
-            if let Some(floats) = Self::widened(elements) {
-                f32::add_squares(sums, &floats);
+            fn widen(self) -> f64 {
+                self.to_f64()
             }
-        }
 
-        fn count(elements: &[Self], counts: &mut [u64; 1 << 16]) {
-            if let Some(floats) = Self::widened(elements) {
-                f32::count(&floats, counts);
+            fn round_from(value: f64) -> Self {
+                Self::from_f32(round_to_odd(value))
             }
-        }
 
-        fn round_to_f16(source: &[Self], target: &mut [f16]) {
-            for (to, from) in std::iter::zip(target, source) {
-                *to = f16::round_from(from.widen());
+            fn is_finite(self) -> bool {
+                self.is_finite()
             }
-        }
 
-        fn round_to_bf16(source: &[Self], target: &mut [bf16]) {
-            for (to, from) in std::iter::zip(target, source) {
-                *to = bf16::round_from(from.widen());
+            fn all_finite(elements: &[Self]) -> bool {
+                elements.iter().fold(true, |all, x| all & x.is_finite())
+            }
+
+            fn widened(elements: &[Self]) -> Option<Vec<f32>> {
+                let mut floats = vec![0.0; elements.len()];
+                elements.convert_to_f32_slice(&mut floats);
+                Some(floats)
+            }
+
+            fn sum_of_squares(elements: &[Self]) -> f64 {
+                Self::widened(elements).map_or(0.0, |floats| f32::sum_of_squares(&floats))
+            }
+
+            fn add_squares(sums: &mut [f64], elements: &[Self]) {
+                if let Some(floats) = Self::widened(elements) {
+                    f32::add_squares(sums, &floats);
+                }
+            }
+
+            fn count(elements: &[Self], counts: &mut [u64; 1 << 16]) {
+                if let Some(floats) = Self::widened(elements) {
+                    f32::count(&floats, counts);
+                }
+            }
+
+            fn round_to_f16(source: &[Self], target: &mut [f16]) {
+                for (to, from) in std::iter::zip(target, source) {
+                    *to = f16::round_from(from.widen());
+                }
+            }
+
+            fn round_to_bf16(source: &[Self], target: &mut [bf16]) {
+                for (to, from) in std::iter::zip(target, source) {
+                    *to = bf16::round_from(from.widen());
+                }
             }
         }
     };
@@ -205,41 +222,8 @@ impl Float for f32 {
     loops!();
 }
 
-impl Float for f16 {
-    const TYPE: FloatType = FloatType::F16;
-
-    fn widen(self) -> f64 {
-        self.to_f64()
-    }
-
-    fn round_from(value: f64) -> Self {
-        Self::from_f32(round_to_odd(value))
-    }
-
-    fn is_finite(self) -> bool {
-        self.is_finite()
-    }
-
-    narrow!();
-}
-
-impl Float for bf16 {
-    const TYPE: FloatType = FloatType::Bf16;
-
-    fn widen(self) -> f64 {
-        self.to_f64()
-    }
-
-    fn round_from(value: f64) -> Self {
-        Self::from_f32(round_to_odd(value))
-    }
-
-    fn is_finite(self) -> bool {
-        self.is_finite()
-    }
-
-    narrow!();
-}
+narrow!(f16, FloatType::F16);
+narrow!(bf16, FloatType::Bf16);
 
 /// Rounds float64 to float32 such that a second rounding to a shorter type is correct: an inexact result
 /// gets an odd last bit, so that the second rounding never sees a false tie (Boldo and Melquiond, "When double
