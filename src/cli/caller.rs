@@ -78,9 +78,22 @@ impl<'a> Caller<'a> {
         }
     }
 
+    /// Runs a command that signals interrupt. After an interruption by a signal the signal ends the process.
+    pub(crate) fn until_signal(
+        &self,
+        run: impl FnOnce(&Signals) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let signals = self.signals()?;
+        let result = run(&signals);
+        if result.as_ref().is_err_and(super::is_interruption) {
+            signals.terminate();
+        }
+        result
+    }
+
     /// Starts to listen for signals. Signals of a process that runs other code are not caught: that code cancels
     /// through its [`Progress`].
-    pub(crate) fn signals(&self) -> anyhow::Result<Signals> {
+    fn signals(&self) -> anyhow::Result<Signals> {
         match self.code {
             None => Signals::catch(),
             Some(_) => Ok(Signals::not_caught()),

@@ -36,12 +36,7 @@ use super::{checks, input, report};
 
 /// Runs a conversion and prints its report.
 pub(crate) fn run(args: &ConvertArgs, caller: &Caller<'_>) -> anyhow::Result<()> {
-    let signals = caller.signals()?;
-    let result = run_until_signal(args, caller, &signals);
-    if result.as_ref().is_err_and(super::is_interruption) {
-        signals.terminate();
-    }
-    result
+    caller.until_signal(|signals| run_until_signal(args, caller, signals))
 }
 
 fn run_until_signal(

@@ -28,12 +28,7 @@ use crate::{Error, Progress};
 
 /// Runs a batch, prints its table, and writes its summary.
 pub(crate) fn run(args: &BatchArgs, caller: &Caller<'_>) -> anyhow::Result<()> {
-    let signals = caller.signals()?;
-    let result = run_until_signal(args, caller, &signals);
-    if result.as_ref().is_err_and(super::is_interruption) {
-        signals.terminate();
-    }
-    result
+    caller.until_signal(|signals| run_until_signal(args, caller, signals))
 }
 
 fn run_until_signal(
@@ -108,7 +103,7 @@ fn dry_run(args: &BatchArgs, caller: &Caller<'_>, planned: &PlannedBatch) -> any
         report::print_text(&table::planned(&report))?;
     }
     let failed = report.jobs.iter().filter_map(|job| job.failure.as_ref());
-    failures_as_error(failed, "cannot be converted", None)
+    failures_as_error(failed, ("checkpoint", "cannot be converted"), None)
 }
 
 /// Converts, and prints each result as it comes.
@@ -189,13 +184,13 @@ fn end(
     }
     let failed = report.jobs.iter().filter_map(|job| job.failure.as_ref());
     let more = (report.not_run > 0).then(|| format!("{} not run", report.not_run));
-    failures_as_error(failed, "failed", more.as_deref())
+    failures_as_error(failed, ("conversion", "failed"), more.as_deref())
 }
 
 /// Returns the error for failures, with the exit code of the worst.
 fn failures_as_error<'a>(
     failures: impl Iterator<Item = &'a FailureReport>,
-    what: &str,
+    (noun, what): (&str, &str),
     more: Option<&str>,
 ) -> anyhow::Result<()> {
     let failures: Vec<&FailureReport> = failures.collect();
@@ -216,7 +211,7 @@ fn failures_as_error<'a>(
     let more = more.map(|more| format!(", {more}")).unwrap_or_default();
     Err(Failures {
         exit: exit.unwrap_or(Exit::Failure),
-        what: format!("{} {what}{more}", count(failures.len(), "conversion")),
+        what: format!("{} {what}{more}", count(failures.len(), noun)),
     }
     .into())
 }

@@ -121,7 +121,7 @@ fn a_model_that_is_missing_is_a_failure_of_its_job() {
     let runs = write_runs(folder.path());
     let out = folder.path().join("out");
     let run = run!["batch", "--dry-run", "--model", "generator", runs, out];
-    run.fails(4, &["3 conversions cannot be converted"]);
+    run.fails(4, &["3 checkpoints cannot be converted"]);
     run!["batch", "--model", "generator", runs, out].fails(4, &["3 conversions failed"]);
     assert_eq!(listing(&out), ["batch.json"]);
 }
