@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use testkit::bundle_writer::{SMALL, Sizes, discriminator};
-use testkit::{EXPORTED, command, copy_of, fixture, listing, run, temp};
+use testkit::{EXPORTED, command, copy_of, fixture, listing, run, send_signal, temp};
 
 #[test]
 fn unrelated_files_are_never_touched() {
@@ -161,10 +161,7 @@ fn a_signal_leaves_nothing_behind() {
                 "it ended before the signal"
             );
         }
-        let kill = std::process::Command::new("kill")
-            .args([format!("-{name}"), child.id().to_string()])
-            .status();
-        assert!(kill.unwrap().success());
+        send_signal(&child, name);
         let status = child.wait().unwrap();
         assert_eq!(status.signal(), Some(number), "{status:?}");
         assert_eq!(listing(&out), ["config.json"], "after SIG{name}");

@@ -18,7 +18,7 @@ use electra_convert::{
 };
 
 use testkit::bundle_writer::{SMALL, Sizes, discriminator};
-use testkit::{fixture, listing, program, temp};
+use testkit::{fixture, listing, program, send_signal, temp};
 
 /// The phases with their totals and the units that were counted; stops in one of them.
 #[derive(Default)]
@@ -157,13 +157,6 @@ fn start(args: &[&dyn AsRef<std::ffi::OsStr>]) -> Child {
     command.spawn().unwrap()
 }
 
-fn send(child: &Child, signal: &str) {
-    let kill = Command::new("kill")
-        .args([format!("-{signal}"), child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-}
-
 /// Waits until it ends; how long that took.
 fn end(child: &mut Child) -> (std::process::ExitStatus, Duration) {
     let start = Instant::now();
@@ -182,7 +175,7 @@ fn a_signal_ends_a_conversion_soon_at_any_moment() {
     for delay in [5, 50, 150, 300, 600, 1000, 1500, 2200, 3000] {
         let mut child = start(&[&"--model", &"discriminator", &checkpoint, &out]);
         thread::sleep(Duration::from_millis(delay));
-        send(&child, "INT");
+        send_signal(&child, "INT");
         let (status, took) = end(&mut child);
         if status.success() {
             fs::remove_dir_all(folder.path().join("new")).unwrap();
@@ -216,7 +209,7 @@ fn a_signal_ends_the_other_commands_at_once() {
     for delay in [5, 200, 600] {
         let mut child = start(&[&"verify", &out, &"--source", &checkpoint]);
         thread::sleep(Duration::from_millis(delay));
-        send(&child, "TERM");
+        send_signal(&child, "TERM");
         let (status, took) = end(&mut child);
         assert!(took < SOON, "{took:?}");
         assert!(
@@ -232,7 +225,7 @@ fn a_signal_ends_the_other_commands_at_once() {
         .spawn()
         .unwrap();
     thread::sleep(Duration::from_millis(100));
-    send(&child, "INT");
+    send_signal(&child, "INT");
     let (status, took) = end(&mut child);
     assert!(took < SOON, "{took:?}");
     assert_eq!(status.signal(), Some(2));
@@ -272,7 +265,7 @@ fn a_signal_ends_the_inflation_of_an_archive_at_once() {
     ] {
         let mut child = start(&[&"--model", &"discriminator", archive, &out]);
         thread::sleep(Duration::from_millis(delay));
-        send(&child, "INT");
+        send_signal(&child, "INT");
         let (status, took) = end(&mut child);
         assert!(took < SOON, "{took:?}");
         assert_eq!(

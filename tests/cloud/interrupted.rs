@@ -4,8 +4,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use testkit::Run;
 use testkit::bucket_server::{Action, Fault, Operation};
+use testkit::{Run, send_signal};
 
 use crate::world::{OUT, World};
 
@@ -25,13 +25,6 @@ fn start(world: &World, options: &[&str]) -> Child {
     let mut command = world.command(&args);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
-}
-
-fn send(child: &Child, signal: &str) {
-    let kill = Command::new("kill")
-        .args([format!("-{signal}"), child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
 }
 
 #[test]
@@ -67,7 +60,7 @@ fn a_signal_leaves_the_bucket_as_it_was() {
                 world.server.wait_for(operation, ending, count);
             }
             let started = Instant::now();
-            send(&child, "INT");
+            send_signal(&child, "INT");
             let output = child.wait_with_output().unwrap();
             let what = format!("{operation:?} {ending} {count} {force:?}");
             assert_eq!(output.status.signal(), Some(2), "{what}: {output:?}");
@@ -90,7 +83,7 @@ fn a_signal_while_an_upload_completes_ends_with_all_or_nothing() {
         ));
         let child = start(&world, &[]);
         world.server.wait_for(Operation::Complete, "", 1);
-        send(&child, "INT");
+        send_signal(&child, "INT");
         let output = child.wait_with_output().unwrap();
         let expected = if output.status.success() { 6 } else { 0 };
         world.check(Run::from(output));
@@ -109,7 +102,7 @@ fn what_cannot_be_cleaned_up_is_named() {
     let child = start(&world, &[]);
     world.server.wait_for(Operation::Part, "", 2);
     let started = Instant::now();
-    send(&child, "INT");
+    send_signal(&child, "INT");
     let run = Run::from(child.wait_with_output().unwrap());
     assert!(started.elapsed() < 3 * SOON, "{:?}", started.elapsed());
     let upload = format!("the multipart upload of {OUT}/model.safetensors (abort it");

@@ -114,12 +114,7 @@ fn weights_are_read_again_where_the_store_verifies_no_checksum() {
     let (small, large) = (fixture("tiny_default"), World::large());
     for (operation, checkpoint) in [(Operation::Put, &small), (Operation::Part, &large)] {
         let world = World::new();
-        let convert = || {
-            let mut command = world.command(&[&"--model", &"discriminator", &"--no-verify"]);
-            command.args([checkpoint.as_os_str(), OUT.as_ref()]);
-            command.env("AWS_UNSIGNED_PAYLOAD", "true");
-            world.check(command.output().unwrap().into())
-        };
+        let convert = || world.convert_unsigned_payload(checkpoint);
         world
             .server
             .add_fault(Fault::every(operation, "/model.safetensors", Action::Damage).times(1));
@@ -133,6 +128,33 @@ fn weights_are_read_again_where_the_store_verifies_no_checksum() {
         assert_eq!(world.server.objects().len(), 0, "{operation:?}");
         convert().ok();
         assert_eq!(world.objects().len(), 6);
+    }
+}
+
+#[test]
+fn faults_while_weights_are_read_again_are_passed_over_or_taken_back() {
+    let checkpoint = World::large();
+    for (action, fails) in [
+        (Action::Status(503), None),
+        (Action::Drop, None),
+        (Action::Truncate, None),
+        (Action::Status(403), Some("403")),
+    ] {
+        let world = World::new();
+        let fault = Fault::every(Operation::Get, "/model.safetensors", action);
+        world.server.add_fault(fault.times(1));
+        let run = world.convert_unsigned_payload(&checkpoint);
+        match fails {
+            None => {
+                run.ok();
+                assert_eq!(world.objects().len(), 6, "{action:?}");
+            }
+            Some(words) => {
+                run.fails(1, &["model.safetensors", words]);
+                assert_eq!(world.server.objects().len(), 0, "{action:?}");
+            }
+        }
+        assert_eq!(world.server.open_uploads(), 0, "{action:?}");
     }
 }
 

@@ -32,5 +32,5 @@ pub use fixtures::{copy_of, fixture, fixtures, temp, unpacked};
 pub use graph_checkpoint::graph_checkpoint;
 #[cfg(target_os = "linux")]
 pub use memory::peak_during;
-pub use program::{Run, command, program};
+pub use program::{Run, command, program, send_signal};
 pub use saved_model_writer::{saved_model, write_saved_model};

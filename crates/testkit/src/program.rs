@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::sync::LazyLock;
 
 use serde_json::Value;
@@ -20,6 +20,15 @@ pub fn program() -> &'static str {
         program.into_os_string().into_string().unwrap()
     });
     &PROGRAM
+}
+
+/// Sends a signal, such as `INT`, to a process.
+#[track_caller]
+pub fn send_signal(child: &Child, signal: &str) {
+    let kill = Command::new("kill")
+        .args([format!("-{signal}"), child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
 }
 
 /// The result of a run of the program.

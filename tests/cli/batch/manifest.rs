@@ -1,11 +1,23 @@
 //! Jobs as lines of a manifest.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::json;
-use testkit::{fixture, listing, read_json, run, temp};
+use testkit::{Run, fixture, listing, read_json, run, temp};
 
 use super::{statuses, write_run, write_runs};
+
+fn run_manifest(manifest: &Path, out: &Path) -> Run {
+    run![
+        "batch",
+        "--model",
+        "discriminator",
+        "--manifest",
+        manifest,
+        out
+    ]
+}
 
 #[test]
 fn lines_have_their_own_options() {
@@ -87,49 +99,17 @@ fn a_line_that_is_not_understood_is_refused_by_its_number() {
         ),
     ] {
         fs::write(&manifest, format!("{good}\n{line}\n")).unwrap();
-        run![
-            "batch",
-            "--model",
-            "discriminator",
-            "--manifest",
-            manifest,
-            out
-        ]
-        .fails(2, &["jobs.jsonl, line 2", words]);
+        run_manifest(&manifest, &out).fails(2, &["jobs.jsonl, line 2", words]);
     }
     // An output that escapes.
     for name in ["../x", "/x", "a/../../x", "..", "", "batch.json"] {
         let line = json!({"checkpoint": runs.join("a"), "out": name});
         fs::write(&manifest, line.to_string()).unwrap();
-        run![
-            "batch",
-            "--model",
-            "discriminator",
-            "--manifest",
-            manifest,
-            out
-        ]
-        .fails(2, &["output name"]);
+        run_manifest(&manifest, &out).fails(2, &["output name"]);
     }
     fs::write(&manifest, "\n").unwrap();
-    run![
-        "batch",
-        "--model",
-        "discriminator",
-        "--manifest",
-        manifest,
-        out
-    ]
-    .fails(2, &["has no line"]);
-    run![
-        "batch",
-        "--model",
-        "discriminator",
-        "--manifest",
-        folder.path().join("none"),
-        out
-    ]
-    .fails(2, &["--manifest", "no such file"]);
+    run_manifest(&manifest, &out).fails(2, &["has no line"]);
+    run_manifest(&folder.path().join("none"), &out).fails(2, &["--manifest", "no such file"]);
     assert!(!out.exists());
 }
 

@@ -1,12 +1,22 @@
 //! Shares for several machines, and several processes in one directory.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use testkit::{Run, command, listing, run, temp};
 
 use super::{statuses, write_run};
+
+/// Starts a batch of discriminators that prints JSON.
+fn start(args: &[&dyn AsRef<OsStr>]) -> Child {
+    let mut all: Vec<&dyn AsRef<OsStr>> = vec![&"batch", &"--json", &"--model", &"discriminator"];
+    all.extend(args);
+    let mut command = command(&all);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
 
 #[test]
 fn shares_are_disjoint_complete_and_stable() {
@@ -71,21 +81,7 @@ fn processes_in_one_directory_never_convert_a_job_twice() {
     let folder = temp();
     let [source, out] = ["a", "out"].map(|name| folder.path().join(name));
     write_run(&source, &(1..=10).collect::<Vec<u64>>());
-    let start = || {
-        command(&[
-            &"batch",
-            &"--json",
-            &"--model",
-            &"discriminator",
-            &source,
-            &out,
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-    };
-    let children: Vec<_> = (0..4).map(|_| start()).collect();
+    let children: Vec<_> = (0..4).map(|_| start(&[&source, &out])).collect();
     let mut converted: BTreeMap<String, usize> = BTreeMap::new();
     for child in children {
         let run = Run::from(child.wait_with_output().unwrap()).ok();
@@ -115,19 +111,7 @@ fn a_locked_output_is_waited_for() {
     fs::remove_file(export.join("model.safetensors")).unwrap();
     let lock = fs::File::open(&export).unwrap();
     lock.lock().unwrap();
-    let child = command(&[
-        &"batch",
-        &"--force",
-        &"--json",
-        &"--model",
-        &"discriminator",
-        &source,
-        &out,
-    ])
-    .stdout(Stdio::piped())
-    .stderr(Stdio::piped())
-    .spawn()
-    .unwrap();
+    let child = start(&[&"--force", &source, &out]);
     std::thread::sleep(std::time::Duration::from_millis(700));
     drop(lock);
     let run = Run::from(child.wait_with_output().unwrap()).ok();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use electra_convert::batch::{
 };
 use electra_convert::{Error, Model, Progress};
 use testkit::bundle_writer::{SMALL, Sizes};
-use testkit::{command, listing, run, temp};
+use testkit::{command, listing, run, send_signal, temp};
 
 use super::{checkpoint, write_run};
 
@@ -40,13 +40,6 @@ fn start(source: &Path, out: &Path) -> Child {
     command.spawn().unwrap()
 }
 
-fn send(child: &Child, signal: &str) {
-    let kill = Command::new("kill")
-        .args([format!("-{signal}"), child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
-}
-
 /// Fails unless every directory in `out` is a complete export.
 fn complete_exports(out: &Path) -> usize {
     let names = listing(out).into_iter();
@@ -66,7 +59,7 @@ fn a_signal_stops_all_jobs_and_the_same_command_resumes() {
     for (delay, signal) in [(150, "INT"), (600, "TERM"), (1200, "INT")] {
         let mut child = start(&source, &out);
         thread::sleep(Duration::from_millis(delay));
-        send(&child, signal);
+        send_signal(&child, signal);
         let since = Instant::now();
         let status = child.wait().unwrap();
         // Generous, because tests run beside each other without optimisation.
@@ -94,7 +87,7 @@ fn a_killed_batch_is_resumed() {
     for delay in [300, 900] {
         let mut child = start(&source, &out);
         thread::sleep(Duration::from_millis(delay));
-        send(&child, "KILL");
+        send_signal(&child, "KILL");
         child.wait().unwrap();
     }
     run!["batch", "--model", "discriminator", source, out].ok();
