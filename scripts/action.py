@@ -107,7 +107,7 @@ def failure(message, code):
 
 
 def parsed(printed, code):
-    """Returns the JSON document of the program, or one that states why there is none."""
+    """Returns the JSON document of the program, or a document with the reason why it is missing."""
     try:
         return json.loads(printed)
     except ValueError:

@@ -85,7 +85,7 @@ def changelog():
     if name != version():
         yield f"CHANGELOG.md begins with {name}, the version is {version()}"
     if not text:
-        yield f"CHANGELOG.md says nothing of {name}"
+        yield f"CHANGELOG.md does not mention {name}"
 
 
 def tagged(tag, address):

@@ -173,7 +173,7 @@ def test_hostile_models_and_options_are_refused(action, name):
 
 
 def test_no_line_of_the_program_is_a_workflow_command(action):
-    """Between the two marks the runner ignores commands; afterwards one annotation tells the error."""
+    """Between the two marks the runner ignores commands; afterwards one annotation shows the error."""
     finished = action(checkpoint="absent\n::warning::injected", model="generator", out="out")
     assert finished.code == 3
     token = re.search(TOKEN, finished.log)[1]

@@ -21,9 +21,9 @@ pub struct Job {
     pub(super) checkpoint: String,
     /// The training step in the checkpoint's name.
     pub(super) step: Option<u64>,
-    /// The checkpoint; `None` if there is none.
+    /// The checkpoint; `None` if it was not found.
     pub(super) location: Option<Location>,
-    /// Why there is none.
+    /// The reason why the checkpoint was not found.
     pub(super) missing: Option<tf_checkpoint::Error>,
     pub(super) settings: Arc<Settings>,
 }
@@ -95,7 +95,7 @@ impl Job {
         &self.checkpoint
     }
 
-    /// Returns the training step in the checkpoint's name; `None` if there is none.
+    /// Returns the training step in the checkpoint's name; `None` if the name has no step.
     pub fn step(&self) -> Option<u64> {
         self.step
     }
@@ -121,7 +121,7 @@ impl JobOptions<'_> {
 /// Finds the runs at each source, and makes a job of each of their checkpoints.
 ///
 /// # Errors
-/// If a source has no checkpoint, a directory cannot be read, or no checkpoint has a step that is asked for.
+/// If a source has no checkpoint, a directory cannot be read, or no checkpoint has a requested step.
 pub fn find_jobs(sources: &[PathBuf], options: JobOptions<'_>) -> Result<FoundJobs, Error> {
     let mut found = FoundJobs::new(Vec::new());
     for source in sources {

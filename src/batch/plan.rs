@@ -23,7 +23,7 @@ use crate::variables;
 
 /// The stack of a thread of the shared pool: a thread that waits for a part of its job may run another job meanwhile.
 const STACK: usize = 16 << 20;
-/// How many jobs are planned at once if their files are asked for over a network.
+/// How many jobs are planned at once if their files are read over a network.
 const REMOTE_PLANNERS: usize = 16;
 
 /// How many conversions are run.
@@ -326,7 +326,7 @@ fn is_remote(location: &Location) -> bool {
     location.storage().is_remote()
 }
 
-/// Returns the length of the training graph's file; 0 if there is none.
+/// Returns the length of the training graph's file; 0 if the checkpoint has no such file.
 fn graph_len(location: &Location) -> u64 {
     let path = location.graph_path();
     let storage = location.storage();

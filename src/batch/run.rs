@@ -175,7 +175,7 @@ impl Running<'_> {
         }
     }
 
-    /// Runs jobs until there is none left.
+    /// Runs jobs until the queue is empty or the batch is stopped.
     fn drive(&self) {
         while let Some(pending) = self.next() {
             let planned = &self.batch.jobs[pending.index];

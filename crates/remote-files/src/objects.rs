@@ -103,7 +103,7 @@ impl Outbox {
     /// Returns the length of an object in bytes; `None` if it does not exist.
     ///
     /// # Errors
-    /// If the store cannot tell.
+    /// If the store gives no answer, or an answer that does not show it.
     pub fn len(&self, path: &str) -> io::Result<Option<u64>> {
         let key = self.key(path)?;
         let found = self.cancel.wait_for(self.head(&key))??;

@@ -50,7 +50,7 @@ impl Destination {
         }
     }
 
-    /// Reads a small file; `None` if there is none.
+    /// Reads a small file; `None` if it does not exist.
     ///
     /// # Errors
     /// If the file cannot be read, or is longer than `limit`.
@@ -75,7 +75,7 @@ impl Destination {
         }
     }
 
-    /// Returns the length of a file in bytes; `None` if there is none.
+    /// Returns the length of a file in bytes; `None` if it does not exist.
     pub(crate) fn len(&self, file: &Path) -> Result<Option<u64>, Error> {
         match self {
             Self::Disk(out) => Ok(find(&out.join(file))?.map(|found| found.len())),

@@ -338,8 +338,8 @@ fn classes(classes: &[ClassReport]) -> Html {
     let names = classes.iter().flat_map(|class| {
         let missing = class.missing.iter().map(|name| (name, "is new"));
         let unexpected = class.unexpected.iter().map(|name| (name, "is unexpected"));
-        let said = missing.chain(unexpected);
-        let said = said.map(|(name, what)| code(name).and(format!(" {what} in {}", class.class)));
+        let lines = missing.chain(unexpected);
+        let lines = lines.map(|(name, what)| code(name).and(format!(" {what} in {}", class.class)));
         let mismatched = class.mismatched.iter().map(|tensor| {
             code(&tensor.name)
                 .and(" has the shape ")
@@ -348,7 +348,7 @@ fn classes(classes: &[ClassReport]) -> Html {
                 .and(shape(&tensor.expected))
                 .and(format!(" in {}", class.class))
         });
-        said.chain(mismatched).collect::<Vec<_>>()
+        lines.chain(mismatched).collect::<Vec<_>>()
     });
     let names: Vec<Html> = names.collect();
     let mut content = table("Classes of transformers", headers, rows).and(explained);
