@@ -98,9 +98,11 @@ impl Settings<'_> {
             (None, Some(config)) => {
                 Candidate::new(config.num_attention_heads, ValueSource::TransformersDefault)
             }
-            (None, None) => rule
-                .clone()
-                .ok_or(Error::UnknownHeadCount { model, hidden_size })?,
+            (None, None) => rule.clone().ok_or_else(|| Error::UnknownHeadCount {
+                model,
+                hidden_size,
+                weights: undecided(in_weights),
+            })?,
         };
         if heads.value == 0 || !hidden_size.is_multiple_of(heads.value) {
             let why = format!(
@@ -255,6 +257,14 @@ fn default_head_count(model: Model, encoder: Encoder) -> Option<Candidate<usize>
     Some(Candidate::new(heads, ValueSource::OriginalCode(rule)))
 }
 
+/// Describes what the weights show where they do not decide.
+fn undecided(in_weights: Option<HeadCount>) -> &'static str {
+    match in_weights {
+        Some(_) => "the weights do not decide",
+        None => "the weights were not read",
+    }
+}
+
 /// Describes how the head count compares with the original code's rule, and what the weights show where the
 /// rule decides.
 fn note_on(
@@ -263,10 +273,7 @@ fn note_on(
     in_weights: Option<HeadCount>,
 ) -> Option<String> {
     if matches!(heads.source, ValueSource::OriginalCode(_)) {
-        let why = match in_weights {
-            Some(_) => "the weights do not decide",
-            None => "the weights were not read",
-        };
+        let why = undecided(in_weights);
         return Some(format!(
             "{why}: compare it with your training configuration"
         ));

@@ -41,7 +41,8 @@ pub struct InspectionReport {
 impl InspectionReport {
     /// Inspects a checkpoint: plans each model with `options`, and lists the variables whose names
     /// `is_listed` accepts. Attention weights are read if the training graph does not show the head count,
-    /// except from a compressed archive, whose data would have to be inflated. `describes_graph` adds what a comparison
+    /// except from a compressed archive, whose data would have to be inflated, and from a bucket, from which they would
+    /// have to be fetched. `describes_graph` adds what a comparison
     /// with the training graph would evaluate.
     pub fn new(
         source: &ElectraCheckpoint,
@@ -155,10 +156,10 @@ fn models(
         }
         _ => choices.push((Model::FineTuned, options.clone())),
     }
-    let archive = source.checkpoint().location().storage().archive();
-    let is_compressed = archive.is_some_and(ArchiveFormat::is_compressed);
+    let storage = source.checkpoint().location().storage();
+    let is_compressed = storage.archive().is_some_and(ArchiveFormat::is_compressed);
     let plan = |model: Model, options: &PlanOptions| {
-        if is_compressed {
+        if is_compressed || storage.is_remote() {
             source.plan_by_index(model, options)
         } else {
             source.plan(model, options)

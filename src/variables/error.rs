@@ -329,14 +329,15 @@ pub enum Error {
     /// The number of attention heads has no source and no default.
     #[error(
         "cannot determine the number of attention heads of the {model}: no training graph (.meta, \
-         saved_model.pb) shows it, the weights do not decide, and the original code's default, hidden size / \
-         64, is not a whole number for hidden size {hidden_size}; give --num-attention-heads N (a divisor of {hidden_size}) or --config FILE"
+         saved_model.pb) shows it, {weights}, and the original code's default, hidden size / 64, is not a whole number for hidden size {hidden_size}; give --num-attention-heads N (a divisor of {hidden_size}) or --config FILE"
     )]
     UnknownHeadCount {
         /// The model.
         model: Model,
         /// Its hidden size.
         hidden_size: usize,
+        /// What the weights show.
+        weights: &'static str,
     },
     /// The generator's head applies another activation than the exported class.
     #[error(

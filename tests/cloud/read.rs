@@ -216,17 +216,24 @@ fn only_the_bytes_of_the_chosen_model_are_fetched() {
 fn looking_at_a_checkpoint_reads_no_weights() {
     let world = World::new();
     put(&world, &fixture("tiny_default"), "run");
-    let run = world.run(&[&"inspect", &"s3://models/run", &"--json"]).ok();
-    assert_eq!(run.json()["checkpoint"]["step"], 400);
-    let seen = world.server.seen();
-    let of_data = |seen: &&Seen| seen.operation == Operation::Get && seen.key.contains(".data-");
-    // The step is one number.
-    let ranges: Vec<_> = seen
-        .iter()
-        .filter(of_data)
-        .map(|seen| seen.range.clone())
-        .collect();
-    assert_eq!(ranges.len(), 1, "{ranges:?}");
+    for has_graph in [true, false] {
+        if !has_graph {
+            world.server.remove("models/run/model.ckpt-400.meta");
+        }
+        let before = world.server.seen().len();
+        let run = world.run(&[&"inspect", &"s3://models/run", &"--json"]).ok();
+        assert_eq!(run.json()["checkpoint"]["step"], 400);
+        let seen = world.server.seen().split_off(before);
+        let of_data =
+            |seen: &&Seen| seen.operation == Operation::Get && seen.key.contains(".data-");
+        // The step is one number.
+        let ranges: Vec<_> = seen
+            .iter()
+            .filter(of_data)
+            .map(|seen| seen.range.clone())
+            .collect();
+        assert_eq!(ranges.len(), 1, "{has_graph}: {ranges:?}");
+    }
 }
 
 #[test]
