@@ -247,7 +247,7 @@ impl ElectraCheckpoint {
     ) -> Result<Plan, Error> {
         let failure = RefCell::new(None);
         let read = |inventory: &Inventory, encoder: Encoder| {
-            self.prepare(model, options);
+            self.prepare(inventory, encoder, model, options);
             let head_count = self.head_count(inventory, encoder, watch);
             head_count.unwrap_or_else(|error| {
                 *failure.borrow_mut() = Some(error);
@@ -261,14 +261,21 @@ impl ElectraCheckpoint {
         }
     }
 
-    /// Announces the variables of a model before some of them are read, so that neighbours are fetched together.
-    fn prepare(&self, model: Model, options: &PlanOptions) {
+    /// Announces the variables of a model, so that neighbours are fetched together; first those that show the head count.
+    fn prepare(
+        &self,
+        inventory: &Inventory,
+        encoder: Encoder,
+        model: Model,
+        options: &PlanOptions,
+    ) {
         if !self.checkpoint.location().storage().is_remote() {
             return;
         }
-        if let Ok(plan) = self.plan_without_values(model, options) {
-            self.checkpoint.prepare(plan.variables());
-        }
+        let first = head_norms::variables(inventory, encoder);
+        let plan = self.plan_without_values(model, options);
+        let all = plan.iter().flat_map(Plan::variables);
+        self.checkpoint.prepare(first.into_iter().chain(all));
     }
 
     /// Returns the options with the settings that an evaluation of the training graph determines; `None` if

@@ -49,7 +49,6 @@ pub(crate) fn of_checkpoint(
     if !matrices.iter().all(is_present) {
         return Ok(None);
     }
-    checkpoint.prepare(matrices.iter().map(|&(variable, _)| variable));
     let width = encoder.hidden_size;
     watch.begin(Phase::Reading, matrices.len() as u64);
     watch.check()?;
@@ -71,6 +70,12 @@ pub(crate) fn key(inventory: &Inventory, encoder: Encoder) -> Option<&str> {
         .find(|rule| rule.tensor.name.ends_with(query))?;
     let query = inventory.get(&rule.variable(encoder.scopes, 0))?;
     Some(&query.variable.name)
+}
+
+/// Returns the variables that [`of_checkpoint`] reads.
+pub(crate) fn variables(inventory: &Inventory, encoder: Encoder) -> Vec<&Variable> {
+    let matrices = matrices_of(inventory, encoder).unwrap_or_default();
+    matrices.into_iter().map(|(variable, _)| variable).collect()
 }
 
 /// Returns the variables of all layers; `None` if one is missing or not a square matrix of floats.

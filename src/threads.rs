@@ -1,8 +1,6 @@
 //! Independent jobs on several threads.
 
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{io, thread};
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
@@ -49,31 +47,21 @@ fn builder(threads: Option<NonZeroUsize>) -> ThreadPoolBuilder {
     ThreadPoolBuilder::new().num_threads(threads.map_or_else(available, NonZeroUsize::get))
 }
 
-/// Runs the jobs with the numbers below `count` on up to `threads` threads of the pool, started in the
-/// order of their numbers. Each thread has its own state. After a job has returned `Break`, no further job
-/// starts.
-pub(crate) fn each<S>(
-    count: usize,
+/// Runs jobs on `threads` threads of the pool until `next` has no more. Each thread has its own state.
+pub(crate) fn each<S, J>(
     threads: usize,
     state: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, usize) -> ControlFlow<()> + Sync,
+    next: impl Fn() -> Option<J> + Sync,
+    work: impl Fn(&mut S, J) + Sync,
 ) {
-    let next = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
     let run = || {
         let mut state = state();
-        while !stop.load(Ordering::Relaxed) {
-            let job = next.fetch_add(1, Ordering::Relaxed);
-            if job >= count {
-                break;
-            }
-            if work(&mut state, job).is_break() {
-                stop.store(true, Ordering::Relaxed);
-            }
+        while let Some(job) = next() {
+            work(&mut state, job);
         }
     };
     rayon::scope(|scope| {
-        for _ in 1..threads.min(count) {
+        for _ in 1..threads {
             scope.spawn(|_| run());
         }
         run();
@@ -96,38 +84,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_job_is_done_once_until_one_breaks() {
+    fn every_job_is_done_once() {
         for threads in [1, 2, 5] {
+            let jobs = Mutex::new(0..40);
             let done = Mutex::new(vec![0; 40]);
-            each(
-                40,
-                threads,
-                || (),
-                |(), job| {
-                    done.lock()[job] += 1;
-                    ControlFlow::Continue(())
-                },
-            );
-            assert_eq!(*done.lock(), vec![1; 40]);
-
-            let done = AtomicUsize::new(0);
-            each(
-                1000,
-                threads,
-                || (),
-                |(), job| {
-                    done.fetch_add(1, Ordering::Relaxed);
-                    if job >= 10 {
-                        ControlFlow::Break(())
-                    } else {
-                        ControlFlow::Continue(())
-                    }
-                },
-            );
-            // Each thread may have started one more job before it sees the break.
-            assert!((11..=10 + threads).contains(&done.into_inner()));
+            let work = |(): &mut (), job: usize| done.lock()[job] += 1;
+            each(threads, || (), || jobs.lock().next(), work);
+            assert_eq!(done.into_inner(), vec![1; 40]);
         }
-        each(0, 3, || (), |(), _| unreachable!("there is no job"));
+        let none = || None::<usize>;
+        each(3, || (), none, |(), _| unreachable!("there is no job"));
     }
 
     #[test]

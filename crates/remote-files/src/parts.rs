@@ -49,20 +49,22 @@ impl Parts {
         }
     }
 
-    /// Adds parts that cover `ranges`, in the order of the file. Parts that are in the queue already, and are announced
-    /// again, are moved forward.
+    /// Adds parts that cover `ranges`, and puts all that have a byte of them to the front of the queue, in the order of
+    /// `ranges`.
     pub(crate) fn add(&mut self, ranges: &[Range<u64>]) {
-        for range in ranges.iter().rev() {
-            self.move_forward(range);
-        }
-        for range in merged(ranges, GAP) {
-            for missing in self.missing(&range) {
-                self.queue_all(missing, VecDeque::push_back);
+        for run in merged(ranges, GAP) {
+            for missing in self.missing(&run) {
+                // What else is missing is a gap between parts that were added before.
+                if ranges.iter().any(|range| overlap(range, &missing)) {
+                    self.insert(missing);
+                }
             }
         }
+        let queued: Vec<u64> = ranges.iter().flat_map(|range| self.queued(range)).collect();
+        self.put_first(queued);
     }
 
-    /// Adds parts for a read that was not announced, and moves those that cover it forward.
+    /// Adds parts for a read that was not announced, and puts those that cover it to the front of the queue.
     pub(crate) fn demand(&mut self, range: &Range<u64>) {
         let wide = if self.len <= WHOLE {
             0..self.len
@@ -72,23 +74,25 @@ impl Parts {
             start..range.end.max(start + READ_AHEAD)
         };
         if !self.missing(range).is_empty() {
-            for missing in self.missing(&wide).into_iter().rev() {
-                self.queue_all(missing, VecDeque::push_front);
+            for missing in self.missing(&wide) {
+                self.insert(missing);
             }
+            self.put_first(self.queued(&wide).collect());
         }
-        self.move_forward(range);
+        self.put_first(self.queued(range).collect());
     }
 
-    /// Moves the parts in the queue that have a byte of a range to its front.
-    fn move_forward(&mut self, range: &Range<u64>) {
-        let queued: Vec<u64> = self
-            .covering(range)
-            .filter(|(_, part)| part.state == State::Queued)
-            .map(|(start, _)| start)
-            .collect();
-        for start in queued.into_iter().rev() {
-            if self.queue.front() != Some(&start) {
-                self.queue.push_front(start);
+    /// Returns the parts in the queue that have a byte of a range.
+    fn queued(&self, range: &Range<u64>) -> impl Iterator<Item = u64> {
+        let queued = self.covering(range);
+        let queued = queued.filter(|(_, part)| part.state == State::Queued);
+        queued.map(|(start, _)| start)
+    }
+
+    fn put_first(&mut self, parts: Vec<u64>) {
+        for part in parts.into_iter().rev() {
+            if self.queue.front() != Some(&part) {
+                self.queue.push_front(part);
             }
         }
     }
@@ -171,19 +175,16 @@ impl Parts {
         parts.map(|(&start, &part)| (start, part))
     }
 
-    fn queue_all(&mut self, range: Range<u64>, push: impl Fn(&mut VecDeque<u64>, u64)) {
-        for part in cut(range) {
-            push(&mut self.queue, part.start);
-            let state = State::Queued;
-            self.by_start.insert(
-                part.start,
-                Part {
-                    end: part.end,
-                    state,
-                },
-            );
+    fn insert(&mut self, range: Range<u64>) {
+        let state = State::Queued;
+        for Range { start, end } in cut(range) {
+            self.by_start.insert(start, Part { end, state });
         }
     }
+}
+
+fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start.max(b.start) < a.end.min(b.end)
 }
 
 /// Returns the ranges in order; those that are no farther apart than `gap` are one.
@@ -238,7 +239,17 @@ mod tests {
             2 * MIB + GAP..3 * MIB,
             4 * MIB..4 * MIB,
         ]);
-        assert_eq!(all(&mut parts), [0..30, MIB..3 * MIB]);
+        assert_eq!(all(&mut parts), [MIB..3 * MIB, 0..30]);
+    }
+
+    #[test]
+    fn a_gap_between_parts_that_are_there_is_not_fetched() {
+        let mut parts = Parts::new(100 * MIB);
+        parts.add(&[0..10]);
+        parts.add(&[20..30]);
+        parts.add(&[0..10, 20..30]);
+        assert_eq!(all(&mut parts), [0..10, 20..30]);
+        assert!(!parts.is_planned(&(12..13)));
     }
 
     #[test]
@@ -293,12 +304,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_announced_again_comes_first() {
+    fn parts_come_in_the_order_of_the_last_announcement() {
         let mut parts = Parts::new(100 * MIB);
         parts.add(&[0..10, MIB..2 * MIB, 5 * MIB..6 * MIB, 9 * MIB..10 * MIB]);
-        parts.add(&[5 * MIB + 1..5 * MIB + 2, 9 * MIB..9 * MIB + 1]);
-        let order = [5 * MIB..6 * MIB, 9 * MIB..10 * MIB, 0..10, MIB..2 * MIB];
-        assert_eq!(all(&mut parts), order);
+        parts.add(&[
+            9 * MIB..9 * MIB + 1,
+            20 * MIB..21 * MIB,
+            5 * MIB + 1..5 * MIB + 2,
+        ]);
+        let first = [9 * MIB..10 * MIB, 20 * MIB..21 * MIB, 5 * MIB..6 * MIB];
+        let rest = [0..10, MIB..2 * MIB];
+        assert_eq!(all(&mut parts), [&first[..], &rest[..]].concat());
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     len: u64,
     identity: Identity,
     state: Mutex<State>,
+    /// Held while the temporary file is written: the kernel's own lock lets other threads spin.
+    writing: Mutex<()>,
     changed: Condvar,
 }
 
@@ -71,6 +73,7 @@ impl RemoteFile {
                 failed: None,
                 fetched: 0,
             }),
+            writing: Mutex::default(),
             changed: Condvar::new(),
         };
         Self {
@@ -92,7 +95,7 @@ impl RemoteFile {
         self.shared.len
     }
 
-    /// Begins to fetch ranges that will be read. Returns at once; an error is reported by the reads.
+    /// Begins to fetch ranges that will be read, in this order. Returns at once; an error is reported by the reads.
     pub fn prepare(&self, ranges: &[Range<u64>]) {
         let mut state = self.shared.state.lock();
         let ranges: Vec<Range<u64>> = ranges
@@ -101,6 +104,13 @@ impl RemoteFile {
             .collect();
         state.parts.add(&ranges);
         self.start(&mut state);
+    }
+
+    /// Returns true if a range was announced and is not fetched yet, so that a read would wait.
+    pub fn is_coming(&self, range: &Range<u64>) -> bool {
+        let state = self.shared.state.lock();
+        let ends = state.failed.is_some() || self.shared.client.cancel.is_cancelled();
+        !ends && state.parts.is_planned(range) && !state.parts.is_present(range)
     }
 
     /// Fills `buf` with the bytes from `offset` on. What was not announced is fetched first.
@@ -258,7 +268,9 @@ impl Shared {
             .clone()
             .expect("created before the first part");
         let sink = |at: u64, bytes: &[u8]| {
+            let alone = self.writing.lock();
             sys::write_all_at(&file, bytes, at).map_err(writing)?;
+            drop(alone);
             self.state.lock().fetched += bytes.len() as u64;
             Ok(())
         };

@@ -93,7 +93,8 @@ impl Checkpoint {
         (0..variable.pieces.len()).try_for_each(|piece| self.reader.check_present(variable, piece))
     }
 
-    /// Announces that these variables will be read: files in a bucket are fetched ahead, many ranges at once.
+    /// Announces that these variables will be read: files in a bucket are fetched ahead, many ranges at once, in this
+    /// order and before what was announced earlier.
     /// Returns at once; an error is reported by the reads.
     pub fn prepare<'a>(&self, variables: impl IntoIterator<Item = &'a Variable>) {
         let own = |variable: &&Variable| self.check_own(variable).is_ok();

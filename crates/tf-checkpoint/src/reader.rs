@@ -21,7 +21,7 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync {
     /// Reads a piece of a variable into `buf`, which is as long as the piece.
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error>;
 
-    /// Announces that these variables will be read, so that their bytes can be fetched ahead.
+    /// Announces that these variables will be read, so that their bytes can be fetched ahead, in this order.
     fn prepare(&self, variables: &[&Variable]);
 
     /// Returns the variable as one run of bytes, if it is stored so.

@@ -34,23 +34,22 @@
 //! ELECTRA-Large are still written as a whole.
 //!
 //! `fallocate` instead of `ftruncate` takes 0.33 s by itself and saves 0.25 s of writing; transposing into
-//! a mapping of the output costs 0.7 s of page faults; a mutex around the writes changes nothing. The
-//! remaining limit: the kernel's lock on the file lets one thread write at a time, and writing alone takes
-//! 0.45 s, most of it for new pages. `copy_file_range` is no option because checksums are computed.
+//! a mapping of the output costs 0.7 s of page faults. The remaining limit: the kernel's lock on the file lets one
+//! thread write at a time, and writing alone takes 0.45 s, most of it for new pages. Threads that wait for that lock
+//! spin; a mutex around the writes takes the same time, and a quarter less of the processors' (ELECTRA-Base with
+//! optimizer slots in memory). `copy_file_range` is no option because checksums are computed.
 
 use std::num::NonZeroUsize;
-use std::ops::ControlFlow;
 
 use parking_lot::Mutex;
 use tf_checkpoint::Checkpoint;
 
 use super::checksums::RecordedChecksums;
-use super::kernel::bands;
+use super::queue::queue;
 use super::steps::STEP;
 use super::target::Target;
 use super::worker::{Job, Results, Worker};
 use crate::export::Error;
-use crate::plan::PlannedTensor;
 use crate::progress::Watch;
 use crate::threads::{available, each};
 use crate::variables::Recipe;
@@ -67,9 +66,9 @@ const MIN_BAND: usize = 4 << 20;
 pub(super) struct Threads {
     count: usize,
     /// The memory for the transposed band of one thread in bytes.
-    band: usize,
+    pub(super) band: usize,
     /// Bytes of a variable that one job copies: a multiple of every element size.
-    part: u64,
+    pub(super) part: u64,
 }
 
 impl Threads {
@@ -106,57 +105,18 @@ pub(super) fn stream(
     threads: Threads,
     watch: &Watch<'_>,
 ) -> Result<(), Error> {
-    let jobs = jobs(target, checkpoint, threads);
+    let queue = queue(target, checkpoint, threads);
     let results = Mutex::new(Results::new(checksums));
     let failed = Mutex::new(None);
     let worker = || Worker::new(target, checkpoint, &results, watch);
-    let work = |worker: &mut Worker<'_, '_>, job: usize| match worker.run(&jobs[job]) {
-        Ok(()) => ControlFlow::Continue(()),
-        Err(error) => {
+    let work = |worker: &mut Worker<'_, '_>, job: Job| {
+        if let Err(error) = worker.run(&job) {
             failed.lock().get_or_insert(error);
-            ControlFlow::Break(())
+            queue.clear();
         }
     };
-    each(jobs.len(), threads.count, worker, work);
+    each(threads.count, worker, || queue.next(), work);
     failed.into_inner().map_or(Ok(()), Err)
-}
-
-/// Returns the jobs, the largest tensors first: the last jobs are small, so that all threads end together. What is
-/// fetched over a network comes in the order of the file.
-fn jobs(target: &Target<'_>, checkpoint: &Checkpoint, threads: Threads) -> Vec<Job> {
-    let mut order: Vec<usize> = (0..target.tensors.len()).collect();
-    if checkpoint.location().storage().is_remote() {
-        // In the order in which they are fetched.
-        order.sort_by_key(|&at| place(target.tensors[at].0, checkpoint));
-    } else {
-        order.sort_by_key(|&at| std::cmp::Reverse(target.tensors[at].0.bytes()));
-    }
-    let mut jobs = Vec::with_capacity(order.len());
-    for tensor in order {
-        let (planned, _) = target.tensors[tensor];
-        let mut add = |part| jobs.push(Job { tensor, part });
-        if target.streamed(tensor, checkpoint).is_none() {
-            add(None);
-        } else if planned.recipe == Recipe::Transpose {
-            bands(planned, threads.band)
-                .into_iter()
-                .map(Some)
-                .for_each(add);
-        } else {
-            let len = planned.source_bytes();
-            let part = threads.part;
-            let starts = (0..len.div_ceil(part).max(1)).map(|n| n * part);
-            starts.for_each(|start| add(Some(start..len.min(start + part))));
-        }
-    }
-    jobs
-}
-
-/// Returns the data file of a tensor's first variable, and its place in it.
-fn place(tensor: &PlannedTensor, checkpoint: &Checkpoint) -> Option<(usize, u64)> {
-    let variable = tensor.variables.first()?;
-    let offset = checkpoint.contiguous(variable)?.offset();
-    Some((variable.pieces.first()?.shard, offset))
 }
 
 #[cfg(test)]
@@ -171,7 +131,7 @@ mod tests {
 
     use super::*;
     use crate::export::materialise::convert_tensor;
-    use crate::plan::Cast;
+    use crate::plan::{Cast, PlannedTensor};
 
     /// Rows and columns that are no multiples of the tiles, steps, parts and bands.
     const SHAPES: [[usize; 2]; 6] = [[37, 53], [1, 70], [70, 1], [16, 48], [211, 19], [0, 3]];
@@ -245,7 +205,7 @@ mod tests {
         let file = File::create(&path).unwrap();
         file.set_len(end).unwrap();
         let target = Target {
-            file: &file,
+            file: &Mutex::new(file),
             path: &path,
             tensors: &placed,
         };

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
+use parking_lot::Mutex;
 use tf_checkpoint::{Checkpoint, Contiguous};
 
 use crate::export::Error;
@@ -11,7 +12,8 @@ use crate::sys;
 
 /// The file that the tensors are written to.
 pub(super) struct Target<'a> {
-    pub(super) file: &'a File,
+    /// One thread writes at a time, as the kernel's own lock on a file has it; there, the others would spin.
+    pub(super) file: &'a Mutex<File>,
     pub(super) path: &'a Path,
     /// The tensors with their offsets in the file.
     pub(super) tensors: &'a [(&'a PlannedTensor, u64)],
@@ -38,9 +40,10 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Writes at an offset of the file. Several threads may write.
+    /// Writes at an offset of the file.
     pub(super) fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
-        sys::write_all_at(self.file, bytes, offset).map_err(Error::writing(self.path))
+        let file = self.file.lock();
+        sys::write_all_at(&file, bytes, offset).map_err(Error::writing(self.path))
     }
 }
 

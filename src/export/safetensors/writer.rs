@@ -10,6 +10,7 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use parking_lot::Mutex;
 use safetensors::tensor::TensorInfo;
 use tf_checkpoint::Checkpoint;
 
@@ -86,6 +87,7 @@ pub(crate) fn write_safetensors(
     let layout = Layout::new(plan, metadata, &checksums)?;
     let file = File::create_new(path).map_err(Error::writing(path))?;
     file.set_len(layout.len).map_err(Error::writing(path))?;
+    let file = Mutex::new(file);
     let target = Target {
         file: &file,
         path,
@@ -100,6 +102,7 @@ pub(crate) fn write_safetensors(
         layout.header.len(),
         "checksums have a fixed length"
     );
+    let file = file.into_inner();
     sys::write_all_at(&file, &header, 0).map_err(Error::writing(path))?;
     file.sync_all().map_err(Error::writing(path))?;
     Ok(layout.len)

@@ -158,4 +158,8 @@ impl ReadAt for RemoteFile {
     fn prepare(&self, ranges: &[Range<u64>]) {
         self.prepare(ranges);
     }
+
+    fn is_coming(&self, range: &Range<u64>) -> bool {
+        self.is_coming(range)
+    }
 }

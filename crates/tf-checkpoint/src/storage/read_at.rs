@@ -26,9 +26,16 @@ pub trait ReadAt: fmt::Debug + Send + Sync {
         self.read_exact_at(buf, offset)
     }
 
-    /// Announces ranges that will be read, so that they can be fetched ahead. Returns at once.
+    /// Announces ranges that will be read, so that they can be fetched ahead, in this order and before those that were
+    /// announced earlier. Returns at once.
     fn prepare(&self, ranges: &[Range<u64>]) {
         let _ = ranges;
+    }
+
+    /// Returns true if a range was announced and is not fetched yet, so that a read would wait.
+    fn is_coming(&self, range: &Range<u64>) -> bool {
+        let _ = range;
+        false
     }
 
     /// Announces that all of it will be read.
@@ -67,5 +74,9 @@ impl<R: ReadAt + ?Sized> ReadAt for Arc<R> {
 
     fn prepare(&self, ranges: &[Range<u64>]) {
         (**self).prepare(ranges);
+    }
+
+    fn is_coming(&self, range: &Range<u64>) -> bool {
+        (**self).is_coming(range)
     }
 }

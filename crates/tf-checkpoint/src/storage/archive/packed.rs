@@ -71,6 +71,12 @@ impl Section {
             at: 0,
         }
     }
+
+    /// Returns the place of a range in the file.
+    fn inside(&self, range: &Range<u64>) -> Range<u64> {
+        let inside = |at: u64| self.start + at.min(self.len);
+        inside(range.start)..inside(range.end)
+    }
 }
 
 impl ReadAt for Section {
@@ -87,12 +93,12 @@ impl ReadAt for Section {
     }
 
     fn prepare(&self, ranges: &[Range<u64>]) {
-        let inside = |at: u64| self.start + at.min(self.len);
-        let ranges: Vec<Range<u64>> = ranges
-            .iter()
-            .map(|range| inside(range.start)..inside(range.end))
-            .collect();
+        let ranges: Vec<Range<u64>> = ranges.iter().map(|range| self.inside(range)).collect();
         self.file.prepare(&ranges);
+    }
+
+    fn is_coming(&self, range: &Range<u64>) -> bool {
+        self.file.is_coming(&self.inside(range))
     }
 }
 
