@@ -7,11 +7,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, mpsc};
-use std::thread;
-use std::time::Duration;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rayon::ThreadPool;
@@ -402,9 +400,6 @@ pub struct ComputedTensor {
     pub bytes: AlignedBytes,
 }
 
-/// How often a thread looks for a cancellation while others may wait for a network.
-const LOOK: Duration = Duration::from_millis(100);
-
 /// Runs `work`, and ends reads and uploads that wait for a network as soon as `watch` cancels it.
 fn cancelling<T>(
     storage: &dyn Storage,
@@ -416,25 +411,18 @@ fn cancelling<T>(
     if !storage.is_remote() && !writes {
         return work();
     }
-    let (done, is_done) = mpsc::channel::<()>();
-    let result = thread::scope(|scope| {
-        scope.spawn(move || {
-            while is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
-                if let Some(bytes) = storage.fetched_bytes() {
-                    watch.fetched(bytes);
-                }
-                if watch.check().is_err() {
-                    storage.cancel();
-                    if let Some(destination) = destination {
-                        destination.cancel();
-                    }
-                    break;
-                }
-            }
-        });
-        let result = work();
-        drop(done);
-        result
+    let result = threads::observed(work, || {
+        if let Some(bytes) = storage.fetched_bytes() {
+            watch.fetched(bytes);
+        }
+        if watch.check().is_ok() {
+            return ControlFlow::Continue(());
+        }
+        storage.cancel();
+        if let Some(destination) = destination {
+            destination.cancel();
+        }
+        ControlFlow::Break(())
     });
     match result {
         // It names what is left in a bucket.

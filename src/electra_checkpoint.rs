@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use candle_electra::{ElectraConfig, ModelClass};
 use parking_lot::Mutex;
+use tf_checkpoint::storage::fetched_bytes;
 use tf_checkpoint::{Checkpoint, MetaGraph, ReadBy};
 
 use crate::config::{ConfigOptions, Encoder, HeadCount, TaskKind};
@@ -15,9 +17,10 @@ use crate::error::Error;
 use crate::export::{TASK_KEY, WEIGHTS_KEY};
 use crate::head_norms;
 use crate::plan::{self, Plan, PlanOptions, TargetDtype, Weights};
-use crate::progress::Watch;
+use crate::progress::{Phase, Progress, Watch};
 use crate::saved_twice;
 use crate::surroundings;
+use crate::threads;
 use crate::tokenizer::{self, Vocabulary};
 use crate::variables::{self, Code, Inventory, Model, Rename, Role, TrainingSetup};
 use crate::verify::{Doubts, EvaluatedBy, TrainingGraph, decide};
@@ -70,6 +73,28 @@ impl OpenOptions {
         let location = tf_checkpoint::locate(path.as_ref(), self.step)?;
         let checkpoint = Checkpoint::open_by(location, self.read_by)?;
         ElectraCheckpoint::new(checkpoint, &self.renames)
+    }
+
+    /// As [`open`](Self::open), with progress. It cannot be cancelled.
+    pub fn open_with(
+        self,
+        path: impl AsRef<Path>,
+        progress: &dyn Progress,
+    ) -> Result<ElectraCheckpoint, Error> {
+        let before = fetched_bytes();
+        let mut has_begun = false;
+        let look = || {
+            let fetched = fetched_bytes() - before;
+            if fetched > 0 {
+                if !has_begun {
+                    progress.begin(Phase::Opening, 0);
+                    has_begun = true;
+                }
+                progress.fetched(fetched);
+            }
+            ControlFlow::Continue(())
+        };
+        threads::observed(|| self.open(path), look)
     }
 }
 

@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
+    /// A checkpoint in a bucket is opened: its names are listed, and a compressed archive is fetched. There is no total;
+    /// [`Progress::fetched`] counts the bytes. It begins only if something is fetched for longer than a moment.
+    Opening,
     /// Attention weights are read, if they must show the head count. Then data files are opened, and those in
     /// an archive inflated. The unit is a variable. Nothing has been written to the output directory.
     Reading,
@@ -33,6 +36,7 @@ impl Phase {
     /// Returns the name in words.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Opening => "opening",
             Self::Reading => "reading",
             Self::Converting => "converting",
             Self::Verifying => "verifying",
@@ -51,7 +55,7 @@ impl Phase {
             | Self::Comparing
             | Self::Uploading
             | Self::ReadingBack => true,
-            Self::Reading | Self::Measuring => false,
+            Self::Opening | Self::Reading | Self::Measuring => false,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Independent jobs on several threads.
 
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 use std::{io, thread};
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
@@ -66,6 +69,27 @@ pub(crate) fn each<S, J>(
         }
         run();
     });
+}
+
+/// How often [`observed`] looks.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Runs `work`, and meanwhile `look` on another thread, some times a second until it returns `Break`.
+pub(crate) fn observed<T>(
+    work: impl FnOnce() -> T,
+    mut look: impl FnMut() -> ControlFlow<()> + Send,
+) -> T {
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
+                && look().is_continue()
+            {}
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// Returns the results of the jobs with the numbers below `count`, in their order, done on all threads

@@ -14,7 +14,7 @@ use crate::report::{
 use crate::tokenizer::{self, TokenizerSetup, Vocabulary};
 use crate::{
     Conversion, ElectraCheckpoint, Error, Fingerprint, Model, Models, OpenOptions, Plan,
-    PlanOptions, TextRequest,
+    PlanOptions, Progress, TextRequest,
 };
 use anyhow::Context as _;
 use clap::CommandFactory as _;
@@ -50,7 +50,8 @@ fn run_until_signal(
     let page = page
         .map(|path| PageFile::new(path, args.force))
         .transpose()?;
-    let source = open(&args.source)?;
+    let hidden = args.output.quiet || args.output.json;
+    let source = open(&args.source, &*caller.progress(hidden, None))?;
     let options = PlanOptions {
         config: stated(&args.export.stated)?,
         dtype: args.export.dtype.into(),
@@ -65,7 +66,6 @@ fn run_until_signal(
     };
     let text = text_request(&args.export)?;
     let start = Instant::now();
-    let hidden = args.output.quiet || args.output.json;
     let planned = Conversion::new(&source, Models::from(model))
         .options(options)
         .replace(args.force)
@@ -166,13 +166,16 @@ pub(super) fn built_without(option: &str) -> String {
 }
 
 /// Opens the checkpoint named by the arguments.
-pub(crate) fn open(args: &SourceArgs) -> anyhow::Result<ElectraCheckpoint> {
+pub(crate) fn open(
+    args: &SourceArgs,
+    progress: &dyn Progress,
+) -> anyhow::Result<ElectraCheckpoint> {
     let path = args.checkpoint.as_deref().expect("clap requires it");
     let options = OpenOptions::default()
         .step(args.step)
         .renames(args.reading.rename.clone())
         .read_by(read_by(&args.reading)?);
-    let error = match options.open(path) {
+    let error = match options.open_with(path, progress) {
         Ok(source) => return Ok(source),
         Err(error) => anyhow::Error::from(error),
     };

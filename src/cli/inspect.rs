@@ -15,7 +15,7 @@ use super::text::{self, FAINT, HEADING, bytes, columns, count, printable};
 
 /// Shows what is in a checkpoint.
 pub(crate) fn run(args: &InspectArgs, caller: &Caller<'_>) -> anyhow::Result<()> {
-    let source = open(&args.source)?;
+    let source = open(&args.source, &*caller.progress(args.json, None))?;
     let options = PlanOptions {
         config: stated(&args.stated)?,
         allow_unknown: args.stated.allow_unknown,

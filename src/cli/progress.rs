@@ -130,7 +130,9 @@ impl Progress for Bar<'_> {
         {
             signals.hold();
         }
-        let style = if phase.is_in_bytes() {
+        let style = if phase == Phase::Opening {
+            "{prefix:10} {spinner}{msg}"
+        } else if phase.is_in_bytes() {
             "{prefix:10} {bar:30} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left{msg}"
         } else {
             "{prefix:10} {bar:30} {pos} of {len}  {eta} left{msg}"

@@ -46,6 +46,6 @@ pub use address::Address;
 pub use bucket::{Bucket, Entry};
 pub use objects::{Mode, Stored};
 pub use outbox::Outbox;
-pub use remote_file::RemoteFile;
+pub use remote_file::{RemoteFile, fetched_bytes};
 pub use undo::Undo;
 pub use upload::{MULTIPART_FROM, Upload};

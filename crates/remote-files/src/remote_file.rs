@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, fmt, io};
 
 use object_store::path::Path;
@@ -23,6 +24,14 @@ use crate::sys;
 pub(crate) const REQUESTS: usize = 16;
 /// How often a waiting reader looks for a cancellation.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// The bytes that this process has fetched.
+static FETCHED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns the number of bytes of all files that this process has fetched so far.
+pub fn fetched_bytes() -> u64 {
+    FETCHED.load(Ordering::Relaxed)
+}
 
 /// A file that is fetched in parts.
 pub struct RemoteFile {
@@ -272,6 +281,7 @@ impl Shared {
             sys::write_all_at(&file, bytes, at).map_err(writing)?;
             drop(alone);
             self.state.lock().fetched += bytes.len() as u64;
+            FETCHED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             Ok(())
         };
         let permit = self.client.requests.acquire().await.expect("never closed");

@@ -44,6 +44,14 @@ pub fn of(path: &Path, given_as: Use) -> Result<(Arc<dyn Storage>, PathBuf), Err
     Ok((Arc::new(Disk::default()), path.to_owned()))
 }
 
+/// Returns the number of bytes of all files that this process has fetched over a network so far.
+pub fn fetched_bytes() -> u64 {
+    #[cfg(feature = "cloud")]
+    return remote_files::fetched_bytes();
+    #[cfg(not(feature = "cloud"))]
+    return 0;
+}
+
 /// Returns the free space of the file system of a directory, in bytes; `None` if it cannot be determined.
 pub fn free_space(folder: &Path) -> Option<u64> {
     sys::free_space(&std::fs::File::open(folder).ok()?)
