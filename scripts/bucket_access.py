@@ -8,6 +8,9 @@ from bucket_checker import ROOT, convert, unusual_names
 from bucket_files import DISCRIMINATOR, PUBLIC
 from bucket_servers import AZURE_ACCOUNT, AZURE_KEY, BUCKET, PUBLIC_BUCKET, Static, Web, closed_port, signature
 
+# A directory of the public bucket, and the checkpoint in it.
+PUBLIC_RUN = f"{PUBLIC}/runs/one"
+PUBLIC_PREFIX = f"{PUBLIC_RUN}/electra_tiny"
 # The longest time in seconds of a call that reaches no server, which is tried for 8 seconds, with pauses.
 UNREACHED_LIMIT = 20
 
@@ -91,18 +94,18 @@ def credentials(checker, s3, gcs, azure, folder):
             f"abfss://{BUCKET}@{AZURE_ACCOUNT}.dfs.core.windows.net",
             azure.environment,
         ),
-        ("a public container", f"az://{PUBLIC_BUCKET}", azure.unsigned),
         ("AZURE_SKIP_SIGNATURE", f"az://{PUBLIC_BUCKET}", azure.unsigned | {"AZURE_SKIP_SIGNATURE": "true"}),
     ]
     for name, url, environment in rows:
         yield same_public(checker, name, url, environment)
+    yield same_public(checker, "a public container", f"az://{PUBLIC_BUCKET}", azure.unsigned, PUBLIC_PREFIX)
     for path in ("run", "run/model.ckpt-400", "run/model.ckpt-400.index", "electra_tiny.zip"):
         arguments = convert(DISCRIMINATOR, path)
         yield lambda arguments=arguments: checker.same("no right to list", arguments, s3.url, s3.without_listing)
 
 
-def same_public(checker, name, url, environment):
-    return lambda: checker.same(name, convert(DISCRIMINATOR, f"{PUBLIC}/runs/one"), url, environment)
+def same_public(checker, name, url, environment, path=PUBLIC_RUN):
+    return lambda: checker.same(name, convert(DISCRIMINATOR, path), url, environment)
 
 
 def refusals(checker, s3, gcs, azure, web):
@@ -210,8 +213,12 @@ def unsigned_s3(checker, s3):
     """Checks S3 without credentials. moto then checks no signature at all, but the rights of each object."""
     s3.allow_unsigned(True)
     try:
-        for name, more in [("no credentials", {}), ("AWS_SKIP_SIGNATURE", {"AWS_SKIP_SIGNATURE": "true"})]:
-            same_public(checker, f"a public bucket, {name}", f"s3://{PUBLIC_BUCKET}", s3.unsigned | more)()
+        public = f"s3://{PUBLIC_BUCKET}"
+        same_public(checker, "a public bucket, no credentials", public, s3.unsigned, PUBLIC_PREFIX)()
+        declared = s3.unsigned | {"AWS_SKIP_SIGNATURE": "true"}
+        same_public(checker, "a public bucket, AWS_SKIP_SIGNATURE", public, declared)()
+        directory = [*DISCRIMINATOR, f"{public}/{PUBLIC_RUN}", "out"]
+        checker.refused("a public directory", directory, s3.unsigned, (1,), ["AWS_SKIP_SIGNATURE=true", "prefix"])
         checker.same(s3.name, unusual_names(), s3.url, s3.environment)
         private = [*DISCRIMINATOR, f"{s3.url}/run/model.ckpt-400", "out"]
         words = ["there are no credentials"]

@@ -130,11 +130,22 @@ fn without_credentials_public_files_are_read() {
     };
     unsigned("s3://models/run/model.ckpt-400").ok();
     fs::remove_dir_all(&out).unwrap();
-    // Its `checkpoint` file names one.
-    unsigned("s3://models/run").ok();
+    let words = [
+        "no credentials",
+        "AWS_ACCESS_KEY_ID",
+        "prefix",
+        "AWS_SKIP_SIGNATURE",
+    ];
+    unsigned("s3://models/run").fails(1, &words);
+    for file in testkit::listing(&fixture("tiny_default")) {
+        let bytes = fs::read(fixture("tiny_default").join(&file)).unwrap();
+        world.server.put(&format!("models/{file}"), bytes);
+    }
+    unsigned("s3://models").fails(1, &words);
+    unsigned("s3://models/model.ckpt-400").ok();
     fs::remove_dir_all(&out).unwrap();
     world.server.remove("models/run/checkpoint");
-    unsigned("s3://models/run").fails(1, &["no credentials", "AWS_ACCESS_KEY_ID", "prefix"]);
+    unsigned("s3://models/run").fails(1, &words);
     world.server.refuse_unsigned();
     let start = Instant::now();
     unsigned("s3://models/run/model.ckpt-400").fails(1, &["no credentials"]);

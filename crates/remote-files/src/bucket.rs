@@ -108,6 +108,9 @@ impl Bucket {
     /// If the store cannot tell.
     pub fn entry(&self, path: &str) -> io::Result<Option<Entry>> {
         if path.is_empty() {
+            if self.address.path().is_empty() {
+                self.check_directory()?;
+            }
             return Ok(Some(Entry::Directory));
         }
         if let Some(known) = self.known.lock().entries.get(path) {
@@ -137,6 +140,7 @@ impl Bucket {
         }
         let mut entry = self.head(path)?;
         if entry.is_none() && self.is_directory(path)? {
+            self.check_directory()?;
             entry = Some(Entry::Directory);
         }
         self.known.lock().entries.insert(path.to_owned(), entry);
@@ -155,11 +159,10 @@ impl Bucket {
                 "the directory has too many names to list them ({MAX_PAGES} pages were read); give the prefix of the \
                  checkpoint"
             ))),
-            Some(Listing::Unknown) if self.address.scheme() != Scheme::Http => {
-                let what = "the directory cannot be listed; give the prefix of the checkpoint";
-                let what = self.with_credentials(what);
-                Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
-            }
+            Some(Listing::Unknown) => Err(self
+                .check_directory()
+                .err()
+                .unwrap_or_else(|| io::ErrorKind::NotFound.into())),
             Some(Listing::Refused { words, .. }) => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!(
@@ -304,6 +307,24 @@ impl Bucket {
             }
         }
         Ok(false)
+    }
+
+    /// Fails for a directory in a bucket that is read without credentials: what is not there and what may not be read
+    /// have the same answer.
+    fn check_directory(&self) -> io::Result<()> {
+        let Some(tried) = &self.connection.unsigned else {
+            return Ok(());
+        };
+        let variable = match self.address.scheme() {
+            Scheme::Gcs => "GOOGLE_SKIP_SIGNATURE",
+            Scheme::Azure => "AZURE_SKIP_SIGNATURE",
+            Scheme::S3 | Scheme::Http => "AWS_SKIP_SIGNATURE",
+        };
+        let what = format!(
+            "the directory cannot be listed: there are no credentials (looked for {tried}); give the prefix of the \
+             checkpoint or one of its files, or set {variable}=true if the bucket is public"
+        );
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, what))
     }
 
     /// Returns true if directories are listed. Without credentials, names are asked for one by one, as on a web
