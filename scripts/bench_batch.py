@@ -50,22 +50,25 @@ def measure(commands):
     return time.perf_counter() - begin, peak
 
 
+def ratio(times, others):
+    """Returns the median of the ratios of each round."""
+    return statistics.median(a / b for a, b in zip(times, others))
+
+
 class Bench:
     def __init__(self, program, work, rounds):
         self.program, self.work, self.rounds = program, work, rounds
 
     def rows(self, commands):
-        """Runs alternatives in turn, so that load on the machine meets all; returns medians and the largest peak."""
+        """Runs alternatives in turn, every second round backwards, so that load on the machine and the memory that a
+        row leaves behind meet all; returns the times of all rounds and the largest peak."""
         found = {name: [] for name in commands}
-        for _ in range(self.rounds):
-            for name, make in commands.items():
+        for number in range(self.rounds):
+            for name in list(commands)[:: -1 if number % 2 else 1]:
                 out = self.work / "out"
                 shutil.rmtree(out, ignore_errors=True)
-                found[name].append(measure(make(out)))
-        return {
-            name: (statistics.median(t for t, _ in times), max(peak for _, peak in times))
-            for name, times in found.items()
-        }
+                found[name].append(measure(commands[name](out)))
+        return {name: ([t for t, _ in times], max(peak for _, peak in times)) for name, times in found.items()}
 
     def batch(self, source, *options):
         words = [self.program, "batch", "-q", "--model", "discriminator", "--vocab", "none"]
@@ -87,12 +90,12 @@ class Bench:
                 "batch --jobs 1 --threads 1": self.batch(source, "--jobs", "1", "--threads", "1"),
             }
         )
-        for row, (seconds, peak) in rows.items():
-            print(f"{name:10} {row:42} {seconds:8.3f} s {peak:8.1f} MiB")
-        (single, one, many, single_1, one_1) = (seconds for seconds, _ in rows.values())
-        print(f"{name:10} overhead of batch --jobs 1: {100 * (one / single - 1):.1f} %")
-        print(f"{name:10} with one thread: {100 * (one_1 / single_1 - 1):.1f} %")
-        print(f"{name:10} {cores} jobs against 1 job: {one / many:.2f} x; of one thread: {one_1 / many:.2f} x")
+        for row, (times, peak) in rows.items():
+            print(f"{name:10} {row:42} {statistics.median(times):8.3f} s {peak:8.1f} MiB")
+        (single, one, many, single_1, one_1) = (times for times, _ in rows.values())
+        print(f"{name:10} overhead of batch --jobs 1: {100 * (ratio(one, single) - 1):.1f} %")
+        print(f"{name:10} with one thread: {100 * (ratio(one_1, single_1) - 1):.1f} %")
+        print(f"{name:10} {cores} jobs against 1 job: {ratio(one, many):.2f} x; of one thread: {ratio(one_1, many):.2f} x")
 
     def skipping(self, source):
         out = self.work / "finished"

@@ -4,12 +4,14 @@
 //! layer, because a verified model is streamed layer by layer. What makes whole tensors in memory, and a training
 //! graph, is added. It is an upper bound of what was measured, not a guarantee.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::path::Path;
 
 use tf_checkpoint::{Format, Location};
 
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedTensor};
+use crate::threads;
 
 /// What every job needs: buffers, tokenizer, reports, and memory that the allocator keeps.
 const FIXED: u64 = 56 << 20;
@@ -35,12 +37,15 @@ pub(super) fn estimate(plan: &Plan, location: &Location, graph: u64) -> u64 {
         location.format() == Format::TensorBundle || location.format() == Format::SavedModel;
     let has_pieces = plan.variables().any(|variable| variable.pieces.len() > 1);
     if !is_streamed || has_pieces {
-        let tensors = plan.tensors.iter();
-        let largest = tensors
-            .map(|tensor| tensor.bytes() as u64)
-            .max()
-            .unwrap_or(0);
-        needed = needed.saturating_add(largest.saturating_mul(2));
+        // As stored, as read, and as written.
+        let whole = |tensor: &PlannedTensor| {
+            let read = tensor.source_bytes().saturating_mul(2);
+            read.saturating_add(tensor.bytes() as u64)
+        };
+        let mut tensors: Vec<u64> = plan.tensors.iter().map(whole).collect();
+        tensors.sort_unstable_by_key(|&bytes| Reverse(bytes));
+        let at_once = tensors.into_iter().take(threads::available());
+        needed = at_once.fold(needed, u64::saturating_add);
     }
     needed
 }
