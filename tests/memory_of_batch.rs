@@ -39,7 +39,7 @@ fn the_peak_of_a_v1_checkpoint_is_within_the_estimate() {
             template: &NameTemplate::default(),
             settings: &Arc::new(settings),
         };
-        let found = find_jobs(&[run.clone()], options).unwrap();
+        let found = find_jobs(std::slice::from_ref(&run), options).unwrap();
         let mut options = BatchOptions::default();
         options.threads = NonZeroUsize::new(2);
         let out = folder.path().join(format!("{dtype:?}"));

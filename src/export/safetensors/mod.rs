@@ -12,7 +12,7 @@
 //! | `writer` | layout of the file; writes it from a plan |
 //! | `target` | the open file and the places of the tensors |
 //! | `stream` | copies and transposes the tensors on several threads |
-//! | `queue` | the jobs, and which of them is next |
+//! | `queue` | the jobs, their sizes, and which of them is next |
 //! | `worker` | the work of one thread |
 //! | `kernel` | transposes kernels in bands |
 //! | `columns_checksum` | the checksum of a kernel that is read in bands |

@@ -1,9 +1,10 @@
-//! The jobs, and which of them is done next.
+//! The jobs, their sizes, and which of them is done next.
 //!
 //! The largest tensors come first: the last jobs are small, so that all threads end together. Tensors that are fetched
 //! over a network come as they arrive: a slow connection delays its own tensors only.
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
@@ -11,13 +12,56 @@ use parking_lot::Mutex;
 use tf_checkpoint::Checkpoint;
 
 use super::kernel::bands;
-use super::stream::Threads;
+use super::steps::STEP;
 use super::target::Target;
 use super::worker::Job;
+use crate::threads::available;
 use crate::variables::Recipe;
 
+/// Bytes of a variable that one job copies.
+pub(super) const PART: u64 = 8 << 20;
+/// The memory for the transposed bands of all threads in bytes.
+pub(super) const BANDS: usize = 64 << 20;
+/// The memory for the band of one thread, if there are many threads: with less, the reads are too short.
+const MIN_BAND: usize = 4 << 20;
 /// How often a thread looks whether the bytes of a job have arrived.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// The threads, and the sizes of their jobs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Threads {
+    pub(super) count: usize,
+    /// The memory for the transposed band of one thread in bytes.
+    pub(super) band: usize,
+    /// Bytes of a variable that one job copies: a multiple of every element size.
+    pub(super) part: u64,
+}
+
+impl Threads {
+    /// Returns the number of threads, `requested` or as many as there are cores, and divides the memory
+    /// among them. By default there are only so many threads that the largest kernel fits into the memory
+    /// of one, because more threads would only wait for each other's writes; but there are at least two of
+    /// the cores.
+    pub(super) fn new(target: &Target<'_>, requested: Option<NonZeroUsize>) -> Self {
+        let transposed = target
+            .tensors
+            .iter()
+            .map(|(tensor, _)| match tensor.recipe {
+                Recipe::Copy => STEP,
+                _ => tensor.bytes(),
+            });
+        let largest = transposed.max().unwrap_or(STEP).max(1);
+        let count = requested.map_or_else(
+            || available().min((BANDS / largest).max(2)),
+            NonZeroUsize::get,
+        );
+        Self {
+            count,
+            band: (BANDS / count).max(MIN_BAND),
+            part: PART,
+        }
+    }
+}
 
 /// The jobs that are not yet started.
 pub(super) struct Queue<F> {

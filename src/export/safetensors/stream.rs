@@ -6,7 +6,7 @@
 //! - A copy is split into parts whose checksums are combined, so that the word embeddings do not occupy one
 //!   thread while the others are idle.
 //! - A kernel is transposed while it is read. It is written as a whole if it fits into the thread's share of
-//!   [`BANDS`]; a larger one is split into bands of columns (see `kernel`).
+//!   `queue::BANDS`; a larger one is split into bands of columns (see `kernel`).
 //!
 //! The memory of these does not depend on the size of the tensors. All other tensors (partitioned variables,
 //! V1 checkpoints, HDF5 files, computed heads) are made in memory as a whole by `convert_tensor`.
@@ -39,63 +39,16 @@
 //! spin; a mutex around the writes takes the same time, and a quarter less of the processors' (ELECTRA-Base with
 //! optimizer slots in memory). `copy_file_range` is no option because checksums are computed.
 
-use std::num::NonZeroUsize;
-
 use parking_lot::Mutex;
 use tf_checkpoint::Checkpoint;
 
 use super::checksums::RecordedChecksums;
-use super::queue::queue;
-use super::steps::STEP;
+use super::queue::{Threads, queue};
 use super::target::Target;
 use super::worker::{Job, Results, Worker};
 use crate::export::Error;
 use crate::progress::Watch;
-use crate::threads::{available, each};
-use crate::variables::Recipe;
-
-/// Bytes of a variable that one job copies.
-const PART: u64 = 8 << 20;
-/// The memory for the transposed bands of all threads in bytes.
-const BANDS: usize = 64 << 20;
-/// The memory for the band of one thread, if there are many threads: with less, the reads are too short.
-const MIN_BAND: usize = 4 << 20;
-
-/// The threads, and the sizes of their jobs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Threads {
-    count: usize,
-    /// The memory for the transposed band of one thread in bytes.
-    pub(super) band: usize,
-    /// Bytes of a variable that one job copies: a multiple of every element size.
-    pub(super) part: u64,
-}
-
-impl Threads {
-    /// Returns the number of threads, `requested` or as many as there are cores, and divides the memory
-    /// among them. By default there are only so many threads that the largest kernel fits into the memory
-    /// of one, because more threads would only wait for each other's writes; but there are at least two of
-    /// the cores.
-    pub(super) fn new(target: &Target<'_>, requested: Option<NonZeroUsize>) -> Self {
-        let transposed = target
-            .tensors
-            .iter()
-            .map(|(tensor, _)| match tensor.recipe {
-                Recipe::Copy => STEP,
-                _ => tensor.bytes(),
-            });
-        let largest = transposed.max().unwrap_or(STEP).max(1);
-        let count = requested.map_or_else(
-            || available().min((BANDS / largest).max(2)),
-            NonZeroUsize::get,
-        );
-        Self {
-            count,
-            band: (BANDS / count).max(MIN_BAND),
-            part: PART,
-        }
-    }
-}
+use crate::threads::each;
 
 /// Writes every tensor to its place, and records the checksums of written tensors in `checksums`.
 pub(super) fn stream(
@@ -131,7 +84,9 @@ mod tests {
 
     use super::*;
     use crate::export::materialise::convert_tensor;
+    use crate::export::safetensors::queue::{BANDS, PART};
     use crate::plan::{Cast, PlannedTensor};
+    use crate::variables::Recipe;
 
     /// Rows and columns that are no multiples of the tiles, steps, parts and bands.
     const SHAPES: [[usize; 2]; 6] = [[37, 53], [1, 70], [70, 1], [16, 48], [211, 19], [0, 3]];

@@ -16,7 +16,8 @@ use tf_checkpoint::Checkpoint;
 
 use super::checksums::{self, RecordedChecksums};
 use super::header;
-use super::stream::{Threads, stream};
+use super::queue::Threads;
+use super::stream::stream;
 use super::target::Target;
 use crate::export::Error;
 use crate::plan::{Plan, PlannedTensor};
