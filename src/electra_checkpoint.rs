@@ -75,8 +75,8 @@ impl OpenOptions {
         ElectraCheckpoint::new(checkpoint, &self.renames)
     }
 
-    /// As [`open`](Self::open), with progress. It cannot be cancelled.
-    pub fn open_with(
+    /// As [`open`](Self::open), with the bytes that this process fetches meanwhile as progress.
+    pub(crate) fn open_with(
         self,
         path: impl AsRef<Path>,
         progress: &dyn Progress,

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// A checkpoint in a bucket is opened: its names are listed, and a compressed archive is fetched. There is no total;
-    /// [`Progress::fetched`] counts the bytes. It begins only if something is fetched for longer than a moment.
+    /// A checkpoint in a bucket is opened: its index and training graph, or a compressed archive, are fetched. There is no
+    /// total; [`Progress::fetched`] counts the bytes. It begins only if that takes longer than a moment.
     Opening,
     /// Attention weights are read, if they must show the head count. Then data files are opened, and those in
     /// an archive inflated. The unit is a variable. Nothing has been written to the output directory.

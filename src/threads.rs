@@ -50,7 +50,7 @@ fn builder(threads: Option<NonZeroUsize>) -> ThreadPoolBuilder {
     ThreadPoolBuilder::new().num_threads(threads.map_or_else(available, NonZeroUsize::get))
 }
 
-/// Runs jobs on `threads` threads of the pool until `next` has no more. Each thread has its own state.
+/// Runs jobs on up to `threads` threads of the pool until `next` has no more. Each thread has its own state.
 pub(crate) fn each<S, J>(
     threads: usize,
     state: impl Fn() -> S + Sync,

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use tf_checkpoint::{Format, Location};
 
+use crate::export::thread_count;
 use crate::plan::{Plan, PlannedTensor};
-use crate::threads;
 
 /// What every job needs: buffers, tokenizer, reports, and memory that the allocator keeps.
 const FIXED: u64 = 56 << 20;
@@ -20,8 +20,9 @@ const GRAPH: u64 = 6;
 /// The part of the available memory that is used by default, in percent.
 const SHARE: u64 = 75;
 
-/// Returns the estimated peak memory of an export in bytes. `graph` is the length of the training graph's file.
-pub(super) fn estimate(plan: &Plan, location: &Location, graph: u64) -> u64 {
+/// Returns the estimated peak memory in bytes of an export on this many threads. `graph` is the length of the training
+/// graph's file.
+pub(super) fn estimate(plan: &Plan, location: &Location, graph: u64, threads: usize) -> u64 {
     let config = plan.config();
     let [hidden, inner] = [config.hidden_size, config.intermediate_size].map(|size| size as u64);
     let elements = hidden
@@ -44,7 +45,8 @@ pub(super) fn estimate(plan: &Plan, location: &Location, graph: u64) -> u64 {
         };
         let mut tensors: Vec<u64> = plan.tensors.iter().map(whole).collect();
         tensors.sort_unstable_by_key(|&bytes| Reverse(bytes));
-        let at_once = tensors.into_iter().take(threads::available());
+        let count = thread_count(plan.tensors.iter(), threads);
+        let at_once = tensors.into_iter().take(count);
         needed = at_once.fold(needed, u64::saturating_add);
     }
     needed

@@ -140,7 +140,7 @@ impl Batch {
         watch.begin(Phase::Reading, jobs.len() as u64);
         let plan = |at: usize| {
             watch.check()?;
-            let planned = self.plan_job(&jobs[at], progress);
+            let planned = self.plan_job(&jobs[at], pool.current_num_threads(), progress);
             watch.advance(1)?;
             Ok::<_, Stopped>(planned)
         };
@@ -180,7 +180,12 @@ impl Batch {
         })
     }
 
-    fn plan_job(&self, job: &Job, progress: &dyn Progress) -> (Decision, Option<Record>) {
+    fn plan_job(
+        &self,
+        job: &Job,
+        threads: usize,
+        progress: &dyn Progress,
+    ) -> (Decision, Option<Record>) {
         let Some(location) = &job.location else {
             // Replaced by the reason that it is missing.
             return (Decision::Skip, None);
@@ -189,7 +194,7 @@ impl Batch {
             Ok(record) => record,
             Err(error) => return (Decision::Fail(error), None),
         };
-        let decision = self.decide(job, location, &record, progress);
+        let decision = self.decide(job, location, &record, threads, progress);
         (decision.unwrap_or_else(Decision::Fail), Some(record))
     }
 
@@ -198,6 +203,7 @@ impl Batch {
         job: &Job,
         location: &Location,
         record: &Record,
+        threads: usize,
         progress: &dyn Progress,
     ) -> Result<Decision, Error> {
         let replaces = match self.look(job, record)? {
@@ -230,7 +236,9 @@ impl Batch {
             }
             needs.bytes = needs.bytes.saturating_add(plan.bytes() as u64);
             // One model after the other.
-            needs.memory = needs.memory.max(memory::estimate(plan, location, graph));
+            needs.memory = needs
+                .memory
+                .max(memory::estimate(plan, location, graph, threads));
         }
         Ok(Decision::Convert(needs))
     }

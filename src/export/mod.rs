@@ -22,7 +22,7 @@ mod publish;
 mod safetensors;
 
 pub(crate) use self::safetensors::{
-    STEP, SliceChecksum, TensorChecksums, provenance, write_safetensors,
+    STEP, SliceChecksum, TensorChecksums, provenance, thread_count, write_safetensors,
 };
 pub use self::safetensors::{TASK_KEY, WEIGHTS_KEY, WeightsFile};
 pub(crate) use cast::{float_type, uncast};

@@ -40,9 +40,9 @@ pub struct InspectionReport {
 
 impl InspectionReport {
     /// Inspects a checkpoint: plans each model with `options`, and lists the variables whose names
-    /// `is_listed` accepts. Attention weights are read if the training graph does not show the head count,
-    /// except from a compressed archive, whose data would have to be inflated, and from a bucket, from which they would
-    /// have to be fetched. `describes_graph` adds what a comparison
+    /// `is_listed` accepts. Of a compressed archive and of a bucket no weights are read: what only they or an evaluation of
+    /// the training graph show has its default, or is an error. Elsewhere, attention weights are read if the training graph
+    /// does not show the head count. `describes_graph` adds what a comparison
     /// with the training graph would evaluate.
     pub fn new(
         source: &ElectraCheckpoint,

@@ -150,7 +150,8 @@ impl Bucket {
     /// Returns the names in a directory.
     ///
     /// # Errors
-    /// `NotFound` if there is no such directory or the server lists none, or an error of the store.
+    /// `NotFound` if there is no such directory or the server lists none, `PermissionDenied` if there are no credentials,
+    /// or an error of the store.
     pub fn names(&self, path: &str) -> io::Result<Vec<String>> {
         self.list(path)?;
         match self.known.lock().listings.get(path) {
@@ -159,10 +160,10 @@ impl Bucket {
                 "the directory has too many names to list them ({MAX_PAGES} pages were read); give the prefix of the \
                  checkpoint"
             ))),
-            Some(Listing::Unknown) => Err(self
-                .check_directory()
-                .err()
-                .unwrap_or_else(|| io::ErrorKind::NotFound.into())),
+            Some(Listing::Unknown) => {
+                self.check_directory()?;
+                Err(io::ErrorKind::NotFound.into())
+            }
             Some(Listing::Refused { words, .. }) => Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!(
@@ -318,6 +319,7 @@ impl Bucket {
         let variable = match self.address.scheme() {
             Scheme::Gcs => "GOOGLE_SKIP_SIGNATURE",
             Scheme::Azure => "AZURE_SKIP_SIGNATURE",
+            // A web server is asked without credentials in any case.
             Scheme::S3 | Scheme::Http => "AWS_SKIP_SIGNATURE",
         };
         let what = format!(

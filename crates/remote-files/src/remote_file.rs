@@ -53,7 +53,7 @@ pub(crate) struct Shared {
     len: u64,
     identity: Identity,
     state: Mutex<State>,
-    /// Held while the temporary file is written: the kernel's own lock lets other threads spin.
+    /// Held while the temporary file is written: on Linux threads that wait for the kernel's lock on a file spin.
     writing: Mutex<()>,
     changed: Condvar,
 }
@@ -104,7 +104,8 @@ impl RemoteFile {
         self.shared.len
     }
 
-    /// Begins to fetch ranges that will be read, in this order. Returns at once; an error is reported by the reads.
+    /// Begins to fetch ranges that will be read, in this order and before those that were announced earlier or that reads
+    /// wait for. Returns at once; an error is reported by the reads.
     pub fn prepare(&self, ranges: &[Range<u64>]) {
         let mut state = self.shared.state.lock();
         let ranges: Vec<Range<u64>> = ranges
@@ -115,11 +116,12 @@ impl RemoteFile {
         self.start(&mut state);
     }
 
-    /// Returns true if a range was announced and is not fetched yet, so that a read would wait.
+    /// Returns true if a range was announced and is not fetched yet, so that a read would wait. After a failure or a
+    /// cancellation it is false, because a read returns the error at once.
     pub fn is_coming(&self, range: &Range<u64>) -> bool {
         let state = self.shared.state.lock();
         let ends = state.failed.is_some() || self.shared.client.cancel.is_cancelled();
-        !ends && state.parts.is_planned(range) && !state.parts.is_present(range)
+        !ends && !state.parts.is_present(range) && state.parts.is_planned(range)
     }
 
     /// Fills `buf` with the bytes from `offset` on. What was not announced is fetched first.
@@ -167,6 +169,7 @@ impl RemoteFile {
         let sink = |at: u64, bytes: &[u8]| {
             let start = usize::try_from(at - offset).expect("within the buffer");
             buf[start..start + bytes.len()].copy_from_slice(bytes);
+            FETCHED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             Ok(())
         };
         let fetched = shared

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::bundle::Bundle;
 use crate::contiguous::Contiguous;
 use crate::error::Error;
+use crate::file_range::{self, FileRange};
 use crate::formats::Format;
 use crate::graph::MetaGraph;
 use crate::hdf5;
@@ -97,9 +98,16 @@ impl Checkpoint {
     /// order and before what was announced earlier.
     /// Returns at once; an error is reported by the reads.
     pub fn prepare<'a>(&self, variables: impl IntoIterator<Item = &'a Variable>) {
-        let own = |variable: &&Variable| self.check_own(variable).is_ok();
-        let variables: Vec<&Variable> = variables.into_iter().filter(own).collect();
-        self.reader.prepare(&variables);
+        let ranges = variables.into_iter().flat_map(|one| self.ranges(one));
+        file_range::prepare(ranges.collect());
+    }
+
+    /// Returns every range that is read for a variable: its pieces, and further copies of their bytes.
+    pub fn ranges<'a>(&'a self, variable: &'a Variable) -> Vec<FileRange<'a>> {
+        match self.check_own(variable) {
+            Ok(()) => self.reader.ranges(variable),
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Checks that none of the files has changed since the checkpoint was opened, for example because

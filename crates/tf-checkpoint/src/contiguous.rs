@@ -1,7 +1,6 @@
 //! A variable that is stored as one run of bytes and can be read in parts.
 
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 
 use crate::error::Error;
@@ -56,13 +55,6 @@ impl Contiguous<'_> {
     fn stand_in(&self) -> Option<Error> {
         let start = foreign::start(self.file).ok()?;
         refuse_stand_in(self.path, &start).err()
-    }
-
-    /// Returns true if bytes of the run are being fetched, so that [`read`](Self::read) would wait for them.
-    pub fn is_coming(&self, part: &Range<u64>) -> bool {
-        let offset = self.offset();
-        self.file
-            .is_coming(&(offset + part.start..offset + part.end))
     }
 
     /// Fills `buf` with the bytes of the run from `at` on.

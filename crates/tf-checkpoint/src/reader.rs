@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::contiguous::Contiguous;
 use crate::error::Error;
+use crate::file_range::FileRange;
 use crate::layout;
 use crate::variable::Variable;
 
@@ -21,8 +22,8 @@ pub(crate) trait Reader: fmt::Debug + Send + Sync {
     /// Reads a piece of a variable into `buf`, which is as long as the piece.
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error>;
 
-    /// Announces that these variables will be read, so that their bytes can be fetched ahead, in this order.
-    fn prepare(&self, variables: &[&Variable]);
+    /// Returns every range that is read for a variable; none if it is read in another way.
+    fn ranges<'a>(&'a self, variable: &'a Variable) -> Vec<FileRange<'a>>;
 
     /// Returns the variable as one run of bytes, if it is stored so.
     fn contiguous<'a>(&'a self, _variable: &'a Variable) -> Option<Contiguous<'a>> {

@@ -17,6 +17,7 @@ use ::tensorflow::{
 use half::f16;
 
 use crate::error::Error;
+use crate::file_range::FileRange;
 use crate::formats::Format;
 use crate::locate::Location;
 use crate::reader::Reader;
@@ -159,7 +160,9 @@ impl Reader for TensorFlow {
     }
 
     /// The library reads the files itself.
-    fn prepare(&self, _: &[&Variable]) {}
+    fn ranges<'a>(&'a self, _: &'a Variable) -> Vec<FileRange<'a>> {
+        Vec::new()
+    }
 
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error> {
         self.listing.read_piece(variable, piece, buf)

@@ -35,6 +35,7 @@ mod writer;
 pub(crate) use checksums::{SliceChecksum, TensorChecksums};
 pub(crate) use metadata::provenance;
 pub use metadata::{TASK_KEY, WEIGHTS_KEY};
+pub(crate) use queue::thread_count;
 pub use reader::WeightsFile;
 pub(crate) use steps::STEP;
 pub(crate) use writer::write_safetensors;

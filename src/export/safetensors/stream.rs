@@ -1,6 +1,6 @@
 //! Streams tensors from the checkpoint into the file, on several threads.
 //!
-//! The layout is known before the first byte is read, so tensors are independent jobs, the largest first. A
+//! The layout is known before the first byte is read, so tensors are independent jobs. A
 //! variable that is stored as one run of bytes is streamed, with or without a cast:
 //!
 //! - A copy is split into parts whose checksums are combined, so that the word embeddings do not occupy one
@@ -27,23 +27,23 @@
 //! | the same, the largest first | 0.67 |
 //! | with huge pages | 0.66 |
 //! | with huge pages and buffers half a cache line away from the alignment of the bytes in the file | 0.54 |
-//! | steps of 1 MiB instead of 256 KiB: **this code** | 0.51 |
+//! | steps of 1 MiB instead of 256 KiB | 0.51 |
 //! | parts of embeddings spread among the kernels | 0.66 |
 //!
-//! The table and these figures were measured before large kernels were written in bands; kernels of
-//! ELECTRA-Large are still written as a whole.
+//! The table and these figures were measured before large kernels were written in bands (kernels of ELECTRA-Large are
+//! still written as a whole) and before there was a mutex around the writes.
 //!
 //! `fallocate` instead of `ftruncate` takes 0.33 s by itself and saves 0.25 s of writing; transposing into
 //! a mapping of the output costs 0.7 s of page faults. The remaining limit: the kernel's lock on the file lets one
 //! thread write at a time, and writing alone takes 0.45 s, most of it for new pages. Threads that wait for that lock
-//! spin; a mutex around the writes takes the same time, and a quarter less of the processors' (ELECTRA-Base with
-//! optimizer slots in memory). `copy_file_range` is no option because checksums are computed.
+//! spin: with a mutex around the writes a conversion takes the same time, and three quarters of the CPU time (ELECTRA-Base
+//! in memory, 0.26 s instead of 0.33 s). `copy_file_range` is no option because checksums are computed.
 
 use parking_lot::Mutex;
 use tf_checkpoint::Checkpoint;
 
 use super::checksums::RecordedChecksums;
-use super::queue::{Threads, queue};
+use super::queue::{Queue, Threads};
 use super::target::Target;
 use super::worker::{Job, Results, Worker};
 use crate::export::Error;
@@ -58,7 +58,7 @@ pub(super) fn stream(
     threads: Threads,
     watch: &Watch<'_>,
 ) -> Result<(), Error> {
-    let queue = queue(target, checkpoint, threads);
+    let queue = Queue::new(target, checkpoint, threads);
     let results = Mutex::new(Results::new(checksums));
     let failed = Mutex::new(None);
     let worker = || Worker::new(target, checkpoint, &results, watch);

@@ -12,7 +12,7 @@ use crate::sys;
 
 /// The file that the tensors are written to.
 pub(super) struct Target<'a> {
-    /// One thread writes at a time, as the kernel's own lock on a file has it; there, the others would spin.
+    /// On Linux, threads that wait for the kernel's lock on a file spin (measured in `stream`).
     pub(super) file: &'a Mutex<File>,
     pub(super) path: &'a Path,
     /// The tensors with their offsets in the file.

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,11 +12,12 @@ use crate::bundle::index::read_index;
 use crate::bundle::object_graph::{self, GRAPH_KEY};
 use crate::contiguous::{Contiguous, extent};
 use crate::error::{Error, Fault};
+use crate::file_range::FileRange;
 use crate::limits::Limits;
 use crate::locate::Location;
 use crate::reader::Reader;
 use crate::storage::ReadAt;
-use crate::variable::{Piece, StoredBytes, Variable, swap_bytes};
+use crate::variable::{Piece, Variable, swap_bytes};
 
 /// A data file, open if it exists.
 #[derive(Debug)]
@@ -139,18 +139,16 @@ impl Reader for Bundle {
         Ok(())
     }
 
-    fn prepare(&self, variables: &[&Variable]) {
-        let mut ranges: BTreeMap<usize, Vec<Range<u64>>> = BTreeMap::new();
-        for piece in variables.iter().flat_map(|variable| &variable.pieces) {
-            let StoredBytes { offset, .. } = extent(piece);
-            let range = offset..offset + piece.len;
-            ranges.entry(piece.shard).or_default().push(range);
-        }
-        for (shard, ranges) in ranges {
-            if let Some(file) = &self.shards[&shard].file {
-                file.prepare(&ranges);
-            }
-        }
+    fn ranges<'a>(&'a self, variable: &'a Variable) -> Vec<FileRange<'a>> {
+        let pieces = variable.pieces.iter();
+        let range = |piece: &'a Piece| {
+            let bytes = self.bytes(variable, piece).ok()?;
+            Some(FileRange {
+                file: bytes.file,
+                range: bytes.offset()..bytes.end(),
+            })
+        };
+        pieces.filter_map(range).collect()
     }
 
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error> {

@@ -1,12 +1,12 @@
 //! The [`Reader`] of a file of Keras weights.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::keras::{self, Listed};
 use crate::contiguous::Contiguous;
 use crate::error::Error;
+use crate::file_range::FileRange;
 use crate::layout::check_apart;
 use crate::locate::Location;
 use crate::reader::Reader;
@@ -137,20 +137,18 @@ impl Reader for Weights {
         Ok(())
     }
 
-    fn prepare(&self, variables: &[&Variable]) {
-        let runs = variables.iter().map(|variable| self.bytes(variable));
-        let ranges: Vec<Range<u64>> = runs
-            .flat_map(|run| {
-                let first = run.offset();
-                let copies = run.copies.iter().copied();
-                let len = run.piece.len;
-                [first]
-                    .into_iter()
-                    .chain(copies)
-                    .map(move |offset| offset..offset + len)
-            })
-            .collect();
-        self.file.prepare(&ranges);
+    fn ranges<'a>(&'a self, variable: &'a Variable) -> Vec<FileRange<'a>> {
+        let run = self.bytes(variable);
+        let copies = run.copies.iter().copied();
+        let range = |offset| FileRange {
+            file: run.file,
+            range: offset..offset + run.piece.len,
+        };
+        [run.offset()]
+            .into_iter()
+            .chain(copies)
+            .map(range)
+            .collect()
     }
 
     fn read_piece(&self, variable: &Variable, _: usize, buf: &mut [u8]) -> Result<(), Error> {

@@ -18,6 +18,7 @@ pub use error::Error;
 use std::io;
 use std::ops::Range;
 
+use crate::file_range::FileRange;
 use crate::limits::{Limits, TooDense};
 use crate::storage::ReadAt;
 use block::{Caps, check_bounds, index_entry, read_block, scan_block, scan_entries, take_handle};
@@ -154,10 +155,12 @@ impl<R: ReadAt> Table<R> {
         Ok(found)
     }
 
-    /// Announces blocks that will be read.
-    pub(crate) fn prepare(&self, blocks: &[BlockHandle]) {
-        let ranges: Vec<_> = blocks.iter().map(|block| block.stored()).collect();
-        self.source.prepare(&ranges);
+    /// Returns where a block is.
+    pub(crate) fn range(&self, block: BlockHandle) -> FileRange<'_> {
+        FileRange {
+            file: &self.source,
+            range: block.stored(),
+        }
     }
 
     /// Reads a block and indexes its values.

@@ -32,7 +32,8 @@ pub trait ReadAt: fmt::Debug + Send + Sync {
         let _ = ranges;
     }
 
-    /// Returns true if a range was announced and is not fetched yet, so that a read would wait.
+    /// Returns true if a range was announced and is not fetched yet, so that a read would wait. After a failure or a
+    /// cancellation it must be false, because a read returns the error at once.
     fn is_coming(&self, range: &Range<u64>) -> bool {
         let _ = range;
         false

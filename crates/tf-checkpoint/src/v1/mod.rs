@@ -14,6 +14,7 @@ mod values;
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Fault};
+use crate::file_range::FileRange;
 use crate::layout::{self, StatedSlice, byte_len};
 use crate::limits::Budget;
 use crate::locate::Location;
@@ -172,19 +173,16 @@ impl Reader for Tables {
         Ok(())
     }
 
-    fn prepare(&self, variables: &[&Variable]) {
-        let mut blocks: Vec<Vec<BlockHandle>> = vec![Vec::new(); self.files.len()];
-        for variable in variables {
-            let Some(at) = position(&self.variables, &variable.name) else {
-                continue;
-            };
-            for (piece, place) in std::iter::zip(&variable.pieces, &self.places[at]) {
-                blocks[piece.shard].extend(place.block);
-            }
-        }
-        for (file, blocks) in std::iter::zip(&self.files, blocks) {
-            file.table.prepare(&blocks);
-        }
+    fn ranges<'a>(&'a self, variable: &'a Variable) -> Vec<FileRange<'a>> {
+        let Some(at) = position(&self.variables, &variable.name) else {
+            return Vec::new();
+        };
+        let places = std::iter::zip(&variable.pieces, &self.places[at]);
+        let range = |(piece, place): (&Piece, &Place)| {
+            let table = &self.files[piece.shard].table;
+            Some(table.range(place.block?))
+        };
+        places.filter_map(range).collect()
     }
 
     fn read_piece(&self, variable: &Variable, piece: usize, buf: &mut [u8]) -> Result<(), Error> {
