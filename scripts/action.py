@@ -73,7 +73,8 @@ def installed(directory):
     except (OSError, subprocess.CalledProcessError) as error:
         raise Stop(f"no virtual environment can be made (Debian: package python3-venv): {error}", FAILURE) from error
     programs = environment / ("Scripts" if os.name == "nt" else "bin")
-    pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Isolated: modules in the working directory, which is the checkout, must not be taken for those of Python.
+    pip = [str(programs / "python"), "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     # From wheels only: a runner need not have Rust.
     if subprocess.run([*pip, "--only-binary=:all:", wheel]).returncode:
         raise Stop(f"pip cannot install {wheel}", FAILURE)

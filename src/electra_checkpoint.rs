@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use candle_electra::{ElectraConfig, ModelClass};
 use parking_lot::Mutex;
+use tf_checkpoint::address::{self, Use};
 use tf_checkpoint::storage::fetched_bytes;
 use tf_checkpoint::{Checkpoint, MetaGraph, ReadBy};
 
@@ -81,6 +82,10 @@ impl OpenOptions {
         path: impl AsRef<Path>,
         progress: &dyn Progress,
     ) -> Result<ElectraCheckpoint, Error> {
+        if address::refuse(path.as_ref(), Use::Checkpoint).is_ok() {
+            // Not an address.
+            return self.open(path);
+        }
         let before = fetched_bytes();
         let mut has_begun = false;
         let look = || {
@@ -94,7 +99,7 @@ impl OpenOptions {
             }
             ControlFlow::Continue(())
         };
-        threads::observed(|| self.open(path), look)
+        threads::observed(|| self.open(path), look).map_err(Error::Threads)?
     }
 }
 

@@ -75,20 +75,23 @@ pub(crate) fn each<S, J>(
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs `work`, and meanwhile `look` on another thread, some times a second until it returns `Break`.
+///
+/// # Errors
+/// If the system allows no more threads.
 pub(crate) fn observed<T>(
     work: impl FnOnce() -> T,
     mut look: impl FnMut() -> ControlFlow<()> + Send,
-) -> T {
+) -> io::Result<T> {
     let (done, is_done) = mpsc::channel::<()>();
+    let look = move || {
+        while is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) && look().is_continue() {
+        }
+    };
     thread::scope(|scope| {
-        scope.spawn(move || {
-            while is_done.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
-                && look().is_continue()
-            {}
-        });
+        thread::Builder::new().spawn_scoped(scope, look)?;
         let result = work();
         drop(done);
-        result
+        Ok(result)
     })
 }
 
@@ -103,6 +106,8 @@ pub(crate) fn map<T: Send, E: Send>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use parking_lot::Mutex;
 
     use super::*;
@@ -118,6 +123,25 @@ mod tests {
         }
         let none = || None::<usize>;
         each(3, || (), none, |(), _| unreachable!("there is no job"));
+    }
+
+    #[test]
+    fn work_is_observed_until_it_ends_or_breaks() {
+        let looks = AtomicUsize::new(0);
+        let look = || match looks.fetch_add(1, Ordering::Relaxed) {
+            0 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        };
+        let work = || {
+            while looks.load(Ordering::Relaxed) < 2 {
+                thread::yield_now();
+            }
+            thread::sleep(LOOK * 3);
+            7
+        };
+        assert_eq!(observed(work, look).unwrap(), 7);
+        assert_eq!(looks.load(Ordering::Relaxed), 2);
+        assert_eq!(observed(|| 8, || unreachable!("it has ended")).unwrap(), 8);
     }
 
     #[test]

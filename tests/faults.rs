@@ -251,6 +251,49 @@ fn a_killed_conversion_leaves_the_old_export_or_the_new_one() {
 
 #[test]
 #[ignore = "needs strace"]
+fn a_batch_that_is_killed_while_it_moves_two_models_is_resumed() {
+    let batch = |strace: &[&str], out: &Path| {
+        let mut command = Command::new(if strace.is_empty() {
+            program()
+        } else {
+            "strace"
+        });
+        if !strace.is_empty() {
+            command
+                .args(["-f", "-qqq", "-o", "/dev/null"])
+                .args(strace)
+                .arg(program());
+        }
+        let options = ["batch", "--model", "both", "--jobs", "1", "--threads", "1"];
+        command.args(options).arg(fixture("tiny_default")).arg(out);
+        command.output().expect("strace is needed")
+    };
+    let folder = temp();
+    let whole = folder.path().join("whole");
+    assert!(batch(&[], &whole).status.success());
+    let name = "tiny_default-400-both";
+    let files: Vec<Vec<u8>> = snapshot(&whole.join(name)).into_values().collect();
+    let mut killed = 0;
+    for number in 1.. {
+        let out = folder.path().join("out");
+        let kill = format!("inject=rename,renameat,renameat2:signal=KILL:when={number}");
+        let first = batch(&["-e", &kill], &out);
+        if first.status.success() {
+            break;
+        }
+        killed += 1;
+        let second = batch(&[], &out);
+        assert!(second.status.success(), "{number}: {second:?}");
+        let found: Vec<Vec<u8>> = snapshot(&out.join(name)).into_values().collect();
+        assert!(found == files, "{number}");
+        fs::remove_dir_all(&out).unwrap();
+    }
+    println!("killed at {killed} moves");
+    assert!(killed > 10);
+}
+
+#[test]
+#[ignore = "needs strace"]
 fn when_nothing_can_be_moved_back_the_next_conversion_does() {
     let world = World::new(true);
     let count = world.count("renameat2");

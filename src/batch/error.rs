@@ -48,9 +48,38 @@ pub enum Error {
         /// Why.
         what: String,
     },
+    /// No checkpoint has a step that was asked for.
+    #[error("--steps: there is no step {missing} in {sources}; {found}")]
+    MissingSteps {
+        /// The steps.
+        missing: String,
+        /// Where they were looked for.
+        sources: String,
+        /// The steps that are there, in words.
+        found: String,
+    },
+    /// One checkpoint is given twice.
+    #[error(
+        "{checkpoint} is given twice for the output {name}: give it once, or another output name"
+    )]
+    Twice {
+        /// The checkpoint.
+        checkpoint: String,
+        /// Its output name.
+        name: String,
+    },
+    /// The output directory cannot be written into.
+    #[error("cannot write into {}: {source}; give another directory", path.display())]
+    Unwritable {
+        /// The output directory.
+        path: PathBuf,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
     /// The output directory holds an export that was made from other inputs, or in another way.
     #[error(
-        "{} holds another export, {what}: choose another directory, or replace the export with --force",
+        "{} holds an export that does not match: {what}; choose another directory, or replace it with --force",
         path.display()
     )]
     Mismatch {

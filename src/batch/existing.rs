@@ -35,16 +35,20 @@ pub(super) fn look(
     if !has_weights.contains(&true) {
         return Ok(Existing::Nothing);
     }
-    if has_weights.contains(&false) {
-        return Ok(Existing::Other("it has one of the two models".to_owned()));
-    }
+    let mut other = has_weights
+        .contains(&false)
+        .then(|| "it has one of the two models".to_owned());
     for model in models.list() {
-        let folder = models.below_out(model, "");
-        if let Some(what) = difference(destination, &folder, expected)? {
-            return Ok(Existing::Other(what));
+        if other.is_none() {
+            other = difference(destination, &models.below_out(model, ""), expected)?;
         }
     }
-    Ok(Existing::Same)
+    match other {
+        None => Ok(Existing::Same),
+        // The next conversion finishes the moves or takes them back; what it finds then is looked at again.
+        Some(_) if destination.is_unfinished()? => Ok(Existing::Nothing),
+        Some(what) => Ok(Existing::Other(what)),
+    }
 }
 
 fn difference(

@@ -1,5 +1,6 @@
 //! Jobs: one checkpoint each, with its options and its output name.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -124,32 +125,52 @@ impl JobOptions<'_> {
 /// If a source has no checkpoint, a directory cannot be read, or no checkpoint has a requested step.
 pub fn find_jobs(sources: &[PathBuf], options: JobOptions<'_>) -> Result<FoundJobs, Error> {
     let mut found = FoundJobs::new(Vec::new());
+    let mut there = BTreeSet::new();
     for source in sources {
         for run in tf_checkpoint::runs(source, &Limits::default())? {
+            there.extend(run.checkpoints.iter().filter_map(Location::step_in_name));
             found.add(run, options);
         }
     }
-    let has = |step: u64| found.jobs.iter().any(|job| job.step == Some(step));
     let named = options.steps.map(Steps::named).unwrap_or_default();
-    let missing: Vec<String> = named
+    let missing: Vec<u64> = named
         .iter()
-        .filter(|step| !has(**step))
-        .map(ToString::to_string)
+        .copied()
+        .filter(|step| !found.jobs.iter().any(|job| job.step == Some(*step)))
         .collect();
-    if !missing.is_empty() || found.jobs.is_empty() {
-        let sources: Vec<String> = sources
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        let sources = sources.join(", ");
-        let what = if missing.is_empty() {
-            format!("no checkpoint in {sources} has a step of --steps")
-        } else {
-            format!("there is no step {} in {sources}", missing.join(", "))
-        };
+    if missing.is_empty() && !found.jobs.is_empty() {
+        return Ok(found);
+    }
+    let sources: Vec<String> = sources
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let sources = sources.join(", ");
+    if missing.is_empty() {
+        let what = format!("no checkpoint in {sources} has a step of --steps");
         return Err(BatchError::Nothing { what }.into());
     }
-    Ok(found)
+    Err(BatchError::MissingSteps {
+        missing: listed(missing),
+        sources,
+        found: match there.len() {
+            0 => "no name of a checkpoint there has a step".to_owned(),
+            _ => format!("there are {}", listed(there)),
+        },
+    }
+    .into())
+}
+
+/// Returns the first numbers, and how many more there are.
+fn listed(numbers: impl IntoIterator<Item = u64>) -> String {
+    const MOST: usize = 12;
+    let mut numbers: Vec<String> = numbers.into_iter().map(|one| one.to_string()).collect();
+    let more = numbers.len().saturating_sub(MOST);
+    numbers.truncate(MOST);
+    if more > 0 {
+        numbers.push(format!("and {more} more"));
+    }
+    numbers.join(", ")
 }
 
 impl FoundJobs {

@@ -60,6 +60,9 @@ pub fn parse_manifest(path: &Path, text: &[u8]) -> Result<Vec<ManifestLine>, Err
         checked.map_err(|dense| error(dense.to_string()))?;
         let line: Result<ManifestLine, _> = serde_json::from_slice(text);
         let mut line = line.map_err(|found| {
+            let found = found.to_string();
+            // The line is that of the manifest.
+            let found = found.replace(" at line 1 column ", ", column ");
             error(format!(
                 "{found}; expected a JSON object such as {{\"checkpoint\": \"run/model.ckpt-400\", \"model\": \
                  \"discriminator\"}}"

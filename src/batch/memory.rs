@@ -100,7 +100,16 @@ pub(super) fn default_budget() -> Option<u64> {
                 .parse()
                 .ok()
         };
-        Some(number("memory.max")?.saturating_sub(number("memory.current")?))
+        // What files have left in memory is given back when it is needed.
+        let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+        let inactive = stat
+            .lines()
+            .find_map(|line| line.strip_prefix("inactive_file "));
+        let inactive: u64 = inactive
+            .and_then(|bytes| bytes.trim().parse().ok())
+            .unwrap_or(0);
+        let used = number("memory.current")?.saturating_sub(inactive);
+        Some(number("memory.max")?.saturating_sub(used))
     });
     let least = left.chain([available]).min()?;
     Some(least / 100 * SHARE)

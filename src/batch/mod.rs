@@ -28,4 +28,4 @@ pub use run::{BatchResult, JobResult, Outcome};
 pub use settings::{Settings, VocabularySource};
 pub use shard::Shard;
 pub use steps::Steps;
-pub use summary::write_summary;
+pub use summary::{make_output, write_summary};

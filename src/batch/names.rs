@@ -155,6 +155,12 @@ pub(super) fn check_conflicts<'a>(
         };
         let mut inner = second_name.split('/');
         if first_name.split('/').all(|part| inner.next() == Some(part)) {
+            if (first_name, first) == (second_name, second) {
+                return Err(Error::Twice {
+                    checkpoint: (*first).to_owned(),
+                    name: (*first_name).to_owned(),
+                });
+            }
             return Err(Error::Conflict {
                 first: (*first).to_owned(),
                 first_name: (*first_name).to_owned(),

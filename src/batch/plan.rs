@@ -15,7 +15,7 @@ use super::names;
 use super::shard::Shard;
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
-use crate::export::Destination;
+use crate::export::{self, Destination};
 use crate::progress::{Phase, Progress, Stopped, Watch};
 use crate::record::Record;
 use crate::threads;
@@ -128,6 +128,7 @@ impl Batch {
     /// If the exports do not fit on the disk, or `progress` stops the work.
     pub fn plan(mut self, progress: &dyn Progress) -> Result<PlannedBatch, Error> {
         let watch = Watch::new(progress);
+        self.check_out()?;
         let jobs = std::mem::take(&mut self.jobs);
         let jobs: Vec<Job> = match self.options.shard {
             Some(shard) => jobs
@@ -216,10 +217,10 @@ impl Batch {
         let checkpoint = ElectraCheckpoint::new(checkpoint, &settings.renames)?;
         let conversion = settings.conversion(&checkpoint)?;
         let plans = match conversion.plan_by_index() {
-            // The training graph must be evaluated.
-            Err(Error::Model(variables::Error::Unrecognised { .. })) => {
-                conversion.plan_with(progress)?.plans().to_vec()
-            }
+            // The training graph must be evaluated, or the weights read.
+            Err(Error::Model(
+                variables::Error::Unrecognised { .. } | variables::Error::UnknownHeadCount { .. },
+            )) => conversion.plan_with(progress)?.plans().to_vec(),
             plans => plans?,
         };
         let graph = graph_len(location);
@@ -264,6 +265,21 @@ impl Batch {
     }
 
     /// Fails if the exports do not fit on the disk.
+    /// Fails if OUT, or what it would be made in, is no directory.
+    fn check_out(&self) -> Result<(), Error> {
+        if Destination::of(&self.out)?.is_remote() {
+            return Ok(());
+        }
+        let existing = self.out.ancestors().find(|path| path.exists());
+        match existing.filter(|path| !path.is_dir()) {
+            Some(path) => Err(export::Error::NotADirectory {
+                path: path.to_owned(),
+            }
+            .into()),
+            None => Ok(()),
+        }
+    }
+
     fn check_space(&self, jobs: &[PlannedJob]) -> Result<(), Error> {
         if Destination::of(&self.out)?.is_remote() {
             return Ok(());

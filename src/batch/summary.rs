@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::error::Error;
 use super::shard::Shard;
-#[cfg(feature = "cloud")]
 use crate::export::Destination;
 
 /// The name of the summary of a batch that is not shared.
@@ -30,7 +29,30 @@ pub fn write_summary(out: &Path, shard: Option<Shard>, text: &str) -> Result<(),
         let put = outbox.put_all(files, Mode::Replace, &|_| {});
         return put.map_err(|(_, source)| failed(source));
     }
-    write(out, &name, text).map_err(failed)
+    write(out, &name, text).map_err(|error| failed(plain(error)))
+}
+
+/// Creates the output directory of a batch on a disk, and tries to write into it: before hours of work, not after.
+///
+/// # Errors
+/// [`Error::Unwritable`].
+pub fn make_output(out: &Path) -> Result<(), Error> {
+    if Destination::of(out).is_ok_and(|destination| destination.is_remote()) {
+        return Ok(());
+    }
+    let made = std::fs::create_dir_all(out).and_then(|()| tempfile::tempfile_in(out));
+    made.map(drop).map_err(|source| Error::Unwritable {
+        path: out.to_owned(),
+        source: plain(source),
+    })
+}
+
+/// Returns the error without the name of a temporary file.
+fn plain(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(_) => error,
+        None => error.kind().into(),
+    }
 }
 
 fn write(out: &Path, name: &str, text: &str) -> io::Result<()> {

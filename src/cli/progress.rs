@@ -73,6 +73,12 @@ impl Signals {
         }
     }
 
+    /// Returns the exit code of a process that the received signal ends, as shells count it; `None` if there was none.
+    pub(crate) fn exit_code(&self) -> Option<u8> {
+        let signal = self.received.load(Ordering::Relaxed);
+        u8::try_from(128 + signal).ok().filter(|_| signal != 0)
+    }
+
     fn has_received(&self) -> bool {
         self.received.load(Ordering::Relaxed) != 0
     }

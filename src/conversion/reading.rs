@@ -36,7 +36,7 @@ pub(super) fn cancelling<T>(
         }
         ControlFlow::Break(())
     });
-    match result {
+    match result.map_err(Error::Threads)? {
         // It names what is left in a bucket.
         Err(error @ Error::Export(export::Error::Unclean { .. })) => Err(error),
         // The error of a read or an upload that was cancelled.

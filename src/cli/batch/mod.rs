@@ -19,7 +19,7 @@ use super::text::count;
 use super::{failure, input, message, report};
 use crate::batch::{
     Batch, BatchOptions, BatchResult, Decision, JobResult, Outcome, PlannedBatch, Shard,
-    write_summary,
+    make_output, write_summary,
 };
 use crate::report::{
     BatchPlanReport, BatchReport, Command, Document, FailureReport, JobOutcomeReport, Status,
@@ -61,10 +61,13 @@ fn run_until_signal(
         drop(bar);
         return dry_run(args, caller, &planned);
     }
+    if args.job.is_none() {
+        make_output(out).map_err(Error::from)?;
+    }
     let result = convert(args, caller, planned, progress, &bar)?;
     drop(bar);
     signals.release();
-    end(args, caller, out, &result)
+    end(args, caller, out, &result, signals)
 }
 
 /// Splits the paths into sources and output directory.
@@ -127,7 +130,7 @@ fn convert(
             if let Err(error) = caller.line(&line) {
                 failed.get_or_insert(error);
             }
-        } else if !args.output.quiet && !caller.is_code() {
+        } else if !caller.is_code() && (!args.output.quiet || failure_in(result).is_some()) {
             bar.line(&table::finished(*done, total, result));
         }
         if !args.output.quiet {
@@ -147,12 +150,13 @@ fn convert(
     }
 }
 
-/// Writes the summary, prints the table, and returns the error of the worst failure.
+/// Prints the table, writes the summary, and returns the error of the worst failure.
 fn end(
     args: &BatchArgs,
     caller: &Caller<'_>,
     out: &Path,
     result: &BatchResult,
+    signals: &Signals,
 ) -> anyhow::Result<()> {
     let mut report = BatchReport {
         shard: shown(args.shard),
@@ -161,6 +165,9 @@ fn end(
     for job in &result.jobs {
         report.add(job, failure_in(job));
     }
+    if result.is_interrupted {
+        report.exit_code = signals.exit_code().unwrap_or(Exit::Failure as u8);
+    }
     let is_done = report.failed == 0 && report.not_run == 0;
     let status = if is_done {
         Status::Finished
@@ -168,16 +175,16 @@ fn end(
         Status::Failed
     };
     let document = Document::new(Command::Batch, status, &report);
+    if args.output.json {
+        caller.line(&document)?;
+    } else if !args.output.quiet {
+        report::print_text(&table::summary(&report, result, out))?;
+    }
     // A single job has no other to be summed up with.
     if args.job.is_none() {
         let mut text = serde_json::to_string_pretty(&document).context("cannot write JSON")?;
         text.push('\n');
         write_summary(out, args.shard, &text).map_err(Error::from)?;
-    }
-    if args.output.json {
-        caller.line(&document)?;
-    } else if !args.output.quiet {
-        report::print_text(&table::summary(&report, result, out))?;
     }
     if result.is_interrupted {
         return Err(Error::from(crate::export::Error::Interrupted).into());

@@ -11,11 +11,12 @@ use tf_checkpoint::storage::regular;
 
 #[cfg(feature = "cloud")]
 use super::bucket_stage::BucketStage;
-use super::disk_stage::DiskStage;
+use super::disk_stage::{DiskStage, STAGING};
 use super::export_files::ExportFiles;
 use super::files::find;
 #[cfg(feature = "cloud")]
 use super::in_bucket::{InBucket, below, failed};
+use super::journal::JOURNAL;
 use crate::export::Error;
 use crate::progress::Watch;
 
@@ -85,6 +86,15 @@ impl Destination {
                 let path = below(file);
                 outbox.len(&path).map_err(failed(outbox, &path))
             }
+        }
+    }
+
+    /// Returns true if a conversion was killed while it moved files into the directory, or is moving them now.
+    pub(crate) fn is_unfinished(&self) -> Result<bool, Error> {
+        match self {
+            Self::Disk(out) => Ok(find(&out.join(STAGING).join(JOURNAL))?.is_some()),
+            #[cfg(feature = "cloud")]
+            Self::Bucket(_) => Ok(false),
         }
     }
 

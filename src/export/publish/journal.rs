@@ -22,7 +22,7 @@ use crate::sys::file_number;
 pub(super) const NEW: &str = "new";
 /// Subdirectory of the staging directory for the files of the earlier export.
 pub(super) const OLD: &str = "old";
-const JOURNAL: &str = "journal.json";
+pub(super) const JOURNAL: &str = "journal.json";
 /// The name of the journal until it is complete.
 const PARTIAL: &str = "journal.json.partial";
 /// Must grow when the meaning of a field, or of a file beside the journal, changes.

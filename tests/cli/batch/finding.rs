@@ -102,7 +102,10 @@ fn steps_are_selected() {
         run_folder,
         out
     ]
-    .fails(2, &["there is no step 250 in"]);
+    .fails(
+        2,
+        &["there is no step 250 in", "there are 100, 150, 200, 300"],
+    );
     run![
         "batch",
         "--model",
@@ -123,6 +126,49 @@ fn steps_are_selected() {
         out
     ]
     .fails(2, &["--steps", "expected steps"]);
+}
+
+#[test]
+fn what_an_unfinished_save_or_copy_leaves_is_no_checkpoint() {
+    let folder = temp();
+    let [source, out] = ["a", "out"].map(|name| folder.path().join(name));
+    write_run(&source, &[100]);
+    let index = fs::read(source.join("model.ckpt-100.index")).unwrap();
+    for name in [
+        ".model.ckpt-300.index.Xa12",
+        ".model.ckpt-300.index",
+        "model.ckpt-300.index.part",
+        "model.ckpt-300.data-00000-of-00001.tempstate123",
+        "model.ckpt-300.meta.tmp",
+    ] {
+        fs::write(source.join(name), &index).unwrap();
+    }
+    for name in ["model.ckpt-200_temp_0123abcd", "ckpt-3_temp"] {
+        let saved = source.join(name);
+        fs::create_dir(&saved).unwrap();
+        checkpoint(SMALL, 200).write(&saved.join("part-00000-of-00001"));
+    }
+    run!["batch", "--model", "discriminator", source, out].ok();
+    assert_exports(&out, &["a-100-discriminator"]);
+}
+
+#[test]
+fn a_checkpoint_that_is_found_twice_is_an_error() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    let out = folder.path().join("out");
+    let again = runs.join("a");
+    run![
+        "batch",
+        "--model",
+        "discriminator",
+        "--name-template",
+        "{step}",
+        again,
+        again,
+        out
+    ]
+    .fails(2, &["model.ckpt-100 is given twice for the output 100"]);
 }
 
 #[test]
@@ -200,7 +246,7 @@ fn other_formats_are_found() {
     assert_eq!(statuses(&changed)["fmt_v1-400-discriminator"], "failed");
     changed
         .fails(2, &[])
-        .stdout_has(&["another export, its input checkpoint is"]);
+        .stdout_has(&["does not match: its input checkpoint is"]);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use testkit::{copy_of, fixture, listing, run, temp};
+use testkit::bundle_writer::{SMALL, Sizes, discriminator, plant_heads};
+use testkit::{copy_of, fixture, listing, read_json, run, temp};
 
 use super::{assert_exports, statuses, write_run, write_runs};
 
@@ -50,6 +51,49 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
         .sum();
     assert_eq!(plan["bytes"], sum);
     assert!(!out.exists());
+}
+
+#[test]
+fn a_head_count_that_only_the_weights_show_is_read_from_them() {
+    let folder = temp();
+    let [source, out] = ["a", "out"].map(|name| folder.path().join(name));
+    let sizes = Sizes {
+        hidden: 96,
+        layers: 4,
+        ..SMALL
+    };
+    let mut bundle = discriminator(sizes);
+    plant_heads(&mut bundle, "electra", sizes, 6);
+    fs::create_dir(&source).unwrap();
+    bundle.write(&source.join("model.ckpt-5"));
+    run!["batch", "--model", "discriminator", source, out].ok();
+    let config = read_json(&out.join("a-5-discriminator/config.json"));
+    assert_eq!(config["num_attention_heads"], 6);
+}
+
+#[test]
+fn an_output_that_is_a_file_is_refused_at_once() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    let out = folder.path().join("out");
+    fs::write(&out, "a file").unwrap();
+    for options in [&[][..], &["--dry-run"]] {
+        let mut command = testkit::command(&[&"batch", &"--model", &"discriminator"]);
+        let output = command.args(options).args([&runs, &out]).output().unwrap();
+        let run = testkit::Run::from(output);
+        run.fails(2, &["out is not a directory: give a directory"]);
+    }
+    assert_eq!(fs::read(&out).unwrap(), b"a file");
+}
+
+#[test]
+fn a_quiet_batch_prints_what_fails() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    fs::write(runs.join("a/model.ckpt-100.data-00000-of-00001"), "short").unwrap();
+    let out = folder.path().join("out");
+    let run = run!["batch", "--quiet", "--model", "discriminator", runs, out];
+    run.fails(3, &["a-100-discriminator", "model.ckpt-100.data", "failed"]);
 }
 
 #[test]
@@ -208,10 +252,6 @@ fn wrong_usage_is_explained() {
         ]
         .fails(2, &[option]);
     }
-    let file = folder.path().join("file");
-    fs::write(&file, "x").unwrap();
-    run!["batch", "--model", "discriminator", runs, file].fails(1, &["file"]);
-    assert_eq!(fs::read(&file).unwrap(), b"x");
     assert!(!out.exists());
 }
 

@@ -14,7 +14,7 @@ use electra_convert::batch::{
 };
 use electra_convert::{Error, Model, Progress};
 use testkit::bundle_writer::{SMALL, Sizes};
-use testkit::{command, listing, run, send_signal, temp};
+use testkit::{command, listing, read_json, run, send_signal, temp};
 
 use super::{checkpoint, write_run};
 
@@ -71,7 +71,14 @@ fn a_signal_stops_all_jobs_and_the_same_command_resumes() {
         complete_exports(&out);
         if !status.success() {
             was_interrupted += 1;
-            assert!(matches!(status.signal(), Some(2 | 15)), "{status:?}");
+            let signal = status.signal().unwrap();
+            assert!(matches!(signal, 2 | 15), "{status:?}");
+            // A signal during planning leaves no summary.
+            if out.join("batch.json").exists() {
+                let summary = read_json(&out.join("batch.json"));
+                assert_eq!(summary["exit_code"], 128 + signal);
+            }
+            fs::remove_file(out.join("batch.json")).ok();
         }
     }
     assert!(was_interrupted > 0);

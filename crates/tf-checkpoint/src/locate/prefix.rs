@@ -149,6 +149,17 @@ pub(crate) fn is_part(name: &OsStr) -> bool {
     without_suffix(name).len() < name.len()
 }
 
+/// Returns true for the directory in which a Saver writes the shards of a checkpoint before it moves them:
+/// `model.ckpt-400_temp_0123abcd`, or `ckpt-4_temp`.
+pub(crate) fn is_unfinished_save(name: &OsStr) -> bool {
+    let text = name.to_string_lossy();
+    let rest = text.rsplit_once("_temp").map(|(_, rest)| rest);
+    rest.is_some_and(|rest| {
+        let number = rest.strip_prefix('_').unwrap_or(rest);
+        number.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
 /// Splits the name of a V1 checkpoint's table into base name and number of tables: `model.ckpt-400` and
 /// 2 for `model.ckpt-400-00000-of-00002`, and for `model.ckpt-400-?????-of-00002`, as state files have
 /// it.
@@ -172,8 +183,8 @@ fn split_table_name(name: &str) -> Option<(&str, usize)> {
 /// graph beside them.
 pub(crate) fn base_of(name: &OsStr, has: impl Fn(&OsStr) -> bool) -> Option<OsString> {
     let bytes = name.as_encoded_bytes();
-    // macOS leaves such files beside those that it copies or packs; they hold no contents.
-    if bytes.starts_with(b"._") {
+    // Hidden files are not those of training: programs that copy files leave them, and macOS files without contents.
+    if bytes.starts_with(b".") && !without_suffix(bytes).is_empty() {
         return None;
     }
     if let Some(base) = bytes.strip_suffix(INDEX.as_bytes()) {
@@ -184,8 +195,13 @@ pub(crate) fn base_of(name: &OsStr, has: impl Fn(&OsStr) -> bool) -> Option<OsSt
     }
     let mut meta = name.to_owned();
     meta.push(META);
-    let may_be_table = name.to_string_lossy().contains(".ckpt") || has(&meta);
-    (may_be_table && !is_part(name)).then(|| name.to_owned())
+    let text = name.to_string_lossy();
+    // A file of a TensorBundle under another name, such as `.index.part` and `.data-00000-of-00001.tempstate12`.
+    let is_partial = [".index.", ".data-", ".meta."]
+        .iter()
+        .any(|part| text.contains(part));
+    let may_be_table = text.contains(".ckpt") || has(&meta);
+    (may_be_table && !is_part(name) && !is_partial).then(|| name.to_owned())
 }
 
 fn is_number(text: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Finds every checkpoint of every training run at a path.
 //!
-//! A run is a directory that holds checkpoints. Directories below it are searched too, except hidden ones and those of
-//! a SavedModel. A link to a directory is followed if it leads out of the given directory: what is inside is found under
+//! A run is a directory that holds checkpoints. Directories below it are searched too, except hidden ones, those of
+//! a SavedModel and those in which a save was interrupted. A link to a directory is followed if it leads out of the given directory: what is inside is found under
 //! its own path. The order is that of the names, so that two searches of the same files give the same list.
 
 use std::collections::HashSet;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::finder::Finder;
 use super::location::Location;
-use super::prefix::{INDEX, Prefix, is_part, step_of};
+use super::prefix::{INDEX, Prefix, is_part, is_unfinished_save, step_of};
 use crate::address::Use;
 use crate::error::Error;
 use crate::formats::Format;
@@ -138,7 +138,7 @@ impl Search {
         let inner = self.add(folder, &names)?;
         for name in names {
             let is_hidden = name.as_encoded_bytes().starts_with(b".");
-            if is_hidden || is_part(&name) {
+            if is_hidden || is_part(&name) || is_unfinished_save(&name) {
                 continue;
             }
             let path = folder.join(&name);
