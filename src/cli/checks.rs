@@ -8,11 +8,13 @@ use crate::report::{
 use super::text::{FAINT, WARNING, columns, count, heading, printable};
 
 /// The reason why there is no comparison with a training graph.
-pub(crate) fn no_graph(is_left_out: bool) -> &'static str {
+pub(crate) fn no_graph(is_left_out: bool, has_failed: bool) -> &'static str {
     if is_left_out {
         "--no-graph"
+    } else if has_failed {
+        "the checkpoint has none (.meta, saved_model.pb), or another check failed"
     } else {
-        "the checkpoint has no .meta file, or another check failed"
+        "the checkpoint has none (.meta, saved_model.pb)"
     }
 }
 

@@ -51,6 +51,10 @@ fn run_until_signal(
         .map(|path| PageFile::new(path, args.force))
         .transpose()?;
     let hidden = args.output.quiet || args.output.json;
+    if let Some(page) = page.as_ref().filter(|page| page.is(&out)) {
+        let page = page.path().display();
+        return Err(Usage(format!("--report {page} and OUT are the same path")).into());
+    }
     let source = open(&args.source, &*caller.progress(hidden, None))?;
     let options = PlanOptions {
         config: stated(&args.export.stated)?,
@@ -97,7 +101,6 @@ fn run_until_signal(
         return Ok(());
     }
 
-    let no_graph = checks::no_graph(args.export.no_graph);
     let plans: Vec<PlanReport> = match page {
         Some(_) => planned.plans().iter().map(PlanReport::new).collect(),
         None => Vec::new(),
@@ -106,9 +109,13 @@ fn run_until_signal(
     let exports = planned.run(&out, &*bar);
     drop(bar);
     let exports = match (exports, &page) {
-        (Err(error), Some(page)) => return Err(shown(error, page, (&source, &plans), no_graph)),
+        (Err(error), Some(page)) => {
+            let no_graph = checks::no_graph(args.export.no_graph, true);
+            return Err(shown(error, page, (&source, &plans), no_graph));
+        }
         (exports, _) => exports?,
     };
+    let no_graph = checks::no_graph(args.export.no_graph, false);
     // The step was read before the export was published: a checkpoint that is gone now is no failure.
     let seconds = start.elapsed().as_secs_f64();
     let report = ConversionReport::new(&source, &exports, seconds);
@@ -180,10 +187,14 @@ pub(crate) fn open(
         Err(error) => anyhow::Error::from(error),
     };
     Err(match meant_command(path) {
-        Some(command) if matches!(path.try_exists(), Ok(false)) => error.context(format!(
-            "there is no command {}, did you mean {command}?",
-            path.display()
-        )),
+        Some(command) if matches!(path.try_exists(), Ok(false)) => {
+            error.context(if path.as_os_str() == command.as_str() {
+                format!("the command comes before its options: electra-convert {command} ...")
+            } else {
+                let path = path.display();
+                format!("there is no command {path}, did you mean {command}?")
+            })
+        }
         _ => error,
     })
 }

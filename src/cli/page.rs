@@ -2,6 +2,7 @@
 //!
 //! It is checked before anything else is done, and written as a whole: beside its place, then moved there.
 
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,11 @@ impl PageFile {
     pub(crate) fn new(path: &Path, replace: bool) -> anyhow::Result<Self> {
         let usage = |what: String| Usage(format!("--report {}: {what}", path.display()));
         // Not written to buckets, with the feature `cloud` either.
-        address::refuse(path, Use::Input).map_err(|error| Usage(format!("--report: {error}")))?;
+        if address::refuse(path, Use::Input).is_err() {
+            let what =
+                "a page is written to a disk only: give a path, and upload the page afterwards";
+            return Err(usage(what.into()).into());
+        }
         let extension = path.extension().and_then(|extension| extension.to_str());
         let is_page = |extension: &str| {
             EXTENSIONS
@@ -60,10 +65,31 @@ impl PageFile {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         }
+        // Before the work, not after it.
+        let probe = staged(folder).map_err(|error| io::Error::from(error.kind()));
+        drop(probe.with_context(|| format!("cannot write --report {}", path.display()))?);
         Ok(Self {
             path: path.to_owned(),
             replace,
         })
+    }
+
+    /// Returns true if the page has this path.
+    pub(crate) fn is(&self, path: &Path) -> bool {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        absolute(&self.path)
+            .components()
+            .eq(absolute(path).components())
+    }
+
+    /// Removes the earlier page, which a failure has made untrue.
+    pub(crate) fn remove_earlier(&self) -> anyhow::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if !is_missing(&error) => {
+                Err(error).with_context(|| format!("cannot remove {}", self.path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the path.

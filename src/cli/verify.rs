@@ -34,6 +34,15 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
     let page = page
         .map(|path| PageFile::new(path, args.force))
         .transpose()?;
+    let verified = checked(args, page.is_some(), caller);
+    if let (Err(_), Some(page)) = (&verified, &page) {
+        page.remove_earlier()?;
+    }
+    finish(args, &verified?, page.as_ref(), caller)
+}
+
+/// Runs all checks.
+fn checked(args: &VerifyArgs, for_page: bool, caller: &Caller<'_>) -> anyhow::Result<Report> {
     check_files(&args.folder).map_err(Error::from)?;
     if let Some(folder) = &args.generator {
         check_files(folder).map_err(|error| Usage(format!("--generator: {error}")))?;
@@ -83,7 +92,7 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
         golden,
         graph,
         text,
-        for_page: page.is_some(),
+        for_page,
     };
     let bar = caller.progress(args.output.quiet || args.output.json, None);
     let report = with_threads(args.threads, || {
@@ -92,8 +101,7 @@ pub(crate) fn run(args: &VerifyArgs, caller: &Caller<'_>) -> anyhow::Result<()> 
     .context("cannot start threads")?
     .map_err(Error::from)?;
     drop(bar);
-
-    finish(args, &report, page.as_ref(), caller)
+    Ok(report)
 }
 
 /// Writes the page, and prints the report; a failed check is an error.
@@ -115,11 +123,15 @@ fn finish(
     let failure = error.clone().map(|error| (exit, error));
     let document = VerifyReport::new(args.folder.to_string_lossy().into_owned(), report, failure);
     let no_graph = match args.source {
-        Some(_) => checks::no_graph(args.no_graph),
+        Some(_) => checks::no_graph(args.no_graph, !report.passed()),
         None => "--source CKPT gives one",
     };
     if let Some(page) = page {
-        page.write(&Page::of_verification(&document).no_graph(no_graph).html())?;
+        page.write(
+            &Page::of_verification(&document, args.source.as_deref())
+                .no_graph(no_graph)
+                .html(),
+        )?;
     }
     if args.output.json {
         let status = match error {

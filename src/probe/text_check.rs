@@ -32,7 +32,7 @@ const MIN_HEAD_SIZE: usize = 8;
 /// The part of the text that a sample is taken from, in characters.
 const SAMPLE_CHARS: usize = 1000;
 /// The share of bootstrap samples from which on a difference is clear.
-const CLEAR: f64 = 0.99;
+pub(crate) const CLEAR: f64 = 0.99;
 
 /// The measurement of one head count.
 #[derive(Clone, Debug)]

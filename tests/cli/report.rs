@@ -323,12 +323,17 @@ fn a_damaged_export_has_a_page() {
         "2 not finite",
         "2 values NaN or infinite",
         "Values✕ failed",
-        "Checksums✕ failednot true of all that were compared",
+        "Checksums✕ failednot all are as expected, see above. Expected: 58 tensors unchanged",
         "Forward pass– not run",
         "Training graph– not runnot compared: --source CKPT gives one",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
+
+    // What cannot be read at all has no page, and an earlier one does not stay.
+    fs::write(&weights, "cut short").unwrap();
+    run!["verify", out, "--report", file, "--force"].fails(5, &["model.safetensors"]);
+    assert!(!file.exists());
 }
 
 #[test]
@@ -418,7 +423,10 @@ fn the_place_of_the_page_is_checked_first() {
         (at("out/config.json"), "must end in .html"),
         (at("report"), "must end in .html"),
         ("-".into(), "must end in .html"),
-        ("gs://bucket/a.html".into(), "--report: "),
+        (
+            "gs://bucket/a.html".into(),
+            "a page is written to a disk only",
+        ),
     ] {
         let ran = export(fixture("trained"))
             .model("discriminator")
@@ -432,6 +440,15 @@ fn the_place_of_the_page_is_checked_first() {
         ran.fails(2, &["--report", words]);
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+    let both = at("out.html");
+    let ran = export(fixture("trained"))
+        .model("discriminator")
+        .arg("--report")
+        .arg(&both)
+        .to(&both)
+        .run();
+    ran.fails(2, &["--report", "and OUT are the same path"]);
+    assert!(!both.exists());
     let options = ["--dry-run", "--report"];
     let ran = export(fixture("trained"))
         .model("discriminator")

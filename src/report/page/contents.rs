@@ -1,6 +1,6 @@
 //! What is in the files, and what was left out.
 
-use super::figures::{bytes, count, integer, shape};
+use super::figures::{bytes, count, shape};
 use super::html::{Html, code, joined};
 use super::table::{details, list, note, prose_table, section, table};
 use crate::report::{FileReport, LeftOutReport, PlanReport};
@@ -15,7 +15,7 @@ pub(super) fn left_out(id: &str, groups: &[LeftOutReport]) -> Html {
     let rows = groups.iter().map(|group| {
         [
             group.label.as_str().into(),
-            integer(group.variables),
+            count(group.variables, "variable"),
             bytes(group.bytes),
             group.reason.into(),
         ]

@@ -36,9 +36,9 @@ pub(super) fn bytes(n: u64) -> Html {
         unit = larger;
     }
     let shown = if unit == "B" {
-        format!("{n} B")
+        format!("{n}\u{a0}B")
     } else {
-        format!("{size:.2} {unit}")
+        format!("{size:.2}\u{a0}{unit}")
     };
     figure(n, shown)
 }
@@ -72,7 +72,7 @@ pub(super) fn shape(sizes: &[usize]) -> Html {
     if sizes.is_empty() {
         return "scalar".into();
     }
-    super::html::joined(sizes.iter().map(|&size| integer(size)), " × ")
+    super::html::joined(sizes.iter().map(|&size| integer(size)), "\u{a0}×\u{a0}")
 }
 
 /// Puts a comma between groups of three digits.
@@ -105,9 +105,9 @@ mod tests {
         assert_eq!(html(scientific(0.0_f32)), r#"<data value="0.0">0</data>"#);
         assert_eq!(
             html(bytes(2_034_000)),
-            r#"<data value="2034000">1.94 MiB</data>"#
+            r#"<data value="2034000">1.94 MiB</data>"#
         );
-        assert_eq!(html(bytes(12)), r#"<data value="12">12 B</data>"#);
+        assert_eq!(html(bytes(12)), r#"<data value="12">12 B</data>"#);
         assert_eq!(html(count(1, "row")), r#"<data value="1">1</data> row"#);
         assert_eq!(grouped("100"), "100");
         assert_eq!(grouped("1000000"), "1,000,000");

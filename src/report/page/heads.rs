@@ -92,7 +92,7 @@ fn evidence(heads: &HeadCountVerdict, source: Option<&SourceReport>) -> Html {
             text.add(integer(found));
             text.add(" heads instead");
             text.add(margin());
-            text.add(" over the second best; dashed lines are the borders of these.");
+            text.add(" over the second best; the wide, dashed lines are the borders of these.");
         }
         _ => text.add(
             "The weights do not decide: no count explains them clearly better than all others, as in a model that \
@@ -193,7 +193,12 @@ impl Map {
                 paths[class].add(start, y, len);
             }
         }
-        let title = format!("Norms of the attention units of layer {layer}");
+        let verdict = match (found.verdict, found.count) {
+            ("confirmed" | "contradicted", Some(count)) => format!("show {count} heads"),
+            _ => "do not decide the number of heads".to_owned(),
+        };
+        let title =
+            format!("Norms of the attention units of layer {layer}; all layers together {verdict}");
         let mut content = tag("title", title);
         for (class, Strokes { path, .. }) in paths
             .iter()

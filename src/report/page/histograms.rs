@@ -23,7 +23,7 @@ const LAYER: &str = "electra.encoder.layer.";
 pub(super) fn histograms(id: &str, tensors: &[TensorStatistics]) -> Html {
     let explained = format!(
         "Each histogram has {BINS} bins between the mean minus and plus {DEVIATIONS} standard deviations of the tensor; \
-         its highest bin fills the height. Those of a group have the same axis, with a line at zero. σ is the standard \
+         its highest bin fills the height. Those of one kind in all layers have the same axis. A line is at zero. σ is the standard \
          deviation."
     );
     let mut content = note(explained);

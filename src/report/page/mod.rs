@@ -15,6 +15,8 @@ mod settings;
 mod table;
 mod text;
 
+use std::path::Path;
+
 use candle_electra::ElectraConfig;
 
 use self::figures::{bytes, count, integer, seconds};
@@ -48,6 +50,8 @@ const STYLE: &str = include_str!("style.css");
 pub struct Page<'a> {
     name: &'a str,
     checkpoint: Option<&'a CheckpointReport>,
+    /// The checkpoint that a directory was compared with.
+    compared_with: Option<&'a Path>,
     seconds: Option<f64>,
     subjects: Vec<Subject<'a>>,
     no_graph: &'a str,
@@ -80,6 +84,7 @@ impl<'a> Page<'a> {
         Self {
             name: &report.checkpoint.name,
             checkpoint: Some(&report.checkpoint),
+            compared_with: None,
             seconds: Some(report.seconds),
             subjects: report.exports.iter().map(Subject::exported).collect(),
             no_graph: "the checkpoint has no training graph",
@@ -110,14 +115,15 @@ impl<'a> Page<'a> {
         Self {
             name: &checkpoint.name,
             checkpoint: Some(checkpoint),
+            compared_with: None,
             seconds: None,
             subjects: subjects.collect(),
             no_graph: "the checkpoint has no training graph, or another check failed",
         }
     }
 
-    /// Describes a directory that was verified again.
-    pub fn of_verification(report: &'a VerifyReport) -> Self {
+    /// Describes a directory that was verified again, with the checkpoint that it was compared with.
+    pub fn of_verification(report: &'a VerifyReport, source: Option<&'a Path>) -> Self {
         let state = if report.verification.passed {
             State::Verified
         } else {
@@ -126,6 +132,7 @@ impl<'a> Page<'a> {
         Self {
             name: &report.folder,
             checkpoint: None,
+            compared_with: source,
             seconds: None,
             subjects: vec![Subject {
                 name: report.verification.architecture,
@@ -183,6 +190,11 @@ impl<'a> Page<'a> {
         }
         if let Some(checkpoint) = self.checkpoint {
             html.add(facts(checkpoint, self.seconds));
+        } else {
+            let mut rows = vec![("Directory", code(self.name))];
+            let source = self.compared_with.map(|path| code(&path.to_string_lossy()));
+            rows.extend(source.map(|path| ("Compared with", path)));
+            html.add(definitions(rows));
         }
         if self.subjects.len() > 1 {
             let links = self.subjects.iter().enumerate().map(|(at, subject)| {

@@ -4,10 +4,13 @@ use super::figures::{count, decimal, figure, integer, percent};
 use super::html::{Html, classed, element, tag};
 use super::table::{note, section, table};
 use crate::probe::detect::THRESHOLD;
+use crate::probe::text_check::CLEAR;
 use crate::report::{Answer, PieceProbability, TextCheckReport, TokenReport};
 
 /// Number of colours between probability 0 and 1.
 const COLOURS: f32 = 5.0;
+/// The least probabilities of the colours of words, most of which no model guesses.
+const WORD_LIMITS: [f32; 5] = [0.001, 0.01, 0.05, 0.2, 0.5];
 
 /// The section of the text.
 pub(super) fn text(id: &str, check: &TextCheckReport) -> Html {
@@ -43,9 +46,13 @@ pub(super) fn text(id: &str, check: &TextCheckReport) -> Html {
     });
     let headers = ["heads", "loss", score, "better than configured"];
     content.add(table("Head counts on text", headers, rows));
-    content.add(note(percent(check.uses_context).and(
-        " of bootstrap samples are better in their own context than among words of another place.",
-    )));
+    let required = format!(
+        "; {:.0} % are required to conclude anything.",
+        CLEAR * 100.0
+    );
+    let better =
+        " of bootstrap samples are better in their own context than among words of another place";
+    content.add(note(percent(check.uses_context).and(better).and(required)));
     content.add(match &check.sample {
         Some(Answer::Tokens(tokens)) => suspects(tokens),
         Some(Answer::Words(words)) => guessed(words),
@@ -69,7 +76,12 @@ fn suspects(tokens: &[TokenReport]) -> Html {
             title.push_str(&format!(", it was {original}"));
         }
         let is_replaced = token.original.is_some();
-        piece(at, &token.piece, &title, (token.replaced, is_replaced))
+        piece(
+            at,
+            &token.piece,
+            &title,
+            (step(token.replaced), is_replaced),
+        )
     });
     let found = tokens
         .iter()
@@ -108,13 +120,19 @@ fn guessed(words: &[PieceProbability]) -> Html {
                      word alone is masked.";
     let pieces = words.iter().enumerate().map(|(at, word)| {
         let title = format!("{:.1} %", word.probability * 100.0);
-        piece(at, &word.piece, &title, (word.probability, false))
+        let class = WORD_LIMITS
+            .iter()
+            .filter(|limit| word.probability >= **limit);
+        piece(at, &word.piece, &title, (class.count(), false))
     });
     shown(
         explained,
         "tokens words",
         pieces.collect(),
-        ("0 %", "100 %"),
+        (
+            "below 0.1 %",
+            "50 % and more; the steps are 0.1, 1, 5, 20 and 50 %",
+        ),
     )
 }
 
@@ -129,14 +147,18 @@ fn shown(explained: &str, class: &str, pieces: Html, (low, high): (&str, &str)) 
         .and(classed("p", &class.replace("tokens", "legend"), legend))
 }
 
+/// The colour of a probability on a linear scale.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a step of a short scale"
+)]
+fn step(probability: f32) -> usize {
+    (probability.clamp(0.0, 1.0) * COLOURS).round() as usize
+}
+
 /// A token; the pieces of a word are not separated.
-fn piece(at: usize, piece: &str, title: &str, (probability, is_marked): (f32, bool)) -> Html {
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a step of a short scale"
-    )]
-    let colour = (probability.clamp(0.0, 1.0) * COLOURS).round() as u8;
+fn piece(at: usize, piece: &str, title: &str, (colour, is_marked): (usize, bool)) -> Html {
     let class = format!("p{colour}{}", if is_marked { " marked" } else { "" });
     let (space, text) = match piece.strip_prefix("##") {
         Some(rest) if at > 0 => ("", rest),
