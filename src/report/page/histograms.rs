@@ -140,15 +140,15 @@ impl Axis {
 fn histogram(label: &str, tensor: &TensorStatistics, axis: &Axis) -> Html {
     let title = Html::from(description(tensor));
     let mut content = tag("title", title);
-    if axis.start < 0.0 && axis.end > 0.0 {
-        let zero = format!("M{:.0} 0V{HEIGHT}", axis.place(0.0));
-        content.add(element("path", &[("class", "zero"), ("d", &zero)], ""));
-    }
     content.add(element(
         "path",
         &[("class", "area"), ("d", &area(tensor, axis))],
         "",
     ));
+    if axis.start < 0.0 && axis.end > 0.0 {
+        let zero = format!("M{:.0} 0V{HEIGHT}", axis.place(0.0));
+        content.add(element("path", &[("class", "zero"), ("d", &zero)], ""));
+    }
     let attributes = [
         ("viewBox", "0 0 640 99"),
         ("preserveAspectRatio", "none"),
