@@ -1,5 +1,5 @@
 # docker build --tag electra-convert .
-# docker run --rm -u "$(id -u)" -v "$PWD:/io" electra-convert --model discriminator CKPT OUT
+# docker run --rm -u "$(id -u):$(id -g)" -v "$PWD:/io" electra-convert --model discriminator CKPT OUT
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /source
