@@ -143,7 +143,9 @@ fn of_export(error: &export::Error) -> ErrorKind {
 
 fn of_batch(error: &batch::Error) -> ErrorKind {
     match error {
-        batch::Error::NoSpace { .. } | batch::Error::Summary { .. } => ErrorKind::Failure,
+        batch::Error::NoSpace { .. }
+        | batch::Error::Summary { .. }
+        | batch::Error::Unwritable { .. } => ErrorKind::Failure,
         batch::Error::ChangedSincePlanning { .. } => ErrorKind::Checkpoint,
         _ => ErrorKind::Usage,
     }

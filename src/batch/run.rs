@@ -1,7 +1,9 @@
 //! Runs the planned conversions in parallel, within the budget of memory.
 //!
-//! A few driver threads take jobs from one queue and run them in the shared pool, so that a job that is alone uses all
-//! cores. A job starts if its estimate fits beside those that are running, or if none is. A job whose output directory
+//! A few driver threads take jobs from one queue. While there are jobs for all drivers, each runs its jobs on its own share
+//! of the threads; the last jobs run in one pool of all threads, so that a job that is alone uses all cores. (Two
+//! jobs on two cores take 0.8 to 0.9 times the time that they take in one pool, for 8 checkpoints of Base size as for 64
+//! tiny ones.) A job starts if its estimate fits beside those that are running, or if none is. A job whose output directory
 //! is locked by another process goes back to the queue, and is skipped when the other process has finished it.
 
 use std::collections::VecDeque;
@@ -14,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use rayon::ThreadPool;
 use tf_checkpoint::Checkpoint;
 
 use super::error::Error as BatchError;
@@ -97,6 +100,8 @@ impl PlannedBatch {
             .map(|planned| std::mem::replace(&mut planned.decision, Decision::Skip))
             .collect();
         let watch = Watch::new(progress);
+        let cores = threads::available();
+        let drivers = self.batch.options.jobs.map_or(cores, NonZeroUsize::get);
         let running = Running {
             batch: &self,
             watch: &watch,
@@ -105,10 +110,9 @@ impl PlannedBatch {
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
             has_one_job: decisions.len() == 1,
+            drivers,
         };
         running.begin(decisions);
-        let cores = threads::available();
-        let drivers = self.batch.options.jobs.map_or(cores, NonZeroUsize::get);
         let pending = running.state.lock().pending.len();
         thread::scope(|scope| {
             for _ in 1..drivers.min(pending) {
@@ -132,6 +136,8 @@ struct Running<'a> {
     stop: AtomicBool,
     /// The phases of the only job are those of the batch.
     has_one_job: bool,
+    /// The most jobs at once.
+    drivers: usize,
 }
 
 #[derive(Default)]
@@ -177,9 +183,11 @@ impl Running<'_> {
 
     /// Runs jobs until the queue is empty or the batch is stopped.
     fn drive(&self) {
+        let mut own = None;
         while let Some(pending) = self.next() {
             let planned = &self.batch.jobs[pending.index];
-            let done = self.convert(planned, pending.needs);
+            let pool = self.pool(pending.needs, &mut own);
+            let done = self.convert(planned, pending.needs, pool);
             {
                 let mut state = self.state.lock();
                 state.running -= 1;
@@ -229,13 +237,38 @@ impl Running<'_> {
         }
     }
 
+    /// Returns the threads for a job: those of the driver, `own`, if all drivers are going to be busy.
+    fn pool(&self, needs: Needs, own: &mut Option<Arc<ThreadPool>>) -> Arc<ThreadPool> {
+        let shared = &self.batch.pool;
+        let busy = {
+            let state = self.state.lock();
+            state.running + state.pending.len()
+        };
+        let all_fit = |budget: u64| budget / needs.memory.max(1) >= self.drivers as u64;
+        let share = NonZeroUsize::new(shared.current_num_threads() / self.drivers);
+        if self.drivers == 1 || busy < self.drivers || !self.batch.budget.is_none_or(all_fit) {
+            return Arc::clone(shared);
+        }
+        if own.is_none() {
+            // Without more threads it runs on those of all.
+            let pool = share.and_then(|share| threads::pool(Some(share)).ok());
+            *own = pool.map(Arc::new);
+        }
+        Arc::clone(own.as_ref().unwrap_or(shared))
+    }
+
     fn is_stopped(&self) -> bool {
         self.watch.check().is_err() || self.stop.load(Ordering::Relaxed)
     }
 
-    fn convert(&self, planned: &PlannedJob, needs: Needs) -> Result<(Outcome, Vec<String>), Error> {
+    fn convert(
+        &self,
+        planned: &PlannedJob,
+        needs: Needs,
+        pool: Arc<ThreadPool>,
+    ) -> Result<(Outcome, Vec<String>), Error> {
         let record = planned.record.as_ref().expect("a planned job has a record");
-        let converted = self.convert_once(planned, record, needs);
+        let converted = self.convert_once(planned, record, needs, pool);
         let exists = |error: &Error| {
             use export::Error as E;
             matches!(error, Error::Export(E::Exists { .. } | E::Leftover { .. }))
@@ -255,6 +288,7 @@ impl Running<'_> {
         planned: &PlannedJob,
         record: &Record,
         needs: Needs,
+        pool: Arc<ThreadPool>,
     ) -> Result<(Outcome, Vec<String>), Error> {
         let start = Instant::now();
         let job = &planned.job;
@@ -283,7 +317,7 @@ impl Running<'_> {
             .conversion(&checkpoint)?
             .replace(needs.replaces || self.batch.batch.options.replace)
             .record(Some(record.clone()))
-            .pool(Arc::clone(&self.batch.pool));
+            .pool(pool);
         let conversion = conversion.plan_with(&progress)?;
         let mut warnings = settings.warnings(&checkpoint, conversion.plans());
         let exports = conversion.run(self.batch.batch.out_of(job), &progress)?;

@@ -350,7 +350,8 @@ mod tests {
                 let ranges: Vec<Range<u64>> = (0..=draw(3))
                     .scan(draw(50 * MIB), |at, _| {
                         // Some are empty, and some are so near that the gap is fetched too.
-                        let [apart, longest] = [draw(3), draw(4)].map(|at| at as usize);
+                        let [apart, longest] =
+                            [draw(3), draw(4)].map(|at| usize::try_from(at).unwrap());
                         let start = *at + draw([10, GAP * 2, 9 * MIB][apart]);
                         let len = draw([1, 1000, MIB, 20 * MIB][longest]);
                         let range = start.min(64 * MIB)..(start + len).min(64 * MIB);

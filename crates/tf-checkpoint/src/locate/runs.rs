@@ -1,8 +1,9 @@
 //! Finds every checkpoint of every training run at a path.
 //!
 //! A run is a directory that holds checkpoints. Directories below it are searched too, except hidden ones, those of
-//! a SavedModel and those in which a save was interrupted. A link to a directory is followed if it leads out of the given directory: what is inside is found under
-//! its own path. The order is that of the names, so that two searches of the same files give the same list.
+//! a SavedModel and those in which a save was interrupted. A link to a directory is followed if it leads out of the given
+//! directory: what is inside is found under its own path. The order is that of the names, so that two searches of the
+//! same files give the same list.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
