@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::figures::{count, decimal, integer};
 use super::histograms::{MAX_LAYERS, layer_of};
-use super::html::{Html, classed, element, tag};
+use super::html::{Html, breakable, classed, element, tag};
 use super::table::{note, section};
 use crate::report::{HeadCountVerdict, SourceReport, VerificationReport};
 use crate::verify::UnitNorms;
@@ -73,10 +73,10 @@ fn evidence(heads: &HeadCountVerdict, source: Option<&SourceReport>) -> Html {
     let mut text = tag("strong", count(heads.configured, "attention head"));
     if let Some(source) = source {
         text.add(", from ");
-        text.add(&source.detail);
+        text.add(breakable(&source.detail));
         for other in source.agreed.iter().flatten() {
             text.add(", also ");
-            text.add(&other.detail);
+            text.add(breakable(&other.detail));
         }
     }
     text.add(". ");

@@ -6,7 +6,7 @@ use candle_electra::ElectraConfig;
 use serde_json::Value;
 
 use super::figures::{count, figure, integer};
-use super::html::{Html, code, tag};
+use super::html::{Html, breakable, code, tag};
 use super::table::{details, list, note, prose_table, section, table};
 use crate::report::{PlanReport, SourceReport, TokenEvidence, TokenizerReport};
 
@@ -66,10 +66,10 @@ fn shown(value: &Value) -> Html {
 
 /// The source, those that agree, and what else is known.
 fn from(source: &SourceReport) -> Html {
-    let mut html = Html::from(&source.detail);
+    let mut html = breakable(&source.detail);
     for other in source.agreed.iter().flatten() {
         html.add(", also ");
-        html.add(&other.detail);
+        html.add(breakable(&other.detail));
     }
     if let Some(remark) = &source.note {
         html.add("; ");
