@@ -60,9 +60,12 @@ pub fn parse_manifest(path: &Path, text: &[u8]) -> Result<Vec<ManifestLine>, Err
         checked.map_err(|dense| error(dense.to_string()))?;
         let line: Result<ManifestLine, _> = serde_json::from_slice(text);
         let mut line = line.map_err(|found| {
-            let found = found.to_string();
-            // The line is that of the manifest.
-            let found = found.replace(" at line 1 column ", ", column ");
+            let found = if text.starts_with(b"{") {
+                // The line is that of the manifest.
+                found.to_string().replace(" at line 1 column ", ", column ")
+            } else {
+                "it is no JSON object".to_owned()
+            };
             error(format!(
                 "{found}; expected a JSON object such as {{\"checkpoint\": \"run/model.ckpt-400\", \"model\": \
                  \"discriminator\"}}"
@@ -99,16 +102,17 @@ mod tests {
 
     #[test]
     fn other_lines_are_refused_by_their_number() {
-        for line in [
-            "x",
-            "[]",
-            "{}",
-            "{\"checkpoint\": 1}",
-            "{\"checkpoint\": \"a\", \"otu\": \"b\"}",
+        for (line, words) in [
+            ("x", "it is no JSON object"),
+            ("[]", "it is no JSON object"),
+            ("{}", "`checkpoint`, column 2"),
+            ("{\"checkpoint\": 1}", "expected path string, column 16"),
+            ("{\"checkpoint\": \"a\", \"otu\": \"b\"}", "`otu`"),
         ] {
             let text = format!("{{\"checkpoint\": \"a\"}}\n{line}\n");
             let error = parse(&text).unwrap_err().to_string();
             assert!(error.contains("jobs.jsonl, line 2: "), "{error}");
+            assert!(error.contains(words), "{error}");
         }
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(parse(&deep).is_err());
