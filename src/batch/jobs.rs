@@ -154,7 +154,7 @@ pub fn find_jobs(sources: &[PathBuf], options: JobOptions<'_>) -> Result<FoundJo
         missing: listed(missing),
         sources,
         found: match there.len() {
-            0 => "no name of a checkpoint there has a step".to_owned(),
+            0 => "no checkpoint there has a step in its name".to_owned(),
             _ => format!("there are {}", listed(there)),
         },
     }

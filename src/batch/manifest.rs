@@ -64,7 +64,7 @@ pub fn parse_manifest(path: &Path, text: &[u8]) -> Result<Vec<ManifestLine>, Err
                 // The line is that of the manifest.
                 found.to_string().replace(" at line 1 column ", ", column ")
             } else {
-                "it is no JSON object".to_owned()
+                "not a JSON object".to_owned()
             };
             error(format!(
                 "{found}; expected a JSON object such as {{\"checkpoint\": \"run/model.ckpt-400\", \"model\": \
@@ -103,8 +103,8 @@ mod tests {
     #[test]
     fn other_lines_are_refused_by_their_number() {
         for (line, words) in [
-            ("x", "it is no JSON object"),
-            ("[]", "it is no JSON object"),
+            ("x", "not a JSON object"),
+            ("[]", "not a JSON object"),
             ("{}", "`checkpoint`, column 2"),
             ("{\"checkpoint\": 1}", "expected path string, column 16"),
             ("{\"checkpoint\": \"a\", \"otu\": \"b\"}", "`otu`"),

@@ -38,7 +38,7 @@ pub(super) fn estimate(plan: &Plan, location: &Location, graph: u64, threads: us
         location.format() == Format::TensorBundle || location.format() == Format::SavedModel;
     let has_pieces = plan.variables().any(|variable| variable.pieces.len() > 1);
     if !is_streamed || has_pieces {
-        // As stored, as read, and as written.
+        // The stored bytes, the variable and the tensor are in memory at once.
         let whole = |tensor: &PlannedTensor| {
             let read = tensor.source_bytes().saturating_mul(2);
             read.saturating_add(tensor.bytes() as u64)
@@ -100,7 +100,7 @@ pub(super) fn default_budget() -> Option<u64> {
                 .parse()
                 .ok()
         };
-        // What files have left in memory is given back when it is needed.
+        // Inactive pages of files count as used, but the kernel reclaims them first.
         let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
         let inactive = stat
             .lines()

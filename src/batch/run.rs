@@ -237,7 +237,7 @@ impl Running<'_> {
         }
     }
 
-    /// Returns the threads for a job: those of the driver, `own`, if all drivers are going to be busy.
+    /// Returns the thread pool for a job: that of the driver, `own`, if there are jobs for all drivers, else the shared one.
     fn pool(&self, needs: Needs, own: &mut Option<Arc<ThreadPool>>) -> Arc<ThreadPool> {
         let shared = &self.batch.pool;
         let busy = {
@@ -250,7 +250,7 @@ impl Running<'_> {
             return Arc::clone(shared);
         }
         if own.is_none() {
-            // Without more threads it runs on those of all.
+            // If the system allows no more threads, the job runs in the shared pool.
             let pool = share.and_then(|share| threads::pool(Some(share)).ok());
             *own = pool.map(Arc::new);
         }

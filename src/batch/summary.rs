@@ -32,7 +32,8 @@ pub fn write_summary(out: &Path, shard: Option<Shard>, text: &str) -> Result<(),
     write(out, &name, text).map_err(|error| failed(plain(error)))
 }
 
-/// Creates the output directory of a batch on a disk, and tries to write into it: before hours of work, not after.
+/// Creates the output directory of a batch on a disk, and checks that files can be created in it, before the conversions
+/// start.
 ///
 /// # Errors
 /// [`Error::Unwritable`].

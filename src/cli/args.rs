@@ -311,7 +311,7 @@ pub(crate) struct ProbeArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = OUTPUT)]
 pub(crate) struct OutputArgs {
-    /// Print JSON on standard output, and nothing else there: one document, `batch` one a line
+    /// Print JSON and nothing else on standard output: one document (`batch`: one document per line)
     #[arg(long)]
     pub(crate) json: bool,
     /// Print errors only

@@ -12,9 +12,9 @@ pub(crate) fn no_graph(is_left_out: bool, has_failed: bool) -> &'static str {
     if is_left_out {
         "--no-graph"
     } else if has_failed {
-        "the checkpoint has none (.meta, saved_model.pb), or another check failed"
+        "the checkpoint has no training graph (.meta, saved_model.pb), or another check failed"
     } else {
-        "the checkpoint has none (.meta, saved_model.pb)"
+        "the checkpoint has no training graph (.meta, saved_model.pb)"
     }
 }
 

@@ -65,7 +65,7 @@ impl PageFile {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         }
-        // Before the work, not after it.
+        // Checked before a long conversion starts.
         let probe = staged(folder).map_err(|error| io::Error::from(error.kind()));
         drop(probe.with_context(|| format!("cannot write --report {}", path.display()))?);
         Ok(Self {
@@ -82,7 +82,7 @@ impl PageFile {
             .eq(absolute(path).components())
     }
 
-    /// Removes the earlier page, which a failure has made untrue.
+    /// Removes the earlier page: after a failed verification it is out of date.
     pub(crate) fn remove_earlier(&self) -> anyhow::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if !is_missing(&error) => {

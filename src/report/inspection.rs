@@ -40,7 +40,7 @@ pub struct InspectionReport {
 
 impl InspectionReport {
     /// Inspects a checkpoint: plans each model with `options`, and lists the variables whose names
-    /// `is_listed` accepts. Of a compressed archive and of a bucket no weights are read: what only they or an evaluation of
+    /// `is_listed` accepts. No weights are read from a compressed archive or a bucket: what only they or an evaluation of
     /// the training graph show has its default, or is an error. Elsewhere, attention weights are read if the training graph
     /// does not show the head count. `describes_graph` adds what a comparison
     /// with the training graph would evaluate.

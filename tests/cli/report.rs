@@ -323,7 +323,7 @@ fn a_damaged_export_has_a_page() {
         "2 not finite",
         "2 values NaN or infinite",
         "Values✕ failed",
-        "Checksums✕ failednot all are as expected, see above. Expected: 58 tensors unchanged",
+        "Checksums✕ failedchecksum mismatch, see above. Expected: 58 tensors unchanged",
         "Forward pass– not run",
         "Training graph– not runnot compared: --source CKPT gives one",
     ] {

@@ -173,14 +173,12 @@ impl Parts {
         let before = self.by_start.range(..=range.start).next_back();
         let before = before.filter(|(_, part)| part.end > range.start);
         let first = before.map_or(range.start, |(&start, _)| start);
-        let end = range.end;
-        let parts = self.by_start.range(
-            first..if range.is_empty() {
-                first
-            } else {
-                end.max(first)
-            },
-        );
+        let end = if range.is_empty() {
+            first
+        } else {
+            range.end.max(first)
+        };
+        let parts = self.by_start.range(first..end);
         parts.map(|(&start, &part)| (start, part))
     }
 

@@ -116,9 +116,9 @@ impl RemoteFile {
         self.start(&mut state);
     }
 
-    /// Returns true if a range was announced and is not fetched yet, so that a read would wait. After a failure or a
+    /// Returns true if a read would wait because an announced range is not fetched yet. After a failure or a
     /// cancellation it is false, because a read returns the error at once.
-    pub fn is_coming(&self, range: &Range<u64>) -> bool {
+    pub fn is_pending(&self, range: &Range<u64>) -> bool {
         let state = self.shared.state.lock();
         let ends = state.failed.is_some() || self.shared.client.cancel.is_cancelled();
         !ends && !state.parts.is_present(range) && state.parts.is_planned(range)

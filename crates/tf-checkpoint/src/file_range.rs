@@ -25,9 +25,9 @@ impl FileRange<'_> {
         }
     }
 
-    /// Returns true if it is being fetched, so that a read would wait: see [`ReadAt::is_coming`].
-    pub fn is_coming(&self) -> bool {
-        self.file.is_coming(&self.range)
+    /// Returns true if a read would wait because the range is still being fetched: see [`ReadAt::is_pending`].
+    pub fn is_pending(&self) -> bool {
+        self.file.is_pending(&self.range)
     }
 }
 

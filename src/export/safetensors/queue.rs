@@ -1,7 +1,7 @@
 //! The jobs, their sizes, and which of them is done next.
 //!
-//! The largest tensors come first: the last jobs are small, so that all threads end together. What is still fetched over a
-//! network comes when it has arrived, so that a slow connection delays only what it carries.
+//! The largest tensors come first: the last jobs are small, so that all threads end together. Tensors that are still being
+//! fetched over a network come after those that have arrived, so that a slow connection delays its own tensors only.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -105,12 +105,12 @@ impl<'a> Queue<'a> {
         Self(Mutex::new(waiting))
     }
 
-    /// Takes the next job; waits while the bytes of all jobs are being fetched. A cancellation ends the wait: it ends the
-    /// fetching.
+    /// Takes the next job; waits while the bytes of all jobs are being fetched. A cancellation or an error of the network
+    /// ends the wait, because no range is pending then.
     pub(super) fn next(&self) -> Option<Job> {
         loop {
             let mut waiting = self.0.lock();
-            let has_arrived = |(_, ranges): &Waiting<'_>| !ranges.iter().any(FileRange::is_coming);
+            let has_arrived = |(_, ranges): &Waiting<'_>| !ranges.iter().any(FileRange::is_pending);
             let next = waiting.iter().position(has_arrived);
             if next.is_some() || waiting.is_empty() {
                 return waiting.remove(next?).map(|(job, _)| job);
@@ -162,7 +162,7 @@ mod tests {
             unreachable!("the queue reads nothing")
         }
 
-        fn is_coming(&self, range: &Range<u64>) -> bool {
+        fn is_pending(&self, range: &Range<u64>) -> bool {
             self.looks.fetch_add(1, Ordering::Relaxed);
             self.arrived.load(Ordering::Relaxed) as u64 <= range.start
         }

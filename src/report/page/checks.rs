@@ -173,7 +173,7 @@ fn checksums(report: &VerificationReport) -> Html {
     }
     let lines = joined(lines, "<br>");
     if report.failed.contains(&Check::Checksums) {
-        return Html::from("not all are as expected, see above. Expected: ").and(lines);
+        return Html::from("checksum mismatch, see above. Expected: ").and(lines);
     }
     lines
 }

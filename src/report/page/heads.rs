@@ -92,7 +92,7 @@ fn evidence(heads: &HeadCountVerdict, source: Option<&SourceReport>) -> Html {
             text.add(integer(found));
             text.add(" heads instead");
             text.add(margin());
-            text.add(" over the second best; the wide, dashed lines are the borders of these.");
+            text.add(" over the second best; wide dashed lines are the borders of these heads.");
         }
         _ => text.add(
             "The weights do not decide: no count explains them clearly better than all others, as in a model that \

@@ -46,10 +46,7 @@ pub(super) fn text(id: &str, check: &TextCheckReport) -> Html {
     });
     let headers = ["heads", "loss", score, "better than configured"];
     content.add(table("Head counts on text", headers, rows));
-    let required = format!(
-        "; {:.0} % are required to conclude anything.",
-        CLEAR * 100.0
-    );
+    let required = format!("; the threshold is {:.0} %.", CLEAR * 100.0);
     let better =
         " of bootstrap samples are better in their own context than among words of another place";
     content.add(note(percent(check.uses_context).and(better).and(required)));
@@ -118,6 +115,9 @@ fn suspects(tokens: &[TokenReport]) -> Html {
 fn guessed(words: &[PieceProbability]) -> Html {
     let explained = "The beginning of the text. The colour is the probability that the generator gives to a word when that \
                      word alone is masked.";
+    let limits = WORD_LIMITS.map(|limit| format!("{} %", limit * 100.0));
+    let ([lowest, ..], [.., highest]) = (&limits, &limits);
+    let listed = limits.join(", ");
     let pieces = words.iter().enumerate().map(|(at, word)| {
         let title = format!("{:.1} %", word.probability * 100.0);
         let class = WORD_LIMITS
@@ -130,8 +130,8 @@ fn guessed(words: &[PieceProbability]) -> Html {
         "tokens words",
         pieces.collect(),
         (
-            "below 0.1 %",
-            "50 % and more; the steps are 0.1, 1, 5, 20 and 50 %",
+            &format!("below {lowest}"),
+            &format!("from {highest} on; the limits are {listed}"),
         ),
     )
 }

@@ -150,6 +150,15 @@ fn what_an_unfinished_save_or_copy_leaves_is_no_checkpoint() {
     }
     run!["batch", "--model", "discriminator", source, out].ok();
     assert_exports(&out, &["a-100-discriminator"]);
+
+    // Runs with such names are runs.
+    for name in ["low_temp", "electra_temp_05"] {
+        let [source, out] = ["runs", name].map(|name| folder.path().join(name));
+        write_run(&source.join(name), &[100]);
+        run!["batch", "--model", "discriminator", source, out].ok();
+        assert_exports(&out, &[&format!("{name}-100-discriminator")]);
+        fs::remove_dir_all(&source).unwrap();
+    }
 }
 
 #[test]

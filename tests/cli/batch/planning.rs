@@ -56,19 +56,22 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
 #[test]
 fn a_head_count_that_only_the_weights_show_is_read_from_them() {
     let folder = temp();
-    let [source, out] = ["a", "out"].map(|name| folder.path().join(name));
-    let sizes = Sizes {
-        hidden: 96,
-        layers: 4,
-        ..SMALL
-    };
-    let mut bundle = discriminator(sizes);
-    plant_heads(&mut bundle, "electra", sizes, 6);
-    fs::create_dir(&source).unwrap();
-    bundle.write(&source.join("model.ckpt-5"));
-    run!["batch", "--model", "discriminator", source, out].ok();
-    let config = read_json(&out.join("a-5-discriminator/config.json"));
-    assert_eq!(config["num_attention_heads"], 6);
+    // 64 divides none of the sizes.
+    for (hidden, heads) in [(96, 6), (160, 10), (224, 7)] {
+        let [source, out] = ["a", "out"].map(|name| folder.path().join(format!("{hidden}/{name}")));
+        let sizes = Sizes {
+            hidden,
+            layers: 4,
+            ..SMALL
+        };
+        let mut bundle = discriminator(sizes);
+        plant_heads(&mut bundle, "electra", sizes, heads);
+        fs::create_dir_all(&source).unwrap();
+        bundle.write(&source.join("model.ckpt-5"));
+        run!["batch", "--model", "discriminator", source, out].ok();
+        let config = read_json(&out.join("a-5-discriminator/config.json"));
+        assert_eq!(config["num_attention_heads"], heads);
+    }
 }
 
 #[test]

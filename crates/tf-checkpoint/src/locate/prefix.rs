@@ -149,8 +149,9 @@ pub(crate) fn is_part(name: &OsStr) -> bool {
     without_suffix(name).len() < name.len()
 }
 
-/// Returns true for the directory in which a Saver writes the shards of a checkpoint before it moves them:
-/// `model.ckpt-400_temp_0123abcd`, or `ckpt-4_temp`.
+/// Returns true for the name of a directory in which a Saver writes the shards of a checkpoint before it moves them:
+/// `model.ckpt-400_temp_0123abcd`, or `ckpt-4_temp`. Users may give such names too, but not to checkpoints: see
+/// [`is_unfinished_shard`].
 pub(crate) fn is_unfinished_save(name: &OsStr) -> bool {
     let text = name.to_string_lossy();
     let rest = text.rsplit_once("_temp").map(|(_, rest)| rest);
@@ -158,6 +159,11 @@ pub(crate) fn is_unfinished_save(name: &OsStr) -> bool {
         let number = rest.strip_prefix('_').unwrap_or(rest);
         number.bytes().all(|byte| byte.is_ascii_hexdigit())
     })
+}
+
+/// Returns true for a file in the directory of an unfinished save: `part-00000-of-00001.index`.
+pub(crate) fn is_unfinished_shard(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"part-")
 }
 
 /// Splits the name of a V1 checkpoint's table into base name and number of tables: `model.ckpt-400` and
@@ -183,7 +189,7 @@ fn split_table_name(name: &str) -> Option<(&str, usize)> {
 /// graph beside them.
 pub(crate) fn base_of(name: &OsStr, has: impl Fn(&OsStr) -> bool) -> Option<OsString> {
     let bytes = name.as_encoded_bytes();
-    // Hidden files are not those of training: programs that copy files leave them, and macOS files without contents.
+    // Training writes no hidden files. rsync names its partial copies so, and macOS its files of attributes.
     if bytes.starts_with(b".") && !without_suffix(bytes).is_empty() {
         return None;
     }
@@ -197,11 +203,12 @@ pub(crate) fn base_of(name: &OsStr, has: impl Fn(&OsStr) -> bool) -> Option<OsSt
     meta.push(META);
     let text = name.to_string_lossy();
     // A file of a TensorBundle under another name, such as `.index.part` and `.data-00000-of-00001.tempstate12`.
-    let is_partial = [".index.", ".data-", ".meta."]
-        .iter()
-        .any(|part| text.contains(part));
-    let may_be_table = text.contains(".ckpt") || has(&meta);
-    (may_be_table && !is_part(name) && !is_partial).then(|| name.to_owned())
+    let is_partial = text.contains(".data-")
+        || [INDEX, META]
+            .iter()
+            .any(|suffix| text.contains(&format!("{suffix}.")));
+    let may_be_table = has(&meta) || (text.contains(".ckpt") && !is_partial);
+    (may_be_table && !is_part(name)).then(|| name.to_owned())
 }
 
 fn is_number(text: &str) -> bool {

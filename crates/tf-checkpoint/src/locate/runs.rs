@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::finder::Finder;
 use super::location::Location;
-use super::prefix::{INDEX, Prefix, is_part, is_unfinished_save, step_of};
+use super::prefix::{INDEX, Prefix, is_part, is_unfinished_save, is_unfinished_shard, step_of};
 use crate::address::Use;
 use crate::error::Error;
 use crate::formats::Format;
@@ -136,10 +136,14 @@ impl Search {
             });
         }
         let names = self.names(folder)?;
+        let is_save = folder.file_name().is_some_and(is_unfinished_save);
+        if is_save && folder != self.start && names.iter().all(|name| is_unfinished_shard(name)) {
+            return Ok(());
+        }
         let inner = self.add(folder, &names)?;
         for name in names {
             let is_hidden = name.as_encoded_bytes().starts_with(b".");
-            if is_hidden || is_part(&name) || is_unfinished_save(&name) {
+            if is_hidden || is_part(&name) {
                 continue;
             }
             let path = folder.join(&name);

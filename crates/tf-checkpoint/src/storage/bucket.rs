@@ -159,7 +159,7 @@ impl ReadAt for RemoteFile {
         self.prepare(ranges);
     }
 
-    fn is_coming(&self, range: &Range<u64>) -> bool {
-        self.is_coming(range)
+    fn is_pending(&self, range: &Range<u64>) -> bool {
+        self.is_pending(range)
     }
 }

@@ -32,9 +32,9 @@ pub trait ReadAt: fmt::Debug + Send + Sync {
         let _ = ranges;
     }
 
-    /// Returns true if a range was announced and is not fetched yet, so that a read would wait. After a failure or a
+    /// Returns true if a read would wait because an announced range is not fetched yet. After a failure or a
     /// cancellation it must be false, because a read returns the error at once.
-    fn is_coming(&self, range: &Range<u64>) -> bool {
+    fn is_pending(&self, range: &Range<u64>) -> bool {
         let _ = range;
         false
     }
@@ -77,7 +77,7 @@ impl<R: ReadAt + ?Sized> ReadAt for Arc<R> {
         (**self).prepare(ranges);
     }
 
-    fn is_coming(&self, range: &Range<u64>) -> bool {
-        (**self).is_coming(range)
+    fn is_pending(&self, range: &Range<u64>) -> bool {
+        (**self).is_pending(range)
     }
 }

@@ -97,8 +97,8 @@ impl ReadAt for Section {
         self.file.prepare(&ranges);
     }
 
-    fn is_coming(&self, range: &Range<u64>) -> bool {
-        self.file.is_coming(&self.inside(range))
+    fn is_pending(&self, range: &Range<u64>) -> bool {
+        self.file.is_pending(&self.inside(range))
     }
 }
 
