@@ -155,7 +155,7 @@ pub fn find_jobs(sources: &[PathBuf], options: JobOptions<'_>) -> Result<FoundJo
         sources,
         found: match there.len() {
             0 => "no checkpoint there has a step in its name".to_owned(),
-            _ => format!("there are {}", listed(there)),
+            _ => format!("the steps found: {}", listed(there)),
         },
     }
     .into())

@@ -104,7 +104,7 @@ fn steps_are_selected() {
     ]
     .fails(
         2,
-        &["there is no step 250 in", "there are 100, 150, 200, 300"],
+        &["there is no step 250 in", "the steps found: 100, 150, 200, 300"],
     );
     run![
         "batch",
