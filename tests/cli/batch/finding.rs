@@ -104,7 +104,10 @@ fn steps_are_selected() {
     ]
     .fails(
         2,
-        &["there is no step 250 in", "the steps found: 100, 150, 200, 300"],
+        &[
+            "there is no step 250 in",
+            "the steps found: 100, 150, 200, 300",
+        ],
     );
     run![
         "batch",
