@@ -2,11 +2,21 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use testkit::bundle_writer::SMALL;
 use testkit::{copy_of, fixture, listing, read_json, run, temp};
 
 use super::{assert_exports, checkpoint, documents, statuses, write_run, write_runs};
+
+/// Writes an archive of a directory, beside it.
+fn archive_of(folder: &Path) -> PathBuf {
+    let path = folder.with_file_name("run.tar");
+    let mut tar = tar::Builder::new(fs::File::create(&path).unwrap());
+    tar.append_dir_all("a", folder).unwrap();
+    tar.finish().unwrap();
+    path
+}
 
 #[test]
 fn every_step_of_every_run_is_converted() {
@@ -151,8 +161,22 @@ fn what_an_unfinished_save_or_copy_leaves_is_no_checkpoint() {
         fs::create_dir(&saved).unwrap();
         checkpoint(SMALL, 200).write(&saved.join("part-00000-of-00001"));
     }
+    // On S3, TensorFlow writes them beside the checkpoint.
+    for shard in ["00000", "00001"] {
+        let name = format!("model.ckpt-200.part-{shard}-of-00002");
+        checkpoint(SMALL, 200).write(&source.join(name));
+    }
     run!["batch", "--model", "discriminator", source, out].ok();
     assert_exports(&out, &["a-100-discriminator"]);
+
+    // The directory and an archive of it name one checkpoint too.
+    let archive = archive_of(&source);
+    let archived = folder.path().join("archived");
+    run!["batch", "--model", "discriminator", &archive, archived].ok();
+    for (number, path) in [source, archive].into_iter().enumerate() {
+        let out = folder.path().join(number.to_string());
+        run!["--model", "discriminator", path, out].ok();
+    }
 
     // Runs with such names are runs.
     for name in ["low_temp", "electra_temp_05"] {
@@ -266,10 +290,7 @@ fn an_archive_of_several_steps_is_a_run() {
     let folder = temp();
     let runs = folder.path().join("runs");
     write_run(&runs, &[100, 200]);
-    let archive = folder.path().join("run.tar");
-    let mut tar = tar::Builder::new(fs::File::create(&archive).unwrap());
-    tar.append_dir_all("a", &runs).unwrap();
-    tar.finish().unwrap();
+    let archive = archive_of(&runs);
     let out = folder.path().join("out");
     run!["batch", "--model", "discriminator", archive, out].ok();
     assert_exports(&out, &["a-100-discriminator", "a-200-discriminator"]);

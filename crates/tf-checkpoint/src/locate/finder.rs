@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::location::{Files, Location};
-use super::prefix::{INDEX, Prefix, base_of, step_of, table_shard};
+use super::prefix::{INDEX, Prefix, base_of, is_unfinished_save, step_of, table_shard};
 use crate::error::Error;
 use crate::hdf5;
 use crate::limits::Limits;
@@ -69,6 +69,18 @@ impl Finder {
             Err(error) if is_absence(&error) => Ok(None),
             Err(source) => Err(Error::reading(folder, source)),
         }
+    }
+
+    /// Returns the directories to search for checkpoints when `folder` is given: itself and, in an archive, those
+    /// below it, except those in which a save was interrupted.
+    pub(super) fn folders(&self, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+        let mut folders = Vec::new();
+        for below in self.storage.folders(folder) {
+            let is_searched = below == folder
+                || !is_unfinished_save(&below, &self.names(&below)?.unwrap_or_default());
+            folders.extend(is_searched.then_some(below));
+        }
+        Ok(folders)
     }
 
     /// Returns the checkpoint with a prefix.
@@ -240,13 +252,14 @@ impl Finder {
 
     /// Returns the checkpoints of a directory in words, for the end of an error.
     pub(super) fn listing(&self, folder: &Path) -> String {
-        let mut found = Vec::new();
-        for folder in self.storage.folders(folder) {
-            match self.all_in(&folder) {
-                Ok(locations) => found.extend(locations),
-                Err(error) => return error.to_string(),
-            }
-        }
+        let all = |folders: Vec<PathBuf>| {
+            let each = folders.iter().map(|folder| self.all_in(folder));
+            each.collect::<Result<Vec<_>, _>>()
+        };
+        let found: Vec<Location> = match self.folders(folder).and_then(all) {
+            Ok(found) => found.into_iter().flatten().collect(),
+            Err(error) => return error.to_string(),
+        };
         if found.is_empty() {
             return format!("{} holds no checkpoint", folder.display());
         }
@@ -285,7 +298,6 @@ pub(super) fn listed(found: &[Location], name: impl Fn(&Location) -> String) -> 
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::path::PathBuf;
 
     use super::*;
     use crate::storage::{Disk, ReadAt};

@@ -103,7 +103,7 @@ fn listed(mut names: Vec<OsString>) -> String {
 
 /// Returns the error for the first recognised file of a directory, or else of the directories in it.
 fn in_directory(finder: &Finder, path: &Path) -> Result<Option<Error>, Error> {
-    let mut folders = finder.storage.folders(path);
+    let mut folders = finder.folders(path)?;
     folders.truncate(MAX_LOOKED_AT);
     let mut deeper = Vec::new();
     for folder in &folders {

@@ -149,21 +149,27 @@ pub(crate) fn is_part(name: &OsStr) -> bool {
     without_suffix(name).len() < name.len()
 }
 
-/// Returns true for the name of a directory in which a Saver writes the shards of a checkpoint before it moves them:
-/// `model.ckpt-400_temp_0123abcd`, or `ckpt-4_temp`. Users may give such names too, but not to checkpoints: see
-/// [`is_unfinished_shard`].
-pub(crate) fn is_unfinished_save(name: &OsStr) -> bool {
-    let text = name.to_string_lossy();
-    let rest = text.rsplit_once("_temp").map(|(_, rest)| rest);
-    rest.is_some_and(|rest| {
+/// Returns true for a directory in which a Saver writes the shards of a checkpoint before it moves them:
+/// `model.ckpt-400_temp_0123abcd`, or `ckpt-4_temp`, with files such as `part-00000-of-00001.index`. Users may give
+/// such names to directories, but not to their checkpoints.
+///
+/// Source: `_AddShardedSaveOpsForV2` in `training/saver.py`, `MultiDeviceSaver.save` in
+/// `checkpoint/functional_saver.py`. On S3 the shards are beside the checkpoint: see [`is_unfinished_shard`].
+pub(crate) fn is_unfinished_save(folder: &Path, names: &[OsString]) -> bool {
+    let folder = folder.file_name().unwrap_or_default().to_string_lossy();
+    let rest = folder.rsplit_once("_temp").map(|(_, rest)| rest);
+    let is_save = rest.is_some_and(|rest| {
         let number = rest.strip_prefix('_').unwrap_or(rest);
         number.bytes().all(|byte| byte.is_ascii_hexdigit())
-    })
+    });
+    let is_shard = |name: &OsString| name.as_encoded_bytes().starts_with(b"part-");
+    is_save && names.iter().all(is_shard)
 }
 
-/// Returns true for a file in the directory of an unfinished save: `part-00000-of-00001.index`.
-pub(crate) fn is_unfinished_shard(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b"part-")
+/// Returns true for the base name of a shard that a Saver writes to S3 before it merges them:
+/// `model.ckpt-400.part-00000-of-00001`.
+fn is_unfinished_shard(base: &OsStr) -> bool {
+    table_shard(base).is_some_and(|(base, _)| base.as_encoded_bytes().ends_with(b".part"))
 }
 
 /// Splits the name of a V1 checkpoint's table into base name and number of tables: `model.ckpt-400` and
@@ -194,7 +200,7 @@ pub(crate) fn base_of(name: &OsStr, has: impl Fn(&OsStr) -> bool) -> Option<OsSt
         return None;
     }
     if let Some(base) = bytes.strip_suffix(INDEX.as_bytes()) {
-        return Some(sys::os_string(base));
+        return Some(sys::os_string(base)).filter(|base| !is_unfinished_shard(base));
     }
     if let Some((base, _)) = table_shard(name) {
         return Some(base.to_owned());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::finder::Finder;
 use super::location::Location;
-use super::prefix::{INDEX, Prefix, is_part, is_unfinished_save, is_unfinished_shard, step_of};
+use super::prefix::{INDEX, Prefix, is_part, is_unfinished_save, step_of};
 use crate::address::Use;
 use crate::error::Error;
 use crate::formats::Format;
@@ -95,7 +95,7 @@ impl Search {
     fn run(&mut self) -> Result<(), Error> {
         let start = self.start.clone();
         if self.finder.storage.archive().is_some() {
-            for folder in self.finder.storage.folders(&start) {
+            for folder in self.finder.folders(&start)? {
                 self.add(&folder, &self.names(&folder)?)?;
             }
         } else if self.finder.kind(&start)? == Some(Kind::Directory) {
@@ -136,8 +136,7 @@ impl Search {
             });
         }
         let names = self.names(folder)?;
-        let is_save = folder.file_name().is_some_and(is_unfinished_save);
-        if is_save && folder != self.start && names.iter().all(|name| is_unfinished_shard(name)) {
+        if folder != self.start && is_unfinished_save(folder, &names) {
             return Ok(());
         }
         let inner = self.add(folder, &names)?;

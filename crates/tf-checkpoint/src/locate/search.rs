@@ -41,7 +41,7 @@ impl Finder {
 
     /// Searches a directory and, in an archive, the directories below it.
     fn below(&self, folder: &Path, step: Option<u64>) -> Result<Location, Error> {
-        let folders = self.storage.folders(folder);
+        let folders = self.folders(folder)?;
         if let [folder] = &folders[..] {
             return self.in_folder(folder, step);
         }
