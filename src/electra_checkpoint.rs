@@ -17,7 +17,7 @@ use crate::config::{ConfigOptions, Encoder, HeadCount, TaskKind};
 use crate::error::Error;
 use crate::export::{TASK_KEY, WEIGHTS_KEY};
 use crate::head_norms;
-use crate::plan::{self, Plan, PlanOptions, TargetDtype, Weights};
+use crate::plan::{self, Plan, PlanOptions, TargetDtype, TokenizerChoice, Weights};
 use crate::progress::{Phase, Progress, Watch};
 use crate::saved_twice;
 use crate::surroundings;
@@ -396,7 +396,7 @@ impl ElectraCheckpoint {
                 Some(key) if key == Weights::Average.key() => Weights::Average,
                 _ => Weights::Raw,
             },
-            tokenizer: None,
+            tokenizer: TokenizerChoice::Omit,
         };
         // The verification reads the weights of the directory.
         self.plan_by_index(model, &options)

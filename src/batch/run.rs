@@ -319,7 +319,7 @@ impl Running<'_> {
             .record(Some(record.clone()))
             .pool(pool);
         let conversion = conversion.plan_with(&progress)?;
-        let mut warnings = settings.warnings(&checkpoint, conversion.plans());
+        let mut warnings = conversion.warnings();
         let exports = conversion.run(self.batch.batch.out_of(job), &progress)?;
         warnings.extend(exports.iter().flat_map(|export| export.warnings.clone()));
         let report = ConversionReport::new(&checkpoint, &exports, start.elapsed().as_secs_f64());

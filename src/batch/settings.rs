@@ -9,7 +9,7 @@ use crate::conversion::{Conversion, Models, TextRequest};
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::model_card::ModelCard;
-use crate::plan::{Plan, PlanOptions, TargetDtype, Weights};
+use crate::plan::{PlanOptions, TargetDtype, TokenizerChoice, Weights};
 use crate::record::{Fingerprint, Record};
 use crate::surroundings;
 use crate::tokenizer::{TokenizerSetup, Vocabulary};
@@ -86,20 +86,24 @@ impl Settings {
         }
     }
 
-    /// Reads the vocabulary of a checkpoint; `None` if none is found or wanted.
-    fn tokenizer(&self, checkpoint: &ElectraCheckpoint) -> Result<Option<TokenizerSetup>, Error> {
-        let vocabulary = match &self.vocabulary {
-            VocabularySource::None => None,
+    /// Reads the vocabulary of a checkpoint.
+    fn tokenizer(&self, checkpoint: &ElectraCheckpoint) -> Result<TokenizerChoice, Error> {
+        let found = match &self.vocabulary {
+            VocabularySource::None => return Ok(TokenizerChoice::Omit),
             VocabularySource::Given(vocabulary, _) => Some((**vocabulary).clone()),
             VocabularySource::Beside => checkpoint.vocabulary()?,
         };
-        Ok(vocabulary.map(|vocabulary| {
-            TokenizerSetup::new(vocabulary, self.do_lower_case, self.strip_accents)
-        }))
+        Ok(match found {
+            None => TokenizerChoice::NotFound(checkpoint.vocabulary_places()),
+            Some(vocabulary) => {
+                let [lower, strip] = [self.do_lower_case, self.strip_accents];
+                TokenizerChoice::Write(TokenizerSetup::new(vocabulary, lower, strip).into())
+            }
+        })
     }
 
     /// Returns the options that shape the plans.
-    pub(super) fn plan_options(
+    pub(crate) fn plan_options(
         &self,
         checkpoint: &ElectraCheckpoint,
     ) -> Result<PlanOptions, Error> {
@@ -114,7 +118,7 @@ impl Settings {
     }
 
     /// Returns the conversion of a checkpoint.
-    pub(super) fn conversion<'a>(
+    pub(crate) fn conversion<'a>(
         &self,
         checkpoint: &'a ElectraCheckpoint,
     ) -> Result<Conversion<'a>, Error> {
@@ -124,27 +128,6 @@ impl Settings {
             .compare_with_graph(self.compare_with_graph)
             .text(self.text.clone())
             .model_card(self.model_card.clone()))
-    }
-
-    /// Returns the warnings about a planned conversion.
-    pub(super) fn warnings(&self, checkpoint: &ElectraCheckpoint, plans: &[Plan]) -> Vec<String> {
-        let mut warnings: Vec<String> = Vec::new();
-        let idle = checkpoint.inventory().idle_renames();
-        warnings.extend(idle.map(|rename| {
-            format!("--rename '{rename}' changes no variable's name in this checkpoint")
-        }));
-        let is_wanted = !matches!(self.vocabulary, VocabularySource::None);
-        if is_wanted && plans.iter().any(|plan| plan.tokenizer.is_none()) {
-            warnings
-                .push("no vocabulary found, so no tokenizer is written; give --vocab FILE".into());
-        }
-        // Both models share the warnings about the vocabulary.
-        for warning in plans.iter().flat_map(|plan| &plan.warnings) {
-            if !warnings.contains(warning) {
-                warnings.push(warning.clone());
-            }
-        }
-        warnings
     }
 
     /// Returns the record of an export of the checkpoint at `location`. Reads the files whose fingerprints it has.

@@ -2,37 +2,29 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use crate::config::{ConfigFile, ConfigOptions, TaskKind};
-use crate::export::MAX_CONFIG_LEN;
-use crate::report::{
-    CheckpointReport, Command, ConversionReport, Document, DryRunReport, Page, PlanReport, Status,
-    VerificationReport,
-};
-use crate::tokenizer::{self, TokenizerSetup, Vocabulary};
-use crate::{
-    Conversion, ElectraCheckpoint, Error, Fingerprint, Model, Models, OpenOptions, Plan,
-    PlanOptions, Progress, TextRequest,
-};
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use dialoguer::Select;
 use dialoguer::theme::ColorfulTheme;
-use tf_checkpoint::ReadBy;
-use tf_checkpoint::address::{Use, without_query};
+use tf_checkpoint::address::Use;
 
-use super::args::{
-    ConvertArgs, ExportArgs, ModelArg, ReaderArg, ReadingArgs, SourceArgs, StatedArgs,
-};
+use super::args::{ConvertArgs, ModelArg, SourceArgs};
 use super::caller::Caller;
 use super::command::Cli;
 use super::exit::{Shown, Usage};
 use super::page::PageFile;
 use super::progress::Signals;
+use super::settings::{read_by, settings};
 use super::text::{self, columns, count};
 use super::{checks, input, report};
+use crate::report::{
+    CheckpointReport, Command, ConversionReport, Document, DryRunReport, Page, PlanReport, Status,
+    VerificationReport,
+};
+use crate::{ElectraCheckpoint, Error, Model, OpenOptions, Plan, PlanOptions, Progress};
 
 /// Runs a conversion and prints its report.
 pub(crate) fn run(args: &ConvertArgs, caller: &Caller<'_>) -> anyhow::Result<()> {
@@ -56,39 +48,21 @@ fn run_until_signal(
         return Err(Usage(format!("--report {page} and OUT are the same path")).into());
     }
     let source = open(&args.source, &*caller.progress(hidden, None))?;
-    let options = PlanOptions {
-        config: stated(&args.export.stated)?,
-        dtype: args.export.dtype.into(),
-        allow_unknown: args.export.stated.allow_unknown,
-        allow_inexact: args.export.allow_inexact,
-        weights: args.export.stated.weights.into(),
-        tokenizer: tokenizer(args, caller, &source)?,
-    };
-    let model = match args.model {
-        Some(model) => model,
-        None => choose_model(args, caller, &source, &options, signals)?,
-    };
-    let text = text_request(&args.export)?;
+    let model = args.model.unwrap_or(ModelArg::Both);
+    let mut settings = settings(model, &args.source.reading, &args.export)?;
+    if args.model.is_none() {
+        let options = settings.plan_options(&source)?;
+        settings.models = choose_model(args, caller, &source, &options, signals)?.into();
+    }
     let start = Instant::now();
-    let planned = Conversion::new(&source, Models::from(model))
-        .options(options)
+    let planned = settings
+        .conversion(&source)?
         .replace(args.force)
-        .verify(!args.export.no_verify)
-        .compare_with_graph(!args.export.no_graph)
         .threads(args.threads)
-        .text(text)
-        .model_card(args.export.card.card())
         .for_page(page.is_some())
         .plan_with(&*caller.progress(hidden, Some(signals)))?;
     if !args.output.quiet {
-        // Both models share the warnings about the vocabulary.
-        let mut warnings: Vec<String> = idle_renames(&source).collect();
-        for warning in planned.plans().iter().flat_map(|plan| &plan.warnings) {
-            if !warnings.contains(warning) {
-                warnings.push(warning.clone());
-            }
-        }
-        caller.warn(warnings);
+        caller.warn(planned.warnings());
     }
     if args.dry_run {
         let report = DryRunReport::new(&source, planned.plans())?;
@@ -163,15 +137,6 @@ fn shown(
     }
 }
 
-/// Returns the error for an option that needs TensorFlow's library.
-#[cfg(not(feature = "tensorflow"))]
-pub(super) fn built_without(option: &str) -> String {
-    format!(
-        "{option} tensorflow: this program was built without it; build it with cargo install \
-         --features tensorflow"
-    )
-}
-
 /// Opens the checkpoint named by the arguments.
 pub(crate) fn open(
     args: &SourceArgs,
@@ -199,21 +164,6 @@ pub(crate) fn open(
     })
 }
 
-/// Returns what reads the values.
-#[cfg_attr(
-    feature = "tensorflow",
-    allow(clippy::unnecessary_wraps, reason = "fails without the feature")
-)]
-pub(super) fn read_by(args: &ReadingArgs) -> anyhow::Result<ReadBy> {
-    match args.reader {
-        ReaderArg::Native => Ok(ReadBy::Native),
-        #[cfg(feature = "tensorflow")]
-        ReaderArg::Tensorflow => Ok(ReadBy::TensorFlow),
-        #[cfg(not(feature = "tensorflow"))]
-        ReaderArg::Tensorflow => Err(Usage(built_without("--reader")).into()),
-    }
-}
-
 /// Returns the command whose name differs from `word` by a typing error; `None` if there is none.
 fn meant_command(word: &Path) -> Option<String> {
     let word = word.to_str()?;
@@ -221,88 +171,6 @@ fn meant_command(word: &Path) -> Option<String> {
     let names = names.get_subcommands().map(clap::Command::get_name);
     let near = names.filter(|name| strsim::damerau_levenshtein(name, word) <= 2);
     near.map(str::to_owned).next()
-}
-
-/// Returns the settings stated by the arguments. Reads the file of `--config`.
-pub(crate) fn stated(args: &StatedArgs) -> anyhow::Result<ConfigOptions> {
-    let file = args
-        .config
-        .as_ref()
-        .map(|path| {
-            let text = input::read("--config", path, MAX_CONFIG_LEN)?;
-            let shown = without_query(path);
-            let file = ConfigFile::from_json(shown.to_owned(), &text)
-                .map_err(|error| Usage(format!("--config {}: {error}", shown.display())))?;
-            anyhow::Ok(file)
-        })
-        .transpose()?;
-    Ok(ConfigOptions {
-        num_attention_heads: args.num_attention_heads,
-        hidden_act: args.hidden_act.map(|arg| arg.0),
-        layer_norm_eps: args.layer_norm_eps,
-        file,
-        task: args.task.clone(),
-        task_kind: args.task_kind.map(TaskKind::from),
-        labels: args.labels.clone(),
-        ..ConfigOptions::default()
-    })
-}
-
-/// The longest text read, in bytes: a few kilobytes are enough, and time grows with the length.
-const MAX_TEXT_LEN: u64 = 1 << 20;
-
-/// Reads the file of `--text`.
-pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
-    input::read_text("--text", path, MAX_TEXT_LEN)
-}
-
-/// Returns the measurement on text that the arguments ask for. Reads the text.
-pub(super) fn text_request(args: &ExportArgs) -> anyhow::Result<Option<TextRequest>> {
-    let request = |path: &PathBuf| {
-        Ok(TextRequest {
-            text: read_text(path)?,
-            path: path.clone(),
-            seed: args.seed,
-        })
-    };
-    args.text.as_ref().map(request).transpose()
-}
-
-/// Reads the file of `--vocab`.
-pub(super) fn read_vocabulary(path: &Path) -> anyhow::Result<(Vocabulary, Fingerprint)> {
-    let bytes = input::read("--vocab", path, tokenizer::MAX_LEN)?;
-    let vocabulary = Vocabulary::parse(without_query(path), &bytes).map_err(Error::from)?;
-    Ok((vocabulary, Fingerprint::of(&bytes)))
-}
-
-/// Finds and reads the vocabulary; warns if there is none.
-fn tokenizer(
-    args: &ConvertArgs,
-    caller: &Caller<'_>,
-    source: &ElectraCheckpoint,
-) -> anyhow::Result<Option<TokenizerSetup>> {
-    let vocabulary = match &args.export.vocab {
-        Some(path) if path.as_os_str() == "none" => return Ok(None),
-        Some(path) => Some(read_vocabulary(path)?.0),
-        None => source.vocabulary()?,
-    };
-    let Some(vocabulary) = vocabulary else {
-        if !args.output.quiet {
-            let places: Vec<String> = source
-                .vocabulary_places()
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
-            caller.warn([format!(
-                "no vocabulary found, so no tokenizer is written (looked for {}); give --vocab FILE",
-                places.join(", ")
-            )]);
-        }
-        return Ok(None);
-    };
-    let [lower, strip] = [args.export.do_lower_case, args.export.strip_accents];
-    let setup = TokenizerSetup::new(vocabulary, lower, strip);
-    Ok(Some(setup))
 }
 
 /// Asks for the model on a terminal; elsewhere returns an error that lists the exact commands.
@@ -390,11 +258,4 @@ fn command_with(typed: &[OsString], model: ModelArg) -> String {
         .map(|word| text::shell_quoted(word))
         .collect();
     format!("electra-convert {}", quoted.join(" "))
-}
-
-fn idle_renames(source: &ElectraCheckpoint) -> impl Iterator<Item = String> {
-    source
-        .inventory()
-        .idle_renames()
-        .map(|rename| format!("--rename '{rename}' changes no variable's name in this checkpoint"))
 }

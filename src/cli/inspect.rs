@@ -9,8 +9,9 @@ use tf_checkpoint::address::without_query;
 
 use super::args::{InspectArgs, SourceArgs};
 use super::caller::Caller;
-use super::convert::{open, stated};
+use super::convert::open;
 use super::report;
+use super::settings::stated;
 use super::text::{self, FAINT, HEADING, bytes, columns, count, printable};
 
 /// Shows what is in a checkpoint.

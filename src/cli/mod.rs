@@ -17,6 +17,7 @@ mod page;
 mod probe;
 mod progress;
 mod report;
+mod settings;
 mod sys;
 mod text;
 mod verify;

@@ -10,9 +10,9 @@ use tf_checkpoint::address::{self, Use};
 
 use super::args::{ReaderArg, VerifyArgs};
 use super::caller::Caller;
-use super::convert::read_text;
 use super::exit::{Exit, Failed, Usage};
 use super::page::PageFile;
+use super::settings::read_text;
 use super::{checks, input};
 
 /// Runs all checks on a directory; a failed check is an error.
@@ -161,6 +161,6 @@ fn evaluated_by(by: ReaderArg) -> anyhow::Result<EvaluatedBy> {
             Ok(EvaluatedBy::TensorFlow)
         }
         #[cfg(not(feature = "tensorflow"))]
-        ReaderArg::Tensorflow => Err(Usage(super::convert::built_without("--graph-by")).into()),
+        ReaderArg::Tensorflow => Err(Usage(super::settings::built_without("--graph-by")).into()),
     }
 }

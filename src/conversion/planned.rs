@@ -42,7 +42,7 @@ impl<'a> Conversion<'a> {
 
     /// As [`plan`](Self::plan), with cancellation.
     fn plan_watched(self, watch: &Watch<'_>) -> Result<PlannedConversion<'a>, Error> {
-        if self.text.is_some() && self.options.tokenizer.is_none() {
+        if self.text.is_some() && self.options.tokenizer.setup().is_none() {
             return Err(tokenizer::Error::Needed { what: "--text" }.into());
         }
         let plan = |model| {
@@ -85,6 +85,17 @@ impl PlannedConversion<'_> {
     /// Returns the plan of each model.
     pub fn plans(&self) -> &[Plan] {
         &self.plans
+    }
+
+    /// Returns the warnings of the plans, each once.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = Vec::new();
+        for warning in self.plans.iter().flat_map(|plan| &plan.warnings) {
+            if !warnings.contains(warning) {
+                warnings.push(warning.clone());
+            }
+        }
+        warnings
     }
 
     /// Writes the planned models, verifies them and publishes them together in the directory `out`, which may be the

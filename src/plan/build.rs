@@ -15,7 +15,8 @@ use crate::plan::options::{PlanOptions, Weights};
 use crate::plan::tensors::{plan_architecture, plan_task_head};
 use crate::plan::types::{LeftOut, Plan, PlannedTensor};
 use crate::plan::warnings::{
-    about_averages, about_electric, about_heads, about_model_garden, about_rounding,
+    about_averages, about_electric, about_heads, about_model_garden, about_renames, about_rounding,
+    about_tokenizer,
 };
 use crate::tasks::TaskHead;
 use crate::tokenizer::{PAD, TokenizerSetup};
@@ -31,12 +32,12 @@ impl Plan {
         options: &PlanOptions,
         read_weights: &ReadHeadCount<'_>,
     ) -> Result<Self, Error> {
+        let mut warnings = about_renames(inventory);
         let inventory = &match options.weights {
             Weights::Raw => Cow::Borrowed(inventory),
             Weights::Average => Cow::Owned(inventory.averaged()?),
         };
         let (class, scopes) = TrainingSetup::of(inventory, graph)?.place(model)?;
-        let mut warnings = Vec::new();
         let class = without_incomplete_head(class, inventory, options, &mut warnings);
         let task = (model == Model::FineTuned)
             .then(|| TaskHead::find(inventory, graph, &options.config))
@@ -51,7 +52,7 @@ impl Plan {
             read_weights,
         )
         .map_err(|error| prefer_unknown(inventory, options, error))?;
-        let tokenizer = options.tokenizer.as_ref();
+        let tokenizer = options.tokenizer.setup();
         let tokenizer = tokenizer
             .map(|tokenizer| tokenizer.fitted(resolved.config.vocab_size))
             .transpose()?;
@@ -86,6 +87,7 @@ impl Plan {
         warnings.extend(about_rounding(&tensors, options.dtype));
         warnings.extend(task.as_ref().and_then(|task| task.warning.clone()));
         warnings.extend(tokenizer.iter().flat_map(TokenizerSetup::warnings));
+        warnings.extend(about_tokenizer(&options.tokenizer));
 
         let mut plan = Self {
             model,

@@ -25,5 +25,5 @@ mod warnings;
 pub(crate) use cast::torch_name;
 pub use cast::{Cast, TargetDtype};
 pub use error::Error;
-pub use options::{PlanOptions, Weights};
+pub use options::{PlanOptions, TokenizerChoice, Weights};
 pub use types::{LeftOut, Plan, PlannedTensor};

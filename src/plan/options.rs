@@ -1,5 +1,7 @@
 //! The user's choices about an export.
 
+use std::path::PathBuf;
+
 use super::cast::TargetDtype;
 use crate::config::ConfigOptions;
 use crate::tokenizer::TokenizerSetup;
@@ -18,8 +20,30 @@ pub struct PlanOptions {
     pub allow_inexact: bool,
     /// The weights to write, if a checkpoint also holds moving averages.
     pub weights: Weights,
-    /// The vocabulary to write tokenizer files for.
-    pub tokenizer: Option<TokenizerSetup>,
+    /// The tokenizer to write.
+    pub tokenizer: TokenizerChoice,
+}
+
+/// The tokenizer of an export.
+#[derive(Clone, Debug, Default)]
+pub enum TokenizerChoice {
+    /// Tokenizer files are written for a vocabulary.
+    Write(Box<TokenizerSetup>),
+    /// None is written: no vocabulary was found at these paths, of which the plan warns.
+    NotFound(Vec<PathBuf>),
+    /// None is written.
+    #[default]
+    Omit,
+}
+
+impl TokenizerChoice {
+    /// Returns the tokenizer to write.
+    pub fn setup(&self) -> Option<&TokenizerSetup> {
+        match self {
+            Self::Write(setup) => Some(setup),
+            Self::NotFound(_) | Self::Omit => None,
+        }
+    }
 }
 
 /// The values of a variable to write.

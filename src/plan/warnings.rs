@@ -4,7 +4,7 @@ use candle_electra::ModelClass;
 
 use crate::config::ResolvedConfig;
 use crate::plan::cast::TargetDtype;
-use crate::plan::options::{PlanOptions, Weights};
+use crate::plan::options::{PlanOptions, TokenizerChoice, Weights};
 use crate::plan::types::PlannedTensor;
 use crate::variables::{Code, Inventory, Model, Role};
 
@@ -18,6 +18,29 @@ const ELECTRIC: &str = "an Electric discriminator adds the log probability of ea
 /// What the variables of an encoder alone do not show.
 const ELECTRA_OR_BERT: &str = "does not show whether the encoder was trained as an ELECTRA or as a BERT, \
     which compute the same";
+
+/// Warns about renames that change no variable's name.
+pub(super) fn about_renames(inventory: &Inventory) -> Vec<String> {
+    let idle = inventory.idle_renames();
+    let warning =
+        |rename| format!("--rename '{rename}' changes no variable's name in this checkpoint");
+    idle.map(warning).collect()
+}
+
+/// Warns that no vocabulary was found.
+pub(super) fn about_tokenizer(choice: &TokenizerChoice) -> Option<String> {
+    let TokenizerChoice::NotFound(places) = choice else {
+        return None;
+    };
+    let places: Vec<String> = places
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    Some(format!(
+        "no vocabulary found, so no tokenizer is written (looked for {}); give --vocab FILE",
+        places.join(", ")
+    ))
+}
 
 /// Warns about the settings that a Model Garden checkpoint does not show. Pre-training heads show that it is
 /// an ELECTRA.

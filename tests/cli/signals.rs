@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use electra_convert::export::Error as ExportError;
+use electra_convert::plan::TokenizerChoice;
 use electra_convert::tokenizer::TokenizerSetup;
 use electra_convert::{
     Conversion, ElectraCheckpoint, Error, Model, Models, Phase, PlanOptions, Progress, TextRequest,
@@ -54,15 +55,17 @@ fn conversion(
     with_text: bool,
 ) -> Conversion<'_> {
     let path = fixture("text/english.txt");
-    let vocabulary = checkpoint.vocabulary().unwrap();
-    let tokenizer = vocabulary.map(|vocabulary| TokenizerSetup::new(vocabulary, None, None));
     let text = with_text.then(|| TextRequest {
         text: fs::read_to_string(&path).unwrap(),
         path,
         seed: 0,
     });
     let mut options = PlanOptions::default();
-    options.tokenizer = tokenizer.filter(|_| with_text);
+    if with_text {
+        let vocabulary = checkpoint.vocabulary().unwrap().unwrap();
+        let tokenizer = TokenizerSetup::new(vocabulary, None, None);
+        options.tokenizer = TokenizerChoice::Write(tokenizer.into());
+    }
     Conversion::new(checkpoint, models)
         .options(options)
         .text(text)

@@ -13,16 +13,16 @@ use serde_json::Value;
 use tf_checkpoint::address::without_query;
 
 use super::args::{BatchArgs, JobArgs};
+use crate::Error;
 use crate::batch::{
     Error as BatchError, FoundJobs, Job, JobOptions, MAX_MANIFEST_LEN, ManifestLine, Settings,
-    VocabularySource, find_jobs, parse_manifest,
+    find_jobs, parse_manifest,
 };
-use crate::cli::args::{ExportArgs, ModelArg, ReadingArgs};
 use crate::cli::caller::Caller;
 use crate::cli::command::Cli;
 use crate::cli::exit::Usage;
-use crate::cli::{convert, input};
-use crate::{Error, Models};
+use crate::cli::input;
+use crate::cli::settings::settings;
 
 /// Makes the jobs that the arguments ask for.
 pub(super) fn of_args(
@@ -73,37 +73,6 @@ fn missing_model(or: &str) -> anyhow::Error {
         "say which model to export with --model{or}: {models}"
     ))
     .into()
-}
-
-/// Returns the settings that arguments stand for. Reads the files that they name.
-fn settings(
-    model: ModelArg,
-    reading: &ReadingArgs,
-    export: &ExportArgs,
-) -> anyhow::Result<Settings> {
-    let mut settings = Settings::new(Models::from(model));
-    settings.renames.clone_from(&reading.rename);
-    settings.read_by = convert::read_by(reading)?;
-    settings.config = convert::stated(&export.stated)?;
-    settings.dtype = export.dtype.into();
-    settings.allow_unknown = export.stated.allow_unknown;
-    settings.allow_inexact = export.allow_inexact;
-    settings.weights = export.stated.weights.into();
-    settings.vocabulary = match &export.vocab {
-        None => VocabularySource::Beside,
-        Some(path) if path.as_os_str() == "none" => VocabularySource::None,
-        Some(path) => {
-            let (vocabulary, fingerprint) = convert::read_vocabulary(path)?;
-            VocabularySource::Given(Box::new(vocabulary), fingerprint)
-        }
-    };
-    settings.do_lower_case = export.do_lower_case;
-    settings.strip_accents = export.strip_accents;
-    settings.text = convert::text_request(export)?;
-    settings.verify = !export.no_verify;
-    settings.compare_with_graph = !export.no_graph;
-    settings.model_card = export.card.card();
-    Ok(settings)
 }
 
 /// The settings of the lines of a manifest.
