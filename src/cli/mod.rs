@@ -24,7 +24,7 @@ mod verify;
 
 use std::env;
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::iter;
 use std::num::NonZeroUsize;
 use std::process;
@@ -134,8 +134,6 @@ fn execute(cli: Cli, caller: &Caller<'_>) -> (Exit, bool) {
     };
     match result {
         Ok(()) => (Exit::Done, false),
-        // The reader of standard output has closed it (`| head`).
-        Err(error) if is_broken_pipe(&error) => (Exit::Done, false),
         Err(error) => {
             let exit = Exit::of(&error);
             fail(&error, exit, json.then_some(command), caller);
@@ -245,25 +243,16 @@ fn failure(error: &(dyn std::error::Error + 'static), exit: Exit) -> FailureRepo
     FailureReport::new(exit as u8, message(error), verification)
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
-}
-
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     let mut script = Vec::new();
     let mut command = Cli::command();
     let name = command.get_name().to_owned();
     clap_complete::generate(shell, &mut command, name, &mut script);
-    io::stdout().write_all(&script)?;
-    Ok(())
+    report::print_bytes(&script)
 }
 
 fn man() -> anyhow::Result<()> {
     let mut page = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut page)?;
-    io::stdout().write_all(&page)?;
-    Ok(())
+    report::print_bytes(&page)
 }

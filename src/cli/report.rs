@@ -27,17 +27,25 @@ const STDOUT: &str = "cannot write to standard output";
 pub(crate) fn print_json<T: Serialize>(document: &Document<T>) -> anyhow::Result<()> {
     let mut json = serde_json::to_string_pretty(document).context("cannot write JSON")?;
     json.push('\n');
-    print(io::stdout().lock(), &json)
+    print(io::stdout().lock(), json.as_bytes())
 }
 
 /// Prints text on standard output, without its styles where they are not wanted.
 pub(crate) fn print_text(text: &str) -> anyhow::Result<()> {
-    print(anstream::stdout().lock(), text)
+    print(anstream::stdout().lock(), text.as_bytes())
 }
 
-fn print(mut out: impl Write, text: &str) -> anyhow::Result<()> {
-    out.write_all(text.as_bytes()).context(STDOUT)?;
-    out.flush().context(STDOUT)
+/// Prints bytes on standard output.
+pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    print(io::stdout().lock(), bytes)
+}
+
+fn print(mut out: impl Write, bytes: &[u8]) -> anyhow::Result<()> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        // The reader has seen enough (`| head`). The work and its exit code do not depend on it.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context(STDOUT),
+    }
 }
 
 /// `TensorBundle, 1 data file, step 400, in a zip archive`.

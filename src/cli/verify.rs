@@ -133,20 +133,22 @@ fn finish(
                 .html(),
         )?;
     }
-    if args.output.json {
+    let printed = if args.output.json {
         let status = match error {
             None => Status::Verified,
             Some(_) => Status::Failed,
         };
-        caller.document(&Document::new(Command::Verify, status, document))?;
-    } else if !args.output.quiet {
+        caller.document(&Document::new(Command::Verify, status, document))
+    } else if args.output.quiet {
+        Ok(())
+    } else {
         let mut text = checks::text(&document.verification, args.output.verbose, no_graph);
         text.push_str(&super::report::page_line(page));
-        super::report::print_text(text.trim_start())?;
-    }
+        super::report::print_text(text.trim_start())
+    };
     match error {
         Some(error) => Err(Failed(error).into()),
-        None => Ok(()),
+        None => printed,
     }
 }
 

@@ -1,11 +1,12 @@
 //! The exit codes of `--help`, each with an error that says what to do.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use testkit::bundle_writer::{Bundle, SMALL, discriminator};
-use testkit::{command, copy_of, fixture, run, temp};
+use testkit::{command, copy_of, fixture, read_json, run, temp};
 
 #[test]
 fn without_a_model_the_error_teaches_the_commands() {
@@ -293,17 +294,52 @@ fn quiet_prints_nothing_and_errors_all_the_same() {
     .fails(2, &["--force"]);
 }
 
-#[test]
-fn a_reader_that_goes_away_is_no_error() {
-    let mut child = command(&[&"inspect", &fixture("tiny_default"), &"--variables"])
+/// Runs the program with a standard output that nobody reads; returns its exit code and standard error.
+fn unread(args: &[&dyn AsRef<OsStr>]) -> (Option<i32>, String) {
+    let mut child = command(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let inspected = unread(&[&"inspect", &fixture("tiny_default"), &"--variables"]);
+    assert_eq!(inspected, (Some(0), String::new()));
+    assert_eq!(unread(&[&"man"]), (Some(0), String::new()));
+}
+
+#[test]
+fn a_reader_that_goes_away_hides_no_failure() {
+    let folder = temp();
+    let [export, out] = ["export", "out"].map(|name| folder.path().join(name));
+    run!["--model", "discriminator", fixture("tiny_noproj"), export].ok();
+    fs::remove_file(export.join("config.json")).unwrap();
+    for json in [&["verify"][..], &["verify", "--json"]] {
+        let mut args: Vec<&dyn AsRef<OsStr>> = json.iter().map(|word| word as _).collect();
+        args.push(&export);
+        let (code, stderr) = unread(&args);
+        assert_eq!(code, Some(5), "{stderr}");
+    }
+
+    let runs = folder.path().join("runs");
+    fs::create_dir(&runs).unwrap();
+    discriminator(SMALL).write(&runs.join("model.ckpt-1"));
+    fs::write(runs.join("model.ckpt-2.index"), "damaged").unwrap();
+    let args = ["batch", "--json", "--model", "discriminator"];
+    let mut args: Vec<&dyn AsRef<OsStr>> = args.iter().map(|word| word as _).collect();
+    args.extend([&runs as &dyn AsRef<OsStr>, &out]);
+    let (code, stderr) = unread(&args);
+    assert_eq!(code, Some(3), "{stderr}");
+    let summary = read_json(&out.join("batch.json"));
+    assert_eq!([&summary["converted"], &summary["failed"]], [1, 1]);
 }
 
 #[test]

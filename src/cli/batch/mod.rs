@@ -64,10 +64,10 @@ fn run_until_signal(
     if args.job.is_none() {
         make_output(out).map_err(Error::from)?;
     }
-    let result = convert(args, caller, planned, progress, &bar)?;
+    let (result, printed) = convert(args, caller, planned, progress, &bar);
     drop(bar);
     signals.release();
-    end(args, caller, out, &result, signals)
+    end(args, caller, out, &result, signals).and(printed)
 }
 
 /// Splits the paths into sources and output directory.
@@ -109,26 +109,26 @@ fn dry_run(args: &BatchArgs, caller: &Caller<'_>, planned: &PlannedBatch) -> any
     failures_as_error(failed, ("checkpoint", "cannot be converted"), None)
 }
 
-/// Converts, and prints each result as it comes.
+/// Converts, and prints each result as it comes. Returns the first error of printing too.
 fn convert(
     args: &BatchArgs,
     caller: &Caller<'_>,
     planned: PlannedBatch,
     progress: &dyn Progress,
     bar: &Bar<'_>,
-) -> anyhow::Result<BatchResult> {
+) -> (BatchResult, anyhow::Result<()>) {
     let total = planned.jobs().len();
-    let state = Mutex::new((0, None));
+    let state = Mutex::new((0, Ok(())));
     let finished = |result: &JobResult| {
         let mut state = state.lock();
-        let (done, failed) = &mut *state;
+        let (done, printed) = &mut *state;
         *done += 1;
         if args.output.json {
             let body = JobOutcomeReport::new(result, failure_in(result));
             let line = Document::new(Command::Batch, result.outcome.status(), body);
-            // Such as a closed pipe: the conversions go on, and the error is reported at the end.
-            if let Err(error) = caller.line(&line) {
-                failed.get_or_insert(error);
+            // Such as a full disk: the conversions go on.
+            if printed.is_ok() {
+                *printed = caller.line(&line);
             }
         } else if !caller.is_code() && (!args.output.quiet || failure_in(result).is_some()) {
             bar.line(&table::finished(*done, total, result));
@@ -144,13 +144,10 @@ fn convert(
         }
     };
     let result = planned.run(progress, &finished);
-    match state.into_inner().1 {
-        Some(error) => Err(error),
-        None => Ok(result),
-    }
+    (result, state.into_inner().1)
 }
 
-/// Prints the table, writes the summary, and returns the error of the worst failure.
+/// Writes the summary, prints the table, and returns the error of the worst failure.
 fn end(
     args: &BatchArgs,
     caller: &Caller<'_>,
@@ -175,23 +172,29 @@ fn end(
         Status::Failed
     };
     let document = Document::new(Command::Batch, status, &report);
-    if args.output.json {
-        caller.line(&document)?;
-    } else if !args.output.quiet {
-        report::print_text(&table::summary(&report, result, out))?;
-    }
     // A single job has no other to be summed up with.
-    if args.job.is_none() {
+    let written = if args.job.is_none() {
         let mut text = serde_json::to_string_pretty(&document).context("cannot write JSON")?;
         text.push('\n');
-        write_summary(out, args.shard, &text).map_err(Error::from)?;
-    }
+        write_summary(out, args.shard, &text).map_err(Error::from)
+    } else {
+        Ok(())
+    };
+    let printed = if args.output.json {
+        caller.line(&document)
+    } else if args.output.quiet {
+        Ok(())
+    } else {
+        report::print_text(&table::summary(&report, result, out))
+    };
     if result.is_interrupted {
         return Err(Error::from(crate::export::Error::Interrupted).into());
     }
     let failed = report.jobs.iter().filter_map(|job| job.failure.as_ref());
     let more = (report.not_run > 0).then(|| format!("{} not run", report.not_run));
-    failures_as_error(failed, ("conversion", "failed"), more.as_deref())
+    failures_as_error(failed, ("conversion", "failed"), more.as_deref())?;
+    written?;
+    printed
 }
 
 /// Returns the error for failures, with the exit code of the worst.
