@@ -50,14 +50,14 @@ fn the_peak_of_a_v1_checkpoint_is_within_the_estimate() {
         let [job] = planned.jobs() else {
             panic!("{:?}", planned.jobs());
         };
-        let Decision::Convert(needs) = &job.decision else {
+        let Decision::Convert(prepared) = &job.decision else {
             panic!("{:?}", job.decision);
         };
-        let estimate = needs.memory >> 20;
+        let estimate = prepared.needs.memory >> 20;
         let peak = peak_during(|| {
-            let result = planned.run(&(), &|_| ());
+            let result = planned.run(&(), &|_, _| ());
             let outcome = &result.jobs[0].outcome;
-            assert!(matches!(outcome, Outcome::Converted(_)), "{outcome:?}");
+            assert!(matches!(outcome, Outcome::Converted { .. }), "{outcome:?}");
         });
         let peak = peak as u64 >> 20;
         println!("{dtype:?}: {peak} of {estimate} MiB");

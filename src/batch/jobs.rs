@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tf_checkpoint::address::without_query;
 use tf_checkpoint::{Format, Limits, Location, Run};
 
 use super::error::Error as BatchError;
@@ -22,11 +23,14 @@ pub struct Job {
     pub(super) checkpoint: String,
     /// The training step in the checkpoint's name.
     pub(super) step: Option<u64>,
-    /// The checkpoint; `None` if it was not found.
-    pub(super) location: Option<Location>,
-    /// The reason why the checkpoint was not found.
-    pub(super) missing: Option<tf_checkpoint::Error>,
     pub(super) settings: Arc<Settings>,
+}
+
+/// A job with its checkpoint, or the reason why there is none.
+#[derive(Debug)]
+pub struct FoundJob {
+    pub(super) job: Job,
+    pub(super) source: Result<Location, tf_checkpoint::Error>,
 }
 
 /// How jobs are made of checkpoints.
@@ -45,47 +49,39 @@ pub struct JobOptions<'a> {
 #[non_exhaustive]
 pub struct FoundJobs {
     /// The jobs, in the order of the sources, runs and steps.
-    pub jobs: Vec<Job>,
+    pub jobs: Vec<FoundJob>,
     /// Warnings.
     pub warnings: Vec<String>,
 }
 
-impl Job {
+impl FoundJob {
     /// Makes the job of a line of a manifest.
     pub fn of_line(line: &ManifestLine, options: JobOptions<'_>) -> Self {
         let source = tf_checkpoint::locate(&line.checkpoint, line.step);
-        let (name, step) = if let Ok(location) = &source {
+        let (path, name, step) = if let Ok(location) = &source {
             let run = name_of(location.folder());
             let checkpoint = name_in(location, location.folder());
             let step = location.step_in_name();
-            (options.name(&run, step, &checkpoint), step)
+            let name = options.name(&run, step, &checkpoint);
+            (location.prefix(), name, step)
         } else {
-            let path = &line.checkpoint;
+            // The query of a signed URL is a secret.
+            let path = without_query(&line.checkpoint);
             let run = path.parent().map(name_of).unwrap_or_default();
-            (options.name(&run, line.step, &name_of(path)), line.step)
+            let name = options.name(&run, line.step, &name_of(path));
+            (path, name, line.step)
         };
-        Self {
+        let job = Job {
             name: line.out.clone().unwrap_or(name),
-            checkpoint: match &source {
-                Ok(location) => location.prefix().to_string_lossy().into_owned(),
-                Err(_) => line.checkpoint.to_string_lossy().into_owned(),
-            },
+            checkpoint: path.to_string_lossy().into_owned(),
             step,
             settings: Arc::clone(options.settings),
-            missing: None,
-            location: None,
-        }
-        .with(source)
+        };
+        Self { job, source }
     }
+}
 
-    fn with(mut self, source: Result<Location, tf_checkpoint::Error>) -> Self {
-        match source {
-            Ok(location) => self.location = Some(location),
-            Err(error) => self.missing = Some(error),
-        }
-        self
-    }
-
+impl Job {
     /// Returns the name of the output directory, relative to that of the batch.
     pub fn name(&self) -> &str {
         &self.name
@@ -136,14 +132,14 @@ pub fn find_jobs(sources: &[PathBuf], options: JobOptions<'_>) -> Result<FoundJo
     let missing: Vec<u64> = named
         .iter()
         .copied()
-        .filter(|step| !found.jobs.iter().any(|job| job.step == Some(*step)))
+        .filter(|step| !found.jobs.iter().any(|found| found.job.step == Some(*step)))
         .collect();
     if missing.is_empty() && !found.jobs.is_empty() {
         return Ok(found);
     }
     let sources: Vec<String> = sources
         .iter()
-        .map(|path| path.display().to_string())
+        .map(|path| without_query(path).display().to_string())
         .collect();
     let sources = sources.join(", ");
     if missing.is_empty() {
@@ -175,7 +171,7 @@ fn listed(numbers: impl IntoIterator<Item = u64>) -> String {
 
 impl FoundJobs {
     /// Returns jobs without warnings.
-    pub fn new(jobs: Vec<Job>) -> Self {
+    pub fn new(jobs: Vec<FoundJob>) -> Self {
         Self {
             jobs,
             warnings: Vec::new(),
@@ -199,26 +195,26 @@ impl FoundJobs {
                 unnumbered += usize::from(step.is_none());
                 continue;
             }
-            self.jobs.push(Job {
+            let job = Job {
                 name: options.name(&name, step, &name_in(&location, &run.folder)),
                 checkpoint: location.prefix().to_string_lossy().into_owned(),
                 step,
-                location: Some(location),
-                missing: None,
                 settings: Arc::clone(options.settings),
-            });
+            };
+            let source = Ok(location);
+            self.jobs.push(FoundJob { job, source });
         }
         for incomplete in run.incomplete {
             if is_meant(incomplete.step) {
                 let checkpoint = name_of(&incomplete.prefix);
-                self.jobs.push(Job {
+                let job = Job {
                     name: options.name(&name, incomplete.step, &checkpoint),
                     checkpoint: incomplete.prefix.to_string_lossy().into_owned(),
                     step: incomplete.step,
-                    location: None,
-                    missing: Some(incomplete.error),
                     settings: Arc::clone(options.settings),
-                });
+                };
+                let source = Err(incomplete.error);
+                self.jobs.push(FoundJob { job, source });
             }
         }
         if unnumbered > 0 {

@@ -1,6 +1,7 @@
 //! Names of output directories: the template, what a name may be, and names that conflict.
 
 use super::error::Error;
+use super::summary::is_summary;
 use crate::export::STAGING;
 
 /// The longest part of a path that file systems accept, in bytes.
@@ -131,15 +132,13 @@ fn what_is_wrong(name: &str) -> Option<&'static str> {
             STAGING => "has the name of a staging directory",
             _ if part.contains('\\') || is_device(part) => "must not have a backslash or a drive",
             _ if part.chars().any(char::is_control) => "must not have control characters",
-            _ if part.len() > MAX_PART => "has a part of more than 255 bytes",
+            _ if part.len() > MAX_PART => "has a part that is longer than file systems accept",
             _ => continue,
         };
         return Some(what);
     }
-    let lower = name.to_ascii_lowercase();
-    let stem = lower.strip_suffix(".json");
-    let is_summary = stem.is_some_and(|stem| stem.starts_with("batch"));
-    is_summary.then_some("has the name of the summary")
+    let first = name.split('/').next().unwrap_or_default();
+    is_summary(first).then_some("has the name of the summary")
 }
 
 /// Fails if two names are equal, or one is inside the other. `jobs` are names with their checkpoints.
@@ -215,7 +214,17 @@ mod tests {
 
     #[test]
     fn names_stay_below_the_output_directory() {
-        for name in ["a", "a/b", "a b", "ü", "..a", ".hidden"] {
+        for name in [
+            "a",
+            "a/b",
+            "a b",
+            "ü",
+            "..a",
+            ".hidden",
+            "batchsize-64/run.json",
+            "batch-of-2.json",
+            "a/batch.json",
+        ] {
             assert!(check(name, "m").is_ok(), "{name}");
         }
         let long = "x".repeat(256);
@@ -236,6 +245,8 @@ mod tests {
             ".electra-convert",
             "a/.electra-convert",
             "batch.json",
+            "Batch.JSON",
+            "batch.json/a",
             "batch-0-of-2.json",
             &long,
         ] {

@@ -9,7 +9,7 @@ use tf_checkpoint::{Checkpoint, Location, storage};
 
 use super::error::Error as BatchError;
 use super::existing::{self, Existing};
-use super::jobs::Job;
+use super::jobs::{FoundJob, Job};
 use super::memory;
 use super::names;
 use super::shard::Shard;
@@ -34,7 +34,7 @@ pub struct BatchOptions {
     pub replace: bool,
     /// Convert again, and replace, what matches.
     pub redo: bool,
-    /// Convert only this share.
+    /// Convert only the jobs of this shard.
     pub shard: Option<Shard>,
     /// The most conversions at once; by default the number of cores.
     pub jobs: Option<NonZeroUsize>,
@@ -51,7 +51,7 @@ pub struct BatchOptions {
 #[derive(Debug)]
 pub struct Batch {
     pub(super) out: PathBuf,
-    jobs: Vec<Job>,
+    jobs: Vec<FoundJob>,
     pub(super) options: BatchOptions,
 }
 
@@ -63,8 +63,6 @@ pub struct PlannedJob {
     pub(super) job: Job,
     /// What will be done.
     pub decision: Decision,
-    /// What its export is recognised by; `None` if that could not be read.
-    pub(super) record: Option<Record>,
 }
 
 /// What will be done with a job.
@@ -72,11 +70,21 @@ pub struct PlannedJob {
 #[non_exhaustive]
 pub enum Decision {
     /// It will be converted.
-    Convert(Needs),
+    Convert(Box<Prepared>),
     /// Its export is complete, and was made from the same inputs.
     Skip,
     /// It cannot be converted.
     Fail(Error),
+}
+
+/// A job that will be converted.
+#[derive(Debug)]
+pub struct Prepared {
+    pub(super) location: Location,
+    /// What the export is recognised by.
+    pub(super) record: Record,
+    /// What the conversion needs.
+    pub needs: Needs,
 }
 
 /// What a conversion needs.
@@ -110,64 +118,72 @@ impl Batch {
     /// If an output name cannot be used, or two of them conflict.
     pub fn new(
         out: impl Into<PathBuf>,
-        jobs: Vec<Job>,
+        jobs: Vec<FoundJob>,
         options: BatchOptions,
     ) -> Result<Self, Error> {
         let out = out.into();
         Destination::of(&out)?;
-        for job in &jobs {
-            names::check(&job.name, &job.checkpoint)?;
+        // What is missing is not converted, so that its name may be anything.
+        let found = jobs.iter().filter(|found| found.source.is_ok());
+        let names = found.map(|found| (&found.job.name[..], &found.job.checkpoint[..]));
+        for (name, checkpoint) in names.clone() {
+            names::check(name, checkpoint)?;
         }
-        names::check_conflicts(jobs.iter().map(|job| (&job.name[..], &job.checkpoint[..])))?;
+        names::check_conflicts(names)?;
         Ok(Self { out, jobs, options })
     }
 
-    /// Plans every job of this share. Nothing is written. A job that cannot be converted is part of the plan.
+    /// Plans every job of the shard. Nothing is written. A job that cannot be converted is part of the plan.
     ///
     /// # Errors
     /// If the exports do not fit on the disk, or `progress` stops the work.
     pub fn plan(mut self, progress: &dyn Progress) -> Result<PlannedBatch, Error> {
         let watch = Watch::new(progress);
         self.check_out()?;
-        let jobs = std::mem::take(&mut self.jobs);
-        let jobs: Vec<Job> = match self.options.shard {
-            Some(shard) => jobs
-                .into_iter()
-                .filter(|job| shard.contains(&job.name))
-                .collect(),
-            None => jobs,
-        };
+        let mut jobs = std::mem::take(&mut self.jobs);
+        if let Some(shard) = self.options.shard {
+            jobs.retain(|found| shard.contains(&found.job.name));
+        }
         let pool = threads::pool_with_stack(self.options.threads, STACK).map_err(Error::Threads)?;
+        let pool = Arc::new(pool);
         watch.begin(Phase::Reading, jobs.len() as u64);
         let plan = |at: usize| {
             watch.check()?;
-            let planned = self.plan_job(&jobs[at], pool.current_num_threads(), progress);
+            let FoundJob { job, source } = &jobs[at];
+            let planned = source
+                .as_ref()
+                .ok()
+                .map(|location| self.prepare(job, location, &pool, progress));
             watch.advance(1)?;
             Ok::<_, Stopped>(planned)
         };
-        let is_remote = Destination::of(&self.out)?.is_remote()
-            || jobs
-                .iter()
-                .filter_map(|job| job.location.as_ref())
-                .any(is_remote);
-        let planned = if is_remote {
+        let locations = jobs.iter().filter_map(|found| found.source.as_ref().ok());
+        let is_remote = Destination::of(&self.out)?.is_remote() || locations.clone().any(is_remote);
+        let prepared = if is_remote {
             let planners = NonZeroUsize::new(REMOTE_PLANNERS);
             let planners = threads::pool(planners).map_err(Error::Threads)?;
             planners.install(|| threads::map(jobs.len(), plan))
         } else {
             pool.install(|| threads::map(jobs.len(), plan))
         }?;
-        let planned = jobs
-            .into_iter()
-            .zip(planned)
-            .map(|(mut job, (decision, record))| {
-                let missing = job.missing.take().map(|error| Decision::Fail(error.into()));
-                PlannedJob {
-                    job,
-                    decision: missing.unwrap_or(decision),
-                    record,
+        let planned = jobs.into_iter().zip(prepared).map(|(found, prepared)| {
+            let decision = match (found.source, prepared) {
+                (Err(missing), _) => Decision::Fail(missing.into()),
+                (Ok(location), Some(Ok(Some((record, needs))))) => {
+                    Decision::Convert(Box::new(Prepared {
+                        location,
+                        record,
+                        needs,
+                    }))
                 }
-            });
+                (Ok(_), Some(Err(error))) => Decision::Fail(error),
+                (Ok(_), _) => Decision::Skip,
+            };
+            PlannedJob {
+                job: found.job,
+                decision,
+            }
+        });
         let planned: Vec<PlannedJob> = planned.collect();
         self.check_space(&planned)?;
         let budget = self.options.memory.or_else(memory::default_budget);
@@ -175,40 +191,23 @@ impl Batch {
         Ok(PlannedBatch {
             batch: self,
             jobs: planned,
-            pool: Arc::new(pool),
+            pool,
             budget,
             warnings,
         })
     }
 
-    fn plan_job(
-        &self,
-        job: &Job,
-        threads: usize,
-        progress: &dyn Progress,
-    ) -> (Decision, Option<Record>) {
-        let Some(location) = &job.location else {
-            // Replaced by the reason that it is missing.
-            return (Decision::Skip, None);
-        };
-        let record = match job.settings.record(location) {
-            Ok(record) => record,
-            Err(error) => return (Decision::Fail(error), None),
-        };
-        let decision = self.decide(job, location, &record, threads, progress);
-        (decision.unwrap_or_else(Decision::Fail), Some(record))
-    }
-
-    fn decide(
+    /// Returns what a conversion needs, and what its export is recognised by; `None` if such an export is complete.
+    fn prepare(
         &self,
         job: &Job,
         location: &Location,
-        record: &Record,
-        threads: usize,
+        pool: &Arc<ThreadPool>,
         progress: &dyn Progress,
-    ) -> Result<Decision, Error> {
-        let replaces = match self.look(job, record)? {
-            Existing::Same if !self.options.redo => return Ok(Decision::Skip),
+    ) -> Result<Option<(Record, Needs)>, Error> {
+        let record = job.settings.record(location)?;
+        let replaces = match self.look(job, &record)? {
+            Existing::Same if !self.options.redo => return Ok(None),
             Existing::Nothing => false,
             Existing::Same | Existing::Other(_) => true,
         };
@@ -220,7 +219,10 @@ impl Batch {
             // The training graph must be evaluated, or the weights read.
             Err(Error::Model(
                 variables::Error::Unrecognised { .. } | variables::Error::UnknownHeadCount { .. },
-            )) => conversion.plan_with(progress)?.plans().to_vec(),
+            )) => {
+                let conversion = conversion.pool(Arc::clone(pool));
+                conversion.plan_with(progress)?.plans().to_vec()
+            }
             plans => plans?,
         };
         let graph = graph_len(location);
@@ -237,11 +239,14 @@ impl Batch {
             }
             needs.bytes = needs.bytes.saturating_add(plan.bytes() as u64);
             // One model after the other.
-            needs.memory = needs
-                .memory
-                .max(memory::estimate(plan, location, graph, threads));
+            needs.memory = needs.memory.max(memory::estimate(
+                plan,
+                location,
+                graph,
+                pool.current_num_threads(),
+            ));
         }
-        Ok(Decision::Convert(needs))
+        Ok(Some((record, needs)))
     }
 
     /// Looks at the output directory of a job.
@@ -264,7 +269,6 @@ impl Batch {
         self.out.join(&job.name)
     }
 
-    /// Fails if the exports do not fit on the disk.
     /// Fails if OUT, or what it would be made in, is no directory.
     fn check_out(&self) -> Result<(), Error> {
         if Destination::of(&self.out)?.is_remote() {
@@ -280,17 +284,18 @@ impl Batch {
         }
     }
 
+    /// Fails if the exports do not fit on the disk.
     fn check_space(&self, jobs: &[PlannedJob]) -> Result<(), Error> {
         if Destination::of(&self.out)?.is_remote() {
             return Ok(());
         }
         let mut needed: u64 = 0;
         let mut replaced: u64 = 0;
-        for planned in jobs {
-            match planned.decision {
-                Decision::Convert(needs) if needs.replaces => replaced = replaced.max(needs.bytes),
-                Decision::Convert(needs) => needed = needed.saturating_add(needs.bytes),
-                _ => {}
+        for needs in jobs.iter().filter_map(PlannedJob::needs) {
+            if needs.replaces {
+                replaced = replaced.max(needs.bytes);
+            } else {
+                needed = needed.saturating_add(needs.bytes);
             }
         }
         // The earlier export is removed when the new one is complete.
@@ -317,15 +322,15 @@ impl PlannedJob {
 
     /// Returns what a conversion needs; `None` if the job will not be converted.
     pub fn needs(&self) -> Option<Needs> {
-        match self.decision {
-            Decision::Convert(needs) => Some(needs),
+        match &self.decision {
+            Decision::Convert(prepared) => Some(prepared.needs),
             _ => None,
         }
     }
 }
 
 impl PlannedBatch {
-    /// Returns the jobs of this share.
+    /// Returns the jobs of the shard.
     pub fn jobs(&self) -> &[PlannedJob] {
         &self.jobs
     }

@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,12 +21,12 @@ use tf_checkpoint::Checkpoint;
 
 use super::error::Error as BatchError;
 use super::existing::Existing;
-use super::plan::{Decision, Needs, PlannedBatch, PlannedJob};
+use super::jobs::Job;
+use super::plan::{Batch, Decision, Needs, PlannedBatch, Prepared};
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::{Error, ErrorKind};
 use crate::export;
 use crate::progress::{Phase, Progress, Watch};
-use crate::record::Record;
 use crate::report::ConversionReport;
 use crate::threads;
 
@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The pause before a job is tried again that another process is doing.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
-/// What became of a job.
+/// The result of a job.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct JobResult {
@@ -51,27 +51,36 @@ pub struct JobResult {
     pub step: Option<u64>,
     /// `discriminator`, `generator`, `both` or `finetuned`.
     pub model: &'static str,
-    /// What became of it.
+    /// Whether it was converted.
     pub outcome: Outcome,
     /// What the user should know although it did not fail.
     pub warnings: Vec<String>,
 }
 
-/// What became of a job.
+/// Whether a job was converted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Outcome {
     /// It was converted.
-    Converted(Box<ConversionReport>),
+    Converted {
+        /// The length of all tensors, in bytes.
+        bytes: u64,
+        /// The time, in seconds.
+        seconds: f64,
+    },
     /// Its export was complete already.
     Skipped,
-    /// It failed. Its output directory is as it was before.
+    /// It failed. Its output directory is as it was before, with the exceptions of
+    /// [`PlannedConversion::run`](crate::PlannedConversion::run).
     Failed(Error),
-    /// It was not done, because the batch was stopped.
+    /// It was not begun or not finished, because the batch was stopped.
     NotRun,
 }
 
-/// What became of a batch.
+/// Receives the result of each job as it ends, from any thread, and the report of a conversion.
+pub type Finished<'a> = dyn Fn(&JobResult, Option<&ConversionReport>) + Sync + 'a;
+
+/// The result of a batch.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BatchResult {
@@ -82,41 +91,41 @@ pub struct BatchResult {
 }
 
 impl PlannedBatch {
-    /// Converts the jobs. `finished` is called as each of them ends, from any thread.
+    /// Converts the jobs. The failure of a job is part of the result.
     ///
     /// `progress` covers the conversion of all jobs as one phase, and may stop them; its end does not mean that the
     /// last job is verified. A batch of one job has all phases of a conversion.
-    ///
-    /// # Errors
-    /// None: the failure of a job is part of the result.
-    pub fn run(
-        mut self,
-        progress: &dyn Progress,
-        finished: &(dyn Fn(&JobResult) + Sync),
-    ) -> BatchResult {
-        let decisions: Vec<Decision> = self
-            .jobs
-            .iter_mut()
-            .map(|planned| std::mem::replace(&mut planned.decision, Decision::Skip))
-            .collect();
+    pub fn run(self, progress: &dyn Progress, finished: &Finished<'_>) -> BatchResult {
+        let planned = self.jobs.into_iter();
+        let (jobs, decisions): (Vec<Job>, Vec<Decision>) = planned
+            .map(|planned| (planned.job, planned.decision))
+            .unzip();
         let watch = Watch::new(progress);
         let cores = threads::available();
         let drivers = self.batch.options.jobs.map_or(cores, NonZeroUsize::get);
         let running = Running {
-            batch: &self,
+            batch: &self.batch,
+            jobs: &jobs,
+            pool: &self.pool,
+            budget: self.budget,
             watch: &watch,
             finished,
             state: Mutex::default(),
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
-            has_one_job: decisions.len() == 1,
+            fetched: AtomicU64::new(0),
+            has_one_job: jobs.len() == 1,
             drivers,
         };
         running.begin(decisions);
         let pending = running.state.lock().pending.len();
         thread::scope(|scope| {
             for _ in 1..drivers.min(pending) {
-                scope.spawn(|| running.drive());
+                // If the system allows no more threads, fewer jobs run at once.
+                let driver = thread::Builder::new().spawn_scoped(scope, || running.drive());
+                if driver.is_err() {
+                    break;
+                }
             }
             running.drive();
         });
@@ -126,14 +135,19 @@ impl PlannedBatch {
 
 /// A batch that is running.
 struct Running<'a> {
-    batch: &'a PlannedBatch,
+    batch: &'a Batch,
+    jobs: &'a [Job],
+    pool: &'a Arc<ThreadPool>,
+    budget: Option<u64>,
     watch: &'a Watch<'a>,
-    finished: &'a (dyn Fn(&JobResult) + Sync),
+    finished: &'a Finished<'a>,
     state: Mutex<State>,
     /// A job has ended.
     changed: Condvar,
     /// No further job starts, and those that are running end soon.
     stop: AtomicBool,
+    /// How many bytes all jobs have fetched over a network.
+    fetched: AtomicU64,
     /// The phases of the only job are those of the batch.
     has_one_job: bool,
     /// The most jobs at once.
@@ -149,10 +163,9 @@ struct State {
     results: Vec<JobResult>,
 }
 
-#[derive(Clone, Copy)]
 struct Pending {
     index: usize,
-    needs: Needs,
+    prepared: Box<Prepared>,
     not_before: Option<Instant>,
 }
 
@@ -164,17 +177,17 @@ impl Running<'_> {
             let outcome = match decision {
                 Decision::Skip => Outcome::Skipped,
                 Decision::Fail(error) => Outcome::Failed(error),
-                Decision::Convert(needs) => {
-                    total = total.saturating_add(needs.source_bytes);
+                Decision::Convert(prepared) => {
+                    total = total.saturating_add(prepared.needs.source_bytes);
                     self.state.lock().pending.push_back(Pending {
                         index,
-                        needs,
+                        prepared,
                         not_before: None,
                     });
                     continue;
                 }
             };
-            self.report(index, outcome, Vec::new());
+            self.report(index, outcome, None);
         }
         if !self.has_one_job {
             self.watch.begin(Phase::Converting, total);
@@ -185,13 +198,14 @@ impl Running<'_> {
     fn drive(&self) {
         let mut own = None;
         while let Some(pending) = self.next() {
-            let planned = &self.batch.jobs[pending.index];
-            let pool = self.pool(pending.needs, &mut own);
-            let done = self.convert(planned, pending.needs, pool);
+            let index = pending.index;
+            let needs = pending.prepared.needs;
+            let pool = self.pool(needs, &mut own);
+            let done = self.convert(&self.jobs[index], &pending.prepared, pool);
             {
                 let mut state = self.state.lock();
                 state.running -= 1;
-                state.memory -= pending.needs.memory;
+                state.memory -= needs.memory;
                 if done.as_ref().is_err_and(is_busy) {
                     state.pending.push_back(Pending {
                         not_before: Some(Instant::now() + BUSY_PAUSE),
@@ -203,10 +217,18 @@ impl Running<'_> {
             match done {
                 Err(error) if is_busy(&error) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    self.report(pending.index, Outcome::NotRun, Vec::new());
+                    self.report(index, Outcome::NotRun, None);
                 }
-                Err(error) => self.report(pending.index, Outcome::Failed(error), Vec::new()),
-                Ok((outcome, warnings)) => self.report(pending.index, outcome, warnings),
+                Err(error) => self.report(index, Outcome::Failed(error), None),
+                Ok(None) => self.report(index, Outcome::Skipped, None),
+                Ok(Some(converted)) => {
+                    let exports = &converted.report.exports;
+                    let outcome = Outcome::Converted {
+                        bytes: exports.iter().map(|export| export.plan.bytes as u64).sum(),
+                        seconds: converted.report.seconds,
+                    };
+                    self.report(index, outcome, Some(converted));
+                }
             }
         }
     }
@@ -220,14 +242,15 @@ impl Running<'_> {
             }
             let now = Instant::now();
             let may_start = |pending: &Pending| {
-                let fits = |budget| state.memory.saturating_add(pending.needs.memory) <= budget;
+                let fits =
+                    |budget| state.memory.saturating_add(pending.prepared.needs.memory) <= budget;
                 pending.not_before.is_none_or(|time| time <= now)
-                    && (state.running == 0 || self.batch.budget.is_none_or(fits))
+                    && (state.running == 0 || self.budget.is_none_or(fits))
             };
             if let Some(at) = state.pending.iter().position(may_start) {
                 let pending = state.pending.remove(at)?;
                 state.running += 1;
-                state.memory += pending.needs.memory;
+                state.memory += pending.prepared.needs.memory;
                 return Some(pending);
             }
             if state.pending.is_empty() {
@@ -239,14 +262,14 @@ impl Running<'_> {
 
     /// Returns the thread pool for a job: that of the driver, `own`, if there are jobs for all drivers, else the shared one.
     fn pool(&self, needs: Needs, own: &mut Option<Arc<ThreadPool>>) -> Arc<ThreadPool> {
-        let shared = &self.batch.pool;
+        let shared = self.pool;
         let busy = {
             let state = self.state.lock();
             state.running + state.pending.len()
         };
         let all_fit = |budget: u64| budget / needs.memory.max(1) >= self.drivers as u64;
         let share = NonZeroUsize::new(shared.current_num_threads() / self.drivers);
-        if self.drivers == 1 || busy < self.drivers || !self.batch.budget.is_none_or(all_fit) {
+        if self.drivers == 1 || busy < self.drivers || !self.budget.is_none_or(all_fit) {
             return Arc::clone(shared);
         }
         if own.is_none() {
@@ -261,22 +284,22 @@ impl Running<'_> {
         self.watch.check().is_err() || self.stop.load(Ordering::Relaxed)
     }
 
+    /// Converts a job; `None` if its export is complete already.
     fn convert(
         &self,
-        planned: &PlannedJob,
-        needs: Needs,
+        job: &Job,
+        prepared: &Prepared,
         pool: Arc<ThreadPool>,
-    ) -> Result<(Outcome, Vec<String>), Error> {
-        let record = planned.record.as_ref().expect("a planned job has a record");
-        let converted = self.convert_once(planned, record, needs, pool);
+    ) -> Result<Option<Converted>, Error> {
+        let converted = self.convert_once(job, prepared, pool);
         let exists = |error: &Error| {
             use export::Error as E;
             matches!(error, Error::Export(E::Exists { .. } | E::Leftover { .. }))
         };
         match converted {
             // Another process may have finished it in the meantime.
-            Err(error) if exists(&error) => match self.batch.batch.look(&planned.job, record) {
-                Ok(Existing::Same) => Ok((Outcome::Skipped, Vec::new())),
+            Err(error) if exists(&error) => match self.batch.look(job, &prepared.record) {
+                Ok(Existing::Same) => Ok(None),
                 _ => Err(error),
             },
             converted => converted,
@@ -285,21 +308,21 @@ impl Running<'_> {
 
     fn convert_once(
         &self,
-        planned: &PlannedJob,
-        record: &Record,
-        needs: Needs,
+        job: &Job,
+        prepared: &Prepared,
         pool: Arc<ThreadPool>,
-    ) -> Result<(Outcome, Vec<String>), Error> {
+    ) -> Result<Option<Converted>, Error> {
         let start = Instant::now();
-        let job = &planned.job;
-        let existing = self.batch.batch.look(job, record)?;
-        if existing == Existing::Same && !self.batch.batch.options.redo {
-            return Ok((Outcome::Skipped, Vec::new()));
+        let Prepared {
+            location,
+            record,
+            needs,
+        } = prepared;
+        let options = &self.batch.options;
+        let existing = self.batch.look(job, record)?;
+        if existing == Existing::Same && !options.redo {
+            return Ok(None);
         }
-        let location = job
-            .location
-            .as_ref()
-            .expect("a planned job has a checkpoint");
         let settings = &job.settings;
         let checkpoint = Checkpoint::open_by(location.reopened()?, settings.read_by)?;
         // The index that is recorded is the one that was opened: a change in between is noticed after the conversion.
@@ -312,43 +335,48 @@ impl Running<'_> {
         let progress = JobProgress {
             running: self,
             is_converting: AtomicBool::new(false),
+            fetched: AtomicU64::new(0),
         };
         let conversion = settings
             .conversion(&checkpoint)?
-            .replace(needs.replaces || self.batch.batch.options.replace)
+            .replace(needs.replaces || options.replace)
             .record(Some(record.clone()))
             .pool(pool);
         let conversion = conversion.plan_with(&progress)?;
         let mut warnings = conversion.warnings();
-        let exports = conversion.run(self.batch.batch.out_of(job), &progress)?;
+        let exports = conversion.run(self.batch.out_of(job), &progress)?;
         warnings.extend(exports.iter().flat_map(|export| export.warnings.clone()));
         let report = ConversionReport::new(&checkpoint, &exports, start.elapsed().as_secs_f64());
-        Ok((Outcome::Converted(Box::new(report)), warnings))
+        Ok(Some(Converted { report, warnings }))
     }
 
-    fn report(&self, index: usize, outcome: Outcome, warnings: Vec<String>) {
-        if self.batch.batch.options.fail_fast && matches!(outcome, Outcome::Failed(_)) {
+    fn report(&self, index: usize, outcome: Outcome, converted: Option<Converted>) {
+        if self.batch.options.fail_fast && matches!(outcome, Outcome::Failed(_)) {
             self.stop.store(true, Ordering::Relaxed);
         }
-        let job = &self.batch.jobs[index].job;
+        let job = &self.jobs[index];
+        let (report, warnings) = match converted {
+            Some(converted) => (Some(converted.report), converted.warnings),
+            None => (None, Vec::new()),
+        };
         let result = JobResult {
             index,
             name: job.name.clone(),
-            out: self.batch.batch.out_of(job),
+            out: self.batch.out_of(job),
             checkpoint: job.checkpoint.clone(),
             step: job.step,
             model: job.settings.models.key(),
             outcome,
             warnings,
         };
-        (self.finished)(&result);
+        (self.finished)(&result, report.as_ref());
         self.state.lock().results.push(result);
     }
 
     fn end(self) -> BatchResult {
         let pending = std::mem::take(&mut self.state.lock().pending);
         for pending in pending {
-            self.report(pending.index, Outcome::NotRun, Vec::new());
+            self.report(pending.index, Outcome::NotRun, None);
         }
         let is_interrupted = self.watch.is_stopped();
         let mut jobs = self.state.into_inner().results;
@@ -360,6 +388,12 @@ impl Running<'_> {
     }
 }
 
+/// A finished conversion.
+struct Converted {
+    report: ConversionReport,
+    warnings: Vec<String>,
+}
+
 /// True if another process holds the lock of the output directory.
 fn is_busy(error: &Error) -> bool {
     matches!(error, Error::Export(export::Error::Busy { .. }))
@@ -369,6 +403,8 @@ fn is_busy(error: &Error) -> bool {
 struct JobProgress<'a> {
     running: &'a Running<'a>,
     is_converting: AtomicBool,
+    /// How many bytes this job has fetched.
+    fetched: AtomicU64,
 }
 
 impl Progress for JobProgress<'_> {
@@ -378,6 +414,13 @@ impl Progress for JobProgress<'_> {
         }
         self.is_converting
             .store(phase == Phase::Converting, Ordering::Relaxed);
+    }
+
+    fn fetched(&self, bytes: u64) {
+        let before = self.fetched.swap(bytes, Ordering::Relaxed);
+        let more = bytes.saturating_sub(before);
+        let others = self.running.fetched.fetch_add(more, Ordering::Relaxed);
+        self.running.watch.fetched(others + more);
     }
 
     fn advance(&self, units: u64) -> ControlFlow<()> {

@@ -1,9 +1,9 @@
-//! Shares of the jobs, for several machines.
+//! Shards of the jobs, for several machines.
 
 use std::fmt;
 
-/// The share number `index` of `count`, counted from 0. A job's share depends on its name alone: more jobs do not move
-/// the others to another share.
+/// The shard number `index` of `count`, counted from 0. A job's shard depends on its name alone: more jobs do not move
+/// the others to another shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     index: u64,
@@ -31,14 +31,17 @@ impl Shard {
         }
     }
 
-    /// Returns true for the jobs of this share.
+    /// Returns true for the jobs of this shard.
     pub fn contains(self, name: &str) -> bool {
         hash(name) % self.count == self.index
     }
 
-    /// Returns the name of the summary of this share.
-    pub(super) fn summary(self) -> String {
-        format!("batch-{}-of-{}.json", self.index, self.count)
+    pub(super) fn index(self) -> u64 {
+        self.index
+    }
+
+    pub(super) fn count(self) -> u64 {
+        self.count
     }
 }
 
@@ -49,7 +52,7 @@ impl fmt::Display for Shard {
 }
 
 /// FNV-1a of 64 bits, and the finaliser of MurmurHash3, without which names that differ in one digit fall into the same
-/// shares. It must never change: several versions of the program may share one batch.
+/// shards. It must never change: several versions of the program may share one batch.
 fn hash(name: &str) -> u64 {
     let fnv = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -64,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_in_one_share_and_shares_are_about_equal() {
+    fn every_name_is_in_one_shard_and_shards_are_about_equal() {
         let shards: Vec<Shard> = (0..8)
             .map(|index| Shard::parse(&format!("{index}/8")).unwrap())
             .collect();

@@ -7,15 +7,34 @@ use super::error::Error;
 use super::shard::Shard;
 use crate::export::Destination;
 
-/// The name of the summary of a batch that is not shared.
+/// The name of the summary of a whole batch.
 const SUMMARY_FILE: &str = "batch.json";
 
-/// Writes the summary of a batch, or of a share of it, as a whole: readers find the earlier one or this one.
+/// Returns the name of the summary of a batch, or of one of its shards.
+fn file_name(shard: Option<Shard>) -> String {
+    match shard {
+        None => SUMMARY_FILE.to_owned(),
+        Some(shard) => format!("batch-{}-of-{}.json", shard.index(), shard.count()),
+    }
+}
+
+/// Returns true for the name of a summary, and for one that is the same on a file system that ignores case.
+pub(super) fn is_summary(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let numbers = name
+        .strip_prefix("batch-")
+        .and_then(|name| name.strip_suffix(".json"))
+        .and_then(|name| name.split_once("-of-"));
+    let shard = numbers.map(|(index, count)| Shard::parse(&format!("{index}/{count}")));
+    name == SUMMARY_FILE || matches!(shard, Some(Ok(_)))
+}
+
+/// Writes the summary of a batch, or of one of its shards, as a whole: readers find the earlier one or this one.
 ///
 /// # Errors
 /// [`Error::Summary`].
 pub fn write_summary(out: &Path, shard: Option<Shard>, text: &str) -> Result<(), Error> {
-    let name = shard.map_or_else(|| SUMMARY_FILE.to_owned(), Shard::summary);
+    let name = file_name(shard);
     let failed = |source| Error::Summary {
         path: out.join(&name),
         source,

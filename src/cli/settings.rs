@@ -101,7 +101,7 @@ fn text_request(args: &ExportArgs) -> anyhow::Result<Option<TextRequest>> {
     let request = |path: &PathBuf| {
         Ok(TextRequest {
             text: read_text(path)?,
-            path: path.clone(),
+            path: without_query(path).to_owned(),
             seed: args.seed,
         })
     };

@@ -61,6 +61,13 @@ impl Run<'_> {
             let verify = || self.verify(&plan, &stage);
             let report = self.conversion.verify.then(verify).transpose()?;
             self.watch.check()?;
+            if let Some(record) = &self.conversion.record {
+                // Without the card, which the user may edit.
+                let text = record.text(&staged);
+                let len = write_text(&text, &stage.path(&below(RECORD_FILE)))?;
+                // Before the weights.
+                staged.insert(staged.len() - 1, (RECORD_FILE, len));
+            }
             if let Some(card) = &self.conversion.model_card {
                 let text = card.text(&Described {
                     plan: &plan,
@@ -71,12 +78,6 @@ impl Run<'_> {
                 let len = write_text(&text, &stage.path(&below(CARD_FILE)))?;
                 // The order in which files appear begins with the card.
                 staged.insert(0, (CARD_FILE, len));
-            }
-            if let Some(record) = &self.conversion.record {
-                let text = record.text(&staged);
-                let len = write_text(&text, &stage.path(&below(RECORD_FILE)))?;
-                // Before the weights.
-                staged.insert(staged.len() - 1, (RECORD_FILE, len));
             }
             let published = |(file, len)| (self.destination.path(&below(file)), len);
             exports.push(Export {

@@ -1,4 +1,4 @@
-//! What became of many conversions, or will be done.
+//! The results of many conversions, or their plans.
 
 use serde::Serialize;
 
@@ -34,14 +34,14 @@ impl JobReport {
     }
 }
 
-/// What became of a job.
+/// The result of a job.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct JobOutcomeReport {
     /// The job.
     #[serde(flatten)]
     pub job: JobReport,
-    /// What became of it; in a document of its own the status of that document.
+    /// The status; in a document of its own that of the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
     /// The failure, if it failed.
@@ -55,18 +55,18 @@ pub struct JobOutcomeReport {
 }
 
 impl JobOutcomeReport {
-    /// Describes what became of a job; `failure` describes its error.
-    pub fn new(result: &JobResult, failure: Option<FailureReport>) -> Self {
-        let conversion = match &result.outcome {
-            Outcome::Converted(report) => Some((**report).clone()),
-            _ => None,
-        };
+    /// Describes the result of a job; `failure` describes its error, `conversion` its export.
+    pub fn new(
+        result: &JobResult,
+        failure: Option<FailureReport>,
+        conversion: Option<&ConversionReport>,
+    ) -> Self {
         Self {
             job: JobReport::new(result),
             status: None,
             failure,
             warnings: result.warnings.clone(),
-            conversion,
+            conversion: conversion.cloned(),
         }
     }
 }
@@ -75,7 +75,7 @@ impl Outcome {
     /// Returns the status in JSON.
     pub fn status(&self) -> Status {
         match self {
-            Self::Converted(_) => Status::Converted,
+            Self::Converted { .. } => Status::Converted,
             Self::Skipped => Status::Skipped,
             Self::Failed(_) => Status::Failed,
             Self::NotRun => Status::NotRun,
@@ -97,7 +97,7 @@ pub struct BatchReport {
     pub skipped: usize,
     /// Number of jobs that failed.
     pub failed: usize,
-    /// Number of jobs that were not begun.
+    /// Number of jobs that were not begun, or not finished, when the batch was stopped.
     pub not_run: usize,
     /// All jobs, in the order of the plan, without their conversions.
     pub jobs: Vec<JobOutcomeReport>,
@@ -107,7 +107,7 @@ impl BatchReport {
     /// Adds a job.
     pub fn add(&mut self, result: &JobResult, failure: Option<FailureReport>) {
         match &result.outcome {
-            Outcome::Converted(_) => self.converted += 1,
+            Outcome::Converted { .. } => self.converted += 1,
             Outcome::Skipped => self.skipped += 1,
             Outcome::Failed(_) => self.failed += 1,
             Outcome::NotRun => self.not_run += 1,
@@ -115,11 +115,8 @@ impl BatchReport {
         let exit_code = failure.as_ref().map_or(0, |failure| failure.exit_code);
         self.exit_code = self.exit_code.max(exit_code);
         self.jobs.push(JobOutcomeReport {
-            job: JobReport::new(result),
             status: Some(result.outcome.status()),
-            failure,
-            warnings: result.warnings.clone(),
-            conversion: None,
+            ..JobOutcomeReport::new(result, failure, None)
         });
     }
 }
@@ -171,7 +168,7 @@ impl PlannedJobReport {
                 model: job.model(),
             },
             action: match &planned.decision {
-                Decision::Convert(needs) if needs.replaces => "replace",
+                Decision::Convert(prepared) if prepared.needs.replaces => "replace",
                 Decision::Convert(_) => "convert",
                 Decision::Skip => "skip",
                 Decision::Fail(_) => "fail",

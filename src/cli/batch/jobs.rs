@@ -15,7 +15,7 @@ use tf_checkpoint::address::without_query;
 use super::args::{BatchArgs, JobArgs};
 use crate::Error;
 use crate::batch::{
-    Error as BatchError, FoundJobs, Job, JobOptions, MAX_MANIFEST_LEN, ManifestLine, Settings,
+    Error as BatchError, FoundJob, FoundJobs, JobOptions, MAX_MANIFEST_LEN, ManifestLine, Settings,
     find_jobs, parse_manifest,
 };
 use crate::cli::caller::Caller;
@@ -62,7 +62,7 @@ pub(super) fn of_args(
             template: &args.name_template,
             settings: &settings,
         };
-        Ok(Job::of_line(line, options))
+        Ok(FoundJob::of_line(line, options))
     });
     Ok(FoundJobs::new(jobs.collect::<anyhow::Result<_>>()?))
 }
@@ -74,6 +74,9 @@ fn missing_model(or: &str) -> anyhow::Error {
     ))
     .into()
 }
+
+/// The option that a line of a manifest has as a key of its own.
+const MODEL: &str = "model";
 
 /// The settings of the lines of a manifest.
 struct Lines<'a> {
@@ -134,7 +137,10 @@ fn words(line: &ManifestLine) -> Result<Vec<Given>, String> {
     let model = line
         .model
         .clone()
-        .map(|model| ("model".to_owned(), Value::from(model)));
+        .map(|model| (MODEL.to_owned(), Value::from(model)));
+    if line.options.iter().any(|(name, _)| name == MODEL) {
+        return Err("options has the key \"model\": give it beside options".to_owned());
+    }
     let options = line
         .options
         .iter()
@@ -143,9 +149,9 @@ fn words(line: &ManifestLine) -> Result<Vec<Given>, String> {
         let name = key.replace('_', "-");
         let find = |arg: &&clap::Arg| arg.get_long() == Some(&name[..]);
         let arg = command.get_arguments().find(find);
-        let is_model_again = name == "model" && !given.is_empty();
-        let Some(arg) = arg.filter(|_| !is_model_again) else {
+        let Some(arg) = arg else {
             let names = command.get_arguments().filter_map(clap::Arg::get_long);
+            let names = names.filter(|name| *name != MODEL);
             let names: Vec<String> = names.map(|name| name.replace('-', "_")).collect();
             return Err(format!(
                 "there is no option {key:?}; options are {}",
@@ -161,9 +167,16 @@ fn words(line: &ManifestLine) -> Result<Vec<Given>, String> {
                 word.into_iter().collect()
             }
             Value::Array(values) => {
-                let texts = values.iter().map(|value| scalar(&key, value));
-                let words = texts.map(|text| text.map(word));
-                words.collect::<Result<_, _>>()?
+                let item = |value| {
+                    let text = scalar(&key, value)?;
+                    match arg.get_value_delimiter() {
+                        Some(delimiter) if text.contains(delimiter) => Err(format!(
+                            "the option {key:?} has the item {text:?}; no item may contain {delimiter:?}"
+                        )),
+                        _ => Ok(word(text)),
+                    }
+                };
+                values.iter().map(item).collect::<Result<_, _>>()?
             }
             value => vec![word(scalar(&key, &value)?)],
         };

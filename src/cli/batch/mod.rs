@@ -22,7 +22,8 @@ use crate::batch::{
     make_output, write_summary,
 };
 use crate::report::{
-    BatchPlanReport, BatchReport, Command, Document, FailureReport, JobOutcomeReport, Status,
+    BatchPlanReport, BatchReport, Command, ConversionReport, Document, FailureReport,
+    JobOutcomeReport, Status,
 };
 use crate::{Error, Progress};
 
@@ -119,12 +120,12 @@ fn convert(
 ) -> (BatchResult, anyhow::Result<()>) {
     let total = planned.jobs().len();
     let state = Mutex::new((0, Ok(())));
-    let finished = |result: &JobResult| {
+    let finished = |result: &JobResult, conversion: Option<&ConversionReport>| {
         let mut state = state.lock();
         let (done, printed) = &mut *state;
         *done += 1;
         if args.output.json {
-            let body = JobOutcomeReport::new(result, failure_in(result));
+            let body = JobOutcomeReport::new(result, failure_in(result), conversion);
             let line = Document::new(Command::Batch, result.outcome.status(), body);
             // Such as a full disk: the conversions go on.
             if printed.is_ok() {

@@ -86,11 +86,10 @@ pub(super) fn summary(report: &BatchReport, result: &BatchResult, out: &Path) ->
 /// Returns status and details of a job.
 fn row(result: &JobResult) -> [String; 2] {
     let (status, details) = match &result.outcome {
-        Outcome::Converted(report) => {
-            let length: usize = report.exports.iter().map(|export| export.plan.bytes).sum();
-            let details = format!("{}, {:.1} s", bytes(length as u64), report.seconds);
-            ("converted", details)
-        }
+        Outcome::Converted {
+            bytes: length,
+            seconds,
+        } => ("converted", format!("{}, {seconds:.1} s", bytes(*length))),
         Outcome::Skipped => ("skipped", "a matching export is there".to_owned()),
         Outcome::Failed(error) => ("failed", one_line(&super::message(error))),
         Outcome::NotRun => ("not run", String::new()),

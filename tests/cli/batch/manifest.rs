@@ -94,15 +94,31 @@ fn a_line_that_is_not_understood_is_refused_by_its_number() {
         ),
         (json!({"checkpoint": "a", "model": "x"}).to_string(), "x"),
         (
-            json!({"checkpoint": "a", "options": {"task": "--force"}}).to_string() + "x",
-            "line 2",
+            json!({"checkpoint": "a", "options": {"dtype": "f16", "model": "both"}}).to_string(),
+            "give it beside options",
+        ),
+        (
+            json!({"checkpoint": "a", "options": {"labels": ["a,b"]}}).to_string(),
+            "no item may contain ','",
         ),
     ] {
         fs::write(&manifest, format!("{good}\n{line}\n")).unwrap();
         run_manifest(&manifest, &out).fails(2, &["jobs.jsonl, line 2", words]);
     }
+    // A value is no option.
+    let line = json!({"checkpoint": runs.join("a"), "options": {"vocab": "--force"}});
+    fs::write(&manifest, line.to_string()).unwrap();
+    run_manifest(&manifest, &out).fails(2, &["--vocab", "--force", "no such file"]);
     // An output that escapes.
-    for name in ["../x", "/x", "a/../../x", "..", "", "batch.json"] {
+    for name in [
+        "../x",
+        "/x",
+        "a/../../x",
+        "..",
+        "",
+        "batch.json",
+        "batch.json/x",
+    ] {
         let line = json!({"checkpoint": runs.join("a"), "out": name});
         fs::write(&manifest, line.to_string()).unwrap();
         run_manifest(&manifest, &out).fails(2, &["output name"]);
@@ -118,9 +134,14 @@ fn a_checkpoint_that_is_missing_does_not_stop_the_others() {
     let folder = temp();
     write_run(&folder.path().join("a"), &[100]);
     let manifest = folder.path().join("jobs.jsonl");
+    let signed = format!(
+        "https://127.0.0.1:9/x.zip?signature=secret{}",
+        "1".repeat(300)
+    );
     let lines = [
         json!({"checkpoint": folder.path().join("a"), "model": "discriminator"}),
         json!({"checkpoint": folder.path().join("gone/model.ckpt-5"), "model": "discriminator"}),
+        json!({"checkpoint": signed, "model": "discriminator"}),
     ];
     let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
     fs::write(&manifest, lines.join("\n")).unwrap();
@@ -129,8 +150,12 @@ fn a_checkpoint_that_is_missing_does_not_stop_the_others() {
     let found = statuses(&run);
     assert_eq!(found["a-100-discriminator"], "converted");
     assert_eq!(found["gone-model.ckpt-5-discriminator"], "failed");
-    run.fails(3, &["1 conversion failed"]);
+    let run = run.fails(3, &["2 conversions failed"]);
     assert_eq!(listing(&out), ["a-100-discriminator", "batch.json"]);
+    let summary = fs::read_to_string(out.join("batch.json")).unwrap();
+    for text in [run.stdout, run.stderr, summary] {
+        assert!(!text.contains("secret"), "{text}");
+    }
     run![
         "batch",
         "--manifest",

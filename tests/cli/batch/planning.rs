@@ -294,10 +294,8 @@ fn options_of_convert_apply() {
     assert_eq!(options["dtype"], "bf16");
     assert_eq!(options["license"], "apache-2.0");
     assert_eq!(options["no_graph"], true);
-    assert_eq!(
-        record["files"]["README.md"],
-        fs::metadata(out.path().join("x/README.md")).unwrap().len()
-    );
+    let files = record["files"].as_object().unwrap().keys();
+    assert!(files.eq(["config.json", "model.safetensors"]));
     let vocabulary = fixture("tiny_default/vocab.txt");
     run![
         "batch",

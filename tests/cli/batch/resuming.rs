@@ -48,6 +48,20 @@ fn a_finished_export_is_skipped_and_stays_as_it_is() {
 }
 
 #[test]
+fn the_model_card_may_be_edited() {
+    let folder = temp();
+    let [source, out] = ["a", "out"].map(|name| folder.path().join(name));
+    write_run(&source, &[100]);
+    let card = out.join(NAME).join("README.md");
+    for status in ["converted", "skipped"] {
+        let run = batch(&["--model-card"], &source, &out).ok();
+        assert_eq!(statuses(&run)[NAME], status);
+        fs::write(&card, "mine").unwrap();
+    }
+    assert_eq!(fs::read(card).unwrap(), b"mine");
+}
+
+#[test]
 fn an_export_of_other_inputs_is_replaced_only_with_force() {
     let folder = temp();
     let [source, out] = ["a", "out"].map(|name| folder.path().join(name));

@@ -138,7 +138,7 @@ fn a_checkpoint_that_training_deletes_or_replaces_after_planning_is_reported() {
     }
     // Another checkpoint under the same name.
     checkpoint(SMALL, 7).write(&source.join("model.ckpt-200"));
-    let result = planned.run(&(), &|_| {});
+    let result = planned.run(&(), &|_, _| {});
     let failed = failures(&result);
     assert_eq!(failed.len(), 2, "{failed:?}");
     assert!(failed[0].1.contains("model.ckpt-100"), "{failed:?}");
@@ -170,7 +170,7 @@ fn a_checkpoint_that_changes_while_it_is_converted_is_never_mixed() {
             checkpoint(SMALL, 7).write(&source.join(format!("model.ckpt-{step}")));
         }
     };
-    let result = planned.run(&Meanwhile(Once::new(), act), &|_| {});
+    let result = planned.run(&Meanwhile(Once::new(), act), &|_, _| {});
     let failed = failures(&result);
     assert_eq!(failed.len(), 3, "{failed:?}");
     assert!(listing(&out).is_empty());
@@ -185,7 +185,7 @@ fn progress_stops_a_batch() {
         }
     }
     let (_folder, source, out) = world();
-    let result = plan(&source, &out).run(&Stop, &|_| {});
+    let result = plan(&source, &out).run(&Stop, &|_, _| {});
     assert!(result.is_interrupted);
     assert!(
         result
