@@ -136,7 +136,7 @@ fn of_export(error: &export::Error) -> ErrorKind {
         | Error::NotADirectory { .. }
         | Error::Leftover { .. }
         | Error::Foreign { .. }
-        | Error::BesideCheckpoint { .. } => ErrorKind::Usage,
+        | Error::Input { .. } => ErrorKind::Usage,
         _ => ErrorKind::Failure,
     }
 }

@@ -6,8 +6,8 @@ use super::reading::{explained, make_ready};
 use super::request::Conversion;
 use crate::error::Error;
 use crate::export::{
-    CARD_FILE, CONFIG_FILE, Destination, ExportFiles, Parts, RECORD_FILE, Stage, WEIGHTS_FILE,
-    provenance, write_safetensors, write_text,
+    CARD_FILE, CONFIG_FILE, Destination, ExportFiles, Inputs, Parts, RECORD_FILE, Stage,
+    WEIGHTS_FILE, provenance, write_safetensors, write_text,
 };
 use crate::model_card::Described;
 use crate::plan::{Plan, PlannedTensor};
@@ -106,8 +106,13 @@ impl Run<'_> {
             };
             (folder, parts)
         });
-        let checkpoint = self.conversion.checkpoint.checkpoint();
-        ExportFiles::new(models, checkpoint.location().folder().to_owned())
+        let location = self.conversion.checkpoint.checkpoint().location();
+        let tokenizer = plans.iter().find_map(|plan| plan.tokenizer.as_ref());
+        let inputs = Inputs {
+            checkpoint: location.folder().to_owned(),
+            vocabulary: tokenizer.map(|tokenizer| tokenizer.vocabulary.path().to_owned()),
+        };
+        ExportFiles::new(models, inputs)
     }
 
     /// Writes every file of a model to the path that `path` gives it; returns the files with their

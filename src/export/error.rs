@@ -103,13 +103,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A file beside the checkpoint that would be removed as a part of an earlier export.
+    /// A file beside the checkpoint, or the vocabulary, that the export would replace or remove.
     #[error(
-        "{} is beside the checkpoint and would be removed, because transformers would load it with this \
-         export: choose another directory",
+        "{} is beside the checkpoint or read by this conversion, which would replace it: choose another directory",
         path.display()
     )]
-    BesideCheckpoint {
+    Input {
         /// The file.
         path: PathBuf,
     },

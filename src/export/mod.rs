@@ -31,4 +31,4 @@ pub use error::{Error, LoadError};
 pub(crate) use files::{CARD_FILE, Parts, RECORD_FILE, write_text};
 pub use files::{CONFIG_FILE, STAGED_FOR_UPLOAD, WEIGHTS_FILE};
 pub(crate) use materialise::{cast_step, convert_tensor, read_bytes, read_floats, read_singles};
-pub(crate) use publish::{Destination, ExportFiles, STAGING, Stage};
+pub(crate) use publish::{Destination, ExportFiles, Inputs, STAGING, Stage};

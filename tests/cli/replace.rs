@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use testkit::{EXPORTED, Run, copy_of, fixture, listing, run, temp};
+use testkit::{EXPORTED, Run, command, copy_of, fixture, listing, run, temp};
 
 /// The files of an export without a tokenizer, sorted.
 const BARE: [&str; 2] = ["config.json", "model.safetensors"];
@@ -146,29 +146,70 @@ fn files_that_transformers_may_load_instead_are_reported() {
 }
 
 #[test]
-fn the_vocabulary_beside_a_checkpoint_is_never_removed() {
+fn the_files_beside_a_checkpoint_are_never_replaced_or_removed() {
+    for name in ["vocab.txt", "config.json", "tokenizer_config.json"] {
+        let folder = copy_of("tiny_default");
+        let path = folder.path().join(name);
+        if name != "vocab.txt" {
+            fs::write(&path, "mine").unwrap();
+        }
+        let link = temp();
+        let out = link.path().join("out");
+        std::os::unix::fs::symlink(folder.path(), &out).unwrap();
+        let before = snapshot(folder.path());
+        for options in [&[][..], &["--force"], &["--force", "--vocab", "none"]] {
+            let mut command = command(&[&"--model", &"discriminator"]);
+            command.args(options).args([folder.path(), &out]);
+            Run::from(command.output().unwrap())
+                .fails(2, &["beside the checkpoint", "another directory"]);
+            assert_eq!(snapshot(folder.path()), before);
+        }
+        // Two models go into directories of their own, where it is in nobody's way.
+        run!["--model", "both", folder.path(), out].ok();
+        assert_eq!(Some(fs::read(&path).unwrap()), before[&path]);
+    }
+}
+
+#[test]
+fn the_vocabulary_that_is_read_is_never_replaced() {
+    let folder = temp();
+    let out = folder.path();
+    let text = fs::read_to_string(fixture("tiny_default/vocab.txt")).unwrap();
+    fs::write(out.join("vocab.txt"), text.replace('\n', "\r\n")).unwrap();
+    let before = snapshot(out);
+    let vocabulary = out.join("vocab.txt");
+    let args = ["--force", "--model", "discriminator", "--vocab"];
+    let checkpoint = fixture("tiny_default");
+    run![
+        args[0], args[1], args[2], args[3], vocabulary, checkpoint, out
+    ]
+    .fails(2, &["vocab.txt", "another directory"]);
+    assert_eq!(snapshot(out), before);
+}
+
+#[test]
+fn an_export_beside_its_checkpoint_is_replaced() {
     let folder = copy_of("tiny_default");
-    fs::write(folder.path().join("vocab.txt"), "mine").unwrap();
-    let link = temp();
-    let out = link.path().join("out");
-    std::os::unix::fs::symlink(folder.path(), &out).unwrap();
-    let before = snapshot(folder.path());
-    let args = ["--force", "--vocab", "none", "--model", "discriminator"];
+    fs::remove_file(folder.path().join("vocab.txt")).unwrap();
+    let vocabulary = fixture("tiny_default/vocab.txt");
+    let args = ["--model", "discriminator", "--vocab"];
     run![
         args[0],
         args[1],
         args[2],
-        args[3],
-        args[4],
+        vocabulary,
         folder.path(),
-        out
+        folder.path()
     ]
-    .fails(2, &["vocab.txt", "beside the checkpoint"]);
-    assert_eq!(snapshot(folder.path()), before);
-    // Two models go into directories of their own, where it is in nobody's way.
-    let args = ["--vocab", "none", "--model", "both"];
-    run![args[0], args[1], args[2], args[3], folder.path(), out].ok();
-    assert_eq!(fs::read(folder.path().join("vocab.txt")).unwrap(), b"mine");
+    .ok();
+    run![
+        "--force",
+        "--model",
+        "discriminator",
+        folder.path(),
+        folder.path()
+    ]
+    .ok();
 }
 
 /// A journal of this version, for the files that it names.

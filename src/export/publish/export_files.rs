@@ -56,8 +56,8 @@ pub(super) trait Place {
     /// Returns true for a directory that may hold an earlier export.
     fn is_folder(&self, folder: &Path) -> Result<bool, Error>;
 
-    /// Returns true if a directory is `checkpoint`, the directory of the checkpoint.
-    fn is_checkpoint(&self, folder: &Path, checkpoint: &Path) -> bool;
+    /// Returns true if the file or directory is the one at `path`.
+    fn is_same(&self, file: &Path, path: &Path) -> bool;
 }
 
 /// What is at a path.
@@ -92,15 +92,10 @@ impl Place for OnDisk<'_> {
         Ok(self.find(folder)? == Some(Entry::Directory))
     }
 
-    fn is_checkpoint(&self, folder: &Path, checkpoint: &Path) -> bool {
-        let folder = self.0.join(folder);
-        let [Some(folder), Some(checkpoint)] = [&folder, checkpoint].map(|folder| {
-            let metadata = std::fs::metadata(folder).ok()?;
-            Some(FileId::of(&metadata))
-        }) else {
-            return false;
-        };
-        folder == checkpoint
+    fn is_same(&self, file: &Path, path: &Path) -> bool {
+        let id = |path: &Path| Some(FileId::of(&std::fs::metadata(path).ok()?));
+        let own = id(&self.0.join(file));
+        own.is_some() && own == id(path)
     }
 }
 
@@ -111,8 +106,16 @@ pub(crate) struct ExportFiles {
     folders: Vec<PathBuf>,
     /// In the order in which they are published, weights last.
     paths: Vec<PathBuf>,
-    /// The directory of the checkpoint, whose files are never removed.
-    checkpoint: PathBuf,
+    inputs: Inputs,
+}
+
+/// What a conversion reads. It is not replaced or removed, not even with `--force`.
+#[derive(Clone, Debug)]
+pub(crate) struct Inputs {
+    /// The directory of the checkpoint.
+    pub(crate) checkpoint: PathBuf,
+    /// The vocabulary.
+    pub(crate) vocabulary: Option<PathBuf>,
 }
 
 /// Files of earlier exports and other programs in the output directory.
@@ -126,15 +129,11 @@ pub(super) struct ExistingFiles {
 
 impl ExportFiles {
     /// Lists the files of an export: for each model its directory, relative to the output directory, and its parts.
-    /// `checkpoint` is the directory of the checkpoint.
-    pub(crate) fn new(
-        models: impl IntoIterator<Item = (PathBuf, Parts)>,
-        checkpoint: PathBuf,
-    ) -> Self {
+    pub(crate) fn new(models: impl IntoIterator<Item = (PathBuf, Parts)>, inputs: Inputs) -> Self {
         let mut files = Self {
             folders: Vec::new(),
             paths: Vec::new(),
-            checkpoint,
+            inputs,
         };
         for (folder, parts) in models {
             let names = written_files(parts);
@@ -165,6 +164,9 @@ impl ExportFiles {
         force: bool,
     ) -> Result<ExistingFiles, Error> {
         let mut existing = ExistingFiles::default();
+        for folder in &self.folders {
+            self.check_inputs(folder, place)?;
+        }
         for file in &self.paths {
             if is_replaced(place, file, force, |path| Error::Exists { path })? {
                 existing.replaced.push(file.clone());
@@ -174,14 +176,9 @@ impl ExportFiles {
         for folder in self.folders.iter().chain(&others) {
             let files = EXPORT_FILES.iter().map(|file| folder.join(file));
             for file in files.filter(|file| !self.paths.contains(file)) {
-                if !is_replaced(place, &file, force, |path| Error::Leftover { path })? {
-                    continue;
+                if is_replaced(place, &file, force, |path| Error::Leftover { path })? {
+                    existing.replaced.push(file);
                 }
-                if place.is_checkpoint(folder, &self.checkpoint) {
-                    let path = place.path(&file);
-                    return Err(Error::BesideCheckpoint { path });
-                }
-                existing.replaced.push(file);
             }
         }
         for folder in &self.folders {
@@ -202,6 +199,24 @@ impl ExportFiles {
             }
         }
         Ok(existing)
+    }
+
+    /// Fails if a file in `folder` is an input. Where there are weights, the files are those of an earlier export.
+    fn check_inputs(&self, folder: &Path, place: &dyn Place) -> Result<(), Error> {
+        if place.find(&folder.join(WEIGHTS_FILE))?.is_some() {
+            return Ok(());
+        }
+        let is_checkpoint = place.is_same(folder, &self.inputs.checkpoint);
+        for file in EXPORT_FILES.map(|file| folder.join(file)) {
+            let vocabulary = self.inputs.vocabulary.as_deref();
+            let is_input =
+                is_checkpoint || vocabulary.is_some_and(|path| place.is_same(&file, path));
+            if is_input && place.find(&file)?.is_some() {
+                let path = place.path(&file);
+                return Err(Error::Input { path });
+            }
+        }
+        Ok(())
     }
 
     /// Returns the directories of an earlier export in the other layout: the output directory itself if

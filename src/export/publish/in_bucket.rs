@@ -51,8 +51,8 @@ impl Place for InBucket<'_> {
         Ok(true)
     }
 
-    fn is_checkpoint(&self, folder: &Path, checkpoint: &Path) -> bool {
-        self.path(folder) == checkpoint
+    fn is_same(&self, file: &Path, path: &Path) -> bool {
+        self.path(file) == path
     }
 }
 

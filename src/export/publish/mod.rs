@@ -41,4 +41,4 @@ mod lock;
 
 pub(crate) use destination::{Destination, Stage};
 pub(crate) use disk_stage::STAGING;
-pub(crate) use export_files::ExportFiles;
+pub(crate) use export_files::{ExportFiles, Inputs};
