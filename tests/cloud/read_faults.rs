@@ -82,6 +82,18 @@ fn lasting_faults_are_errors_that_leave_nothing() {
 }
 
 #[test]
+fn whole_files_that_always_break_off_end_in_an_error() {
+    let world = World::new();
+    put(&world, &fixture("tiny_default"), "run");
+    let fault = Fault::every(Operation::Get, DATA, Action::TruncateWhole);
+    world.server.add_fault(fault);
+    let out = world.folder.path().join("out");
+    let url = format!("{}/models/run/model.ckpt-400", world.server.url());
+    convert_to(&world, &url, &out, &[]).fails(1, &["whole files break off"]);
+    assert!(!out.exists());
+}
+
+#[test]
 fn a_replaced_file_is_never_mixed() {
     let world = World::new();
     let prefix = with_slots(&world);

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::{fmt, io};
 
 use object_store::path::Path;
@@ -16,8 +17,9 @@ use tokio::sync::Semaphore;
 use crate::address::{Address, Scheme};
 use crate::connect::{Connection, READING, connect};
 use crate::failure::{io_error, is_gone, is_refused, is_without_ranges, is_without_right};
+use crate::fetch::Identity;
 use crate::pages::{MAX_PAGES, each_page};
-use crate::remote_file::{Client, REQUESTS, RemoteFile, Shared};
+use crate::remote_file::{Client, REQUESTS, RemoteFile};
 use crate::runtime::Cancel;
 
 /// Files that make the address of a web server's directory, which it does not list.
@@ -38,7 +40,15 @@ pub struct Bucket {
     connection: Connection,
     client: Client,
     known: Mutex<Known>,
-    opened: Mutex<Vec<(String, Arc<Shared>)>>,
+    opened: Mutex<Vec<Opened>>,
+}
+
+/// A file that was opened.
+#[derive(Clone)]
+struct Opened {
+    path: String,
+    len: u64,
+    identity: Arc<Identity>,
 }
 
 #[derive(Default)]
@@ -76,6 +86,7 @@ impl Bucket {
             store: Arc::clone(&connection.store),
             requests: Arc::new(Semaphore::new(REQUESTS)),
             cancel,
+            fetched: Arc::default(),
         };
         Ok(Self {
             address: address.clone(),
@@ -93,8 +104,7 @@ impl Bucket {
 
     /// Returns the number of bytes that were fetched of files so far.
     pub fn fetched(&self) -> u64 {
-        let opened = self.opened.lock();
-        opened.iter().map(|(_, shared)| shared.fetched()).sum()
+        self.client.fetched.load(Ordering::Relaxed)
     }
 
     /// Ends everything that waits for this bucket, with an error.
@@ -190,9 +200,11 @@ impl Bucket {
             Some(Entry::File(len)) => len,
         };
         let file = RemoteFile::new(self.client.clone(), self.key(path)?, len);
-        self.opened
-            .lock()
-            .push((path.to_owned(), Arc::clone(file.shared())));
+        self.opened.lock().push(Opened {
+            path: path.to_owned(),
+            len,
+            identity: Arc::clone(file.identity()),
+        });
         Ok(file)
     }
 
@@ -202,19 +214,16 @@ impl Bucket {
     /// # Errors
     /// If the store cannot tell.
     pub fn changed(&self, is_part: impl Fn(&str) -> bool) -> io::Result<Option<String>> {
-        let opened: Vec<_> = self
-            .opened
-            .lock()
-            .iter()
-            .map(|(path, shared)| (path.clone(), Arc::clone(shared)))
-            .collect();
+        let opened = self.opened.lock().clone();
         let mut checked = BTreeSet::new();
-        for (path, shared) in opened.into_iter().filter(|(path, _)| is_part(path)) {
-            if !shared.was_read() || !checked.insert(path.clone()) {
+        for file in opened.into_iter().filter(|file| is_part(&file.path)) {
+            if !file.identity.is_known() || !checked.insert(file.path.clone()) {
                 continue;
             }
-            match self.client.cancel.wait_for(self.ask(&path))? {
-                Ok(answer) if shared.check(&answer.meta).is_err() => return Ok(Some(path)),
+            match self.client.cancel.wait_for(self.ask(&file.path))? {
+                Ok(answer) if file.identity.check(&answer.meta, file.len).is_err() => {
+                    return Ok(Some(file.path));
+                }
                 Ok(_) => {}
                 Err(error) if self.is_absence(&error) => {}
                 Err(error) => return Err(self.failure(&error)),

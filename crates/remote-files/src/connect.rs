@@ -23,6 +23,7 @@ use object_store::list::PaginatedListStore;
 use object_store::{
     BackoffConfig, ClientConfigKey, ClientOptions, CredentialProvider, ObjectStore, RetryConfig,
 };
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use crate::address::{Address, Scheme};
@@ -36,8 +37,11 @@ const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(5);
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// The time in which a store must be reached for the first time.
 const FIRST_PATIENCE: Duration = Duration::from_secs(8);
+/// How long a client is used again. Files with credentials may change.
+const KEPT: Duration = Duration::from_mins(1);
+
 /// How long a client waits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Waits {
     /// For the next bytes of an answer.
     answer: Duration,
@@ -68,18 +72,54 @@ pub(crate) struct Connection {
     pub(crate) verifies_uploads: bool,
 }
 
-/// Connects to the store of an address.
+/// Connects to the store of an address, or returns the connection that was made to it shortly before with the same
+/// settings: many jobs ask for credentials once.
 ///
 /// # Errors
 /// If a setting in the environment cannot be used.
 pub(crate) async fn connect(address: &Address, waits: Waits) -> io::Result<Connection> {
-    let settings = Settings::of(address.scheme());
-    match address.scheme() {
-        Scheme::S3 => s3(address, &settings, waits).await,
-        Scheme::Gcs => gcs(address, &settings, waits).await,
-        Scheme::Azure => azure(address, &settings, waits).await,
-        Scheme::Http => http(address, waits),
+    let key = Key {
+        root: address.root().to_owned(),
+        query: address.query().map(str::to_owned),
+        settings: Settings::of(address.scheme()),
+        waits,
+    };
+    {
+        let mut kept = CONNECTIONS.lock();
+        kept.retain(|kept| kept.since.elapsed() < KEPT);
+        if let Some(kept) = kept.iter().find(|kept| kept.key == key) {
+            return Ok(kept.connection.clone());
+        }
     }
+    let connection = match address.scheme() {
+        Scheme::S3 => s3(address, &key.settings, waits).await,
+        Scheme::Gcs => gcs(address, &key.settings, waits).await,
+        Scheme::Azure => azure(address, &key.settings, waits).await,
+        Scheme::Http => http(address, waits),
+    }?;
+    CONNECTIONS.lock().push(Kept {
+        key,
+        since: Instant::now(),
+        connection: connection.clone(),
+    });
+    Ok(connection)
+}
+
+static CONNECTIONS: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+
+struct Kept {
+    key: Key,
+    since: Instant,
+    connection: Connection,
+}
+
+/// What a connection depends on.
+#[derive(PartialEq)]
+struct Key {
+    root: String,
+    query: Option<String>,
+    settings: Settings,
+    waits: Waits,
 }
 
 fn options(waits: Waits) -> ClientOptions {
@@ -324,6 +364,31 @@ impl HttpService for Service {
                 Err(HttpError::new(HttpErrorKind::Unknown, error))
             }
             Err(error) => Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Cancel;
+
+    #[test]
+    fn a_connection_is_used_again() {
+        let store = |url: &str, waits: Waits| {
+            let address = Address::parse(url).unwrap().unwrap();
+            let connection = Cancel::default().wait_for(connect(&address, waits));
+            connection.unwrap().unwrap().store
+        };
+        let first = store("http://127.0.0.1:1/a/b.zip?signature=1", READING);
+        for (url, waits, is_same) in [
+            ("http://127.0.0.1:1/c?signature=1", READING, true),
+            ("http://127.0.0.1:1/c?signature=1", WRITING, false),
+            ("http://127.0.0.1:1/a/b.zip?signature=2", READING, false),
+            ("http://127.0.0.1:2/a/b.zip?signature=1", READING, false),
+        ] {
+            let other = store(url, waits);
+            assert_eq!(Arc::ptr_eq(&first, &other), is_same, "{url}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::address::Scheme;
 const MAX_LEN: u64 = 1 << 20;
 
 /// Settings by the names of variables, in lower case.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) values: Vec<(String, String)>,
     /// Why a profile was left out.

@@ -24,6 +24,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const WINDOW: Duration = Duration::from_secs(15);
 /// Bytes: fewer in [`WINDOW`] come from a connection that is stuck.
 const LEAST: u64 = 64 << 10;
+/// How often a file is fetched again from its start.
+const RESTARTS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -102,6 +104,7 @@ impl Source<'_> {
         let mut at = range.start;
         let mut progress = Instant::now();
         let mut pause = FIRST_PAUSE;
+        let mut restarts = 0;
         loop {
             let before = at;
             let error = match self.attempt(&mut at, range.end, &mut sink).await {
@@ -111,8 +114,14 @@ impl Source<'_> {
                     if range != (0..self.len) {
                         return Err(Failure::NoRanges);
                     }
+                    if restarts == RESTARTS {
+                        let what = "the server sends no ranges, and whole files break off; copy the file by other means";
+                        return Err(Failure::Io(io::Error::other(what)));
+                    }
                     // The whole file can only be fetched again from its start.
+                    restarts += 1;
                     at = range.start;
+                    progress = Instant::now();
                     io_error(&error)
                 }
                 Err(Attempt::Store(error)) if !is_passing(&error) => {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, fmt, io};
 
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -45,13 +45,15 @@ pub(crate) struct Client {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) cancel: Arc<Cancel>,
+    /// The number of bytes that were fetched into temporary files.
+    pub(crate) fetched: Arc<AtomicU64>,
 }
 
-pub(crate) struct Shared {
+struct Shared {
     client: Client,
     path: Path,
     len: u64,
-    identity: Identity,
+    identity: Arc<Identity>,
     state: Mutex<State>,
     /// Held while the temporary file is written: on Linux threads that wait for the kernel's lock on a file spin.
     writing: Mutex<()>,
@@ -65,7 +67,6 @@ struct State {
     /// The number of tasks that fetch parts.
     running: usize,
     failed: Option<(io::ErrorKind, String)>,
-    fetched: u64,
 }
 
 impl RemoteFile {
@@ -74,13 +75,12 @@ impl RemoteFile {
             client,
             path,
             len,
-            identity: Identity::default(),
+            identity: Arc::default(),
             state: Mutex::new(State {
                 parts: Parts::new(len),
                 file: None,
                 running: 0,
                 failed: None,
-                fetched: 0,
             }),
             writing: Mutex::default(),
             changed: Condvar::new(),
@@ -91,8 +91,8 @@ impl RemoteFile {
         }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.shared.identity
     }
 
     /// Returns the length in bytes.
@@ -230,21 +230,6 @@ impl Shared {
         }
     }
 
-    /// Returns the number of bytes that were fetched into the temporary file so far.
-    pub(crate) fn fetched(&self) -> u64 {
-        self.state.lock().fetched
-    }
-
-    /// Returns true if a byte was fetched.
-    pub(crate) fn was_read(&self) -> bool {
-        self.identity.is_known()
-    }
-
-    /// Fails if `found` describes another file than the one that was read.
-    pub(crate) fn check(&self, found: &ObjectMeta) -> io::Result<()> {
-        self.identity.check(found, self.len)
-    }
-
     /// Fetches a part, then those in the queue.
     async fn run(self: Arc<Self>, first: Range<u64>) {
         let mut part = Some(first);
@@ -283,7 +268,8 @@ impl Shared {
             let alone = self.writing.lock();
             sys::write_all_at(&file, bytes, at).map_err(writing)?;
             drop(alone);
-            self.state.lock().fetched += bytes.len() as u64;
+            let fetched = &self.client.fetched;
+            fetched.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             FETCHED.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             Ok(())
         };

@@ -29,6 +29,8 @@ pub enum Action {
     LoseAnswer,
     /// Half of the body of the answer is sent, then the connection is closed.
     Truncate,
+    /// As [`Truncate`](Self::Truncate), of the whole object: its range is ignored.
+    TruncateWhole,
     /// It waits before it is executed.
     Delay(Duration),
     /// It is executed with one byte in the middle of its body changed.
@@ -285,6 +287,10 @@ fn serve(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
                 request.body[middle] ^= 1;
                 shared.state().store.execute(operation, &request)
             }
+            Some(Action::TruncateWhole) => {
+                request.headers.remove("range");
+                shared.state().store.execute(operation, &request)
+            }
             Some(Action::LoseAnswer | Action::Truncate) | None => {
                 shared.state().store.execute(operation, &request)
             }
@@ -292,7 +298,7 @@ fn serve(shared: &Shared, stream: &TcpStream) -> io::Result<()> {
         if action == Some(Action::LoseAnswer) {
             break;
         }
-        let is_cut = action == Some(Action::Truncate);
+        let is_cut = matches!(action, Some(Action::Truncate | Action::TruncateWhole));
         answer.write(stream, operation == Operation::Head, is_cut)?;
         if is_cut {
             break;

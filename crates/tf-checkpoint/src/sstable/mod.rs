@@ -36,7 +36,7 @@ pub(crate) fn has_magic(source: &impl ReadAt) -> io::Result<bool> {
     let Some(start) = source.len().checked_sub(magic.len() as u64) else {
         return Ok(false);
     };
-    source.read_exact_at(&mut magic, start)?;
+    source.read_once(&mut magic, start)?;
     Ok(u64::from_le_bytes(magic) == MAGIC)
 }
 
