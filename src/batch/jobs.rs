@@ -1,6 +1,7 @@
 //! Jobs: one checkpoint each, with its options and its output name.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,10 @@ use super::names::{Fields, NameTemplate};
 use super::settings::Settings;
 use super::steps::Steps;
 use crate::error::Error;
+use crate::threads;
+
+/// How many checkpoints are looked at at once: what takes time is the network.
+pub(super) const PLANNERS: usize = 16;
 
 /// A checkpoint to convert.
 #[derive(Debug)]
@@ -54,9 +59,31 @@ pub struct FoundJobs {
     pub warnings: Vec<String>,
 }
 
+/// Makes a job of each line of a manifest, with the settings of the line. Many checkpoints are looked for at once.
+///
+/// # Errors
+/// If the system allows no threads.
+pub fn jobs_of_lines(
+    lines: &[(ManifestLine, Arc<Settings>)],
+    template: &NameTemplate,
+) -> Result<FoundJobs, Error> {
+    let threads = NonZeroUsize::new(lines.len().clamp(1, PLANNERS));
+    let pool = threads::pool(threads).map_err(Error::Threads)?;
+    let job = |at: usize| {
+        let (line, settings) = &lines[at];
+        let options = JobOptions {
+            steps: None,
+            template,
+            settings,
+        };
+        Ok::<_, Error>(FoundJob::of_line(line, options))
+    };
+    let jobs = pool.install(|| threads::map(lines.len(), job))?;
+    Ok(FoundJobs::new(jobs))
+}
+
 impl FoundJob {
-    /// Makes the job of a line of a manifest.
-    pub fn of_line(line: &ManifestLine, options: JobOptions<'_>) -> Self {
+    fn of_line(line: &ManifestLine, options: JobOptions<'_>) -> Self {
         let source = tf_checkpoint::locate(&line.checkpoint, line.step);
         let (path, name, step) = if let Ok(location) = &source {
             let run = name_of(location.folder());
@@ -170,8 +197,7 @@ fn listed(numbers: impl IntoIterator<Item = u64>) -> String {
 }
 
 impl FoundJobs {
-    /// Returns jobs without warnings.
-    pub fn new(jobs: Vec<FoundJob>) -> Self {
+    fn new(jobs: Vec<FoundJob>) -> Self {
         Self {
             jobs,
             warnings: Vec::new(),

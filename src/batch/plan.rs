@@ -1,6 +1,7 @@
 //! Planning all jobs before the first byte is written.
 
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,10 +10,11 @@ use tf_checkpoint::{Checkpoint, Location, storage};
 
 use super::error::Error as BatchError;
 use super::existing::{self, Existing};
-use super::jobs::{FoundJob, Job};
+use super::jobs::{FoundJob, Job, PLANNERS};
 use super::memory;
 use super::names;
 use super::shard::Shard;
+use crate::conversion::cancelling;
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::Error;
 use crate::export::{self, Destination};
@@ -23,8 +25,6 @@ use crate::variables;
 
 /// The stack of a thread of the shared pool: a thread that waits for a part of its job may run another job meanwhile.
 const STACK: usize = 16 << 20;
-/// How many jobs are planned at once if their files are read over a network.
-const REMOTE_PLANNERS: usize = 16;
 
 /// How many conversions are run.
 #[derive(Clone, Debug, Default)]
@@ -153,14 +153,14 @@ impl Batch {
             let planned = source
                 .as_ref()
                 .ok()
-                .map(|location| self.prepare(job, location, &pool, progress));
+                .map(|location| self.prepare(job, location, &pool, &watch));
             watch.advance(1)?;
             Ok::<_, Stopped>(planned)
         };
         let locations = jobs.iter().filter_map(|found| found.source.as_ref().ok());
         let is_remote = Destination::of(&self.out)?.is_remote() || locations.clone().any(is_remote);
         let prepared = if is_remote {
-            let planners = NonZeroUsize::new(REMOTE_PLANNERS);
+            let planners = NonZeroUsize::new(PLANNERS);
             let planners = threads::pool(planners).map_err(Error::Threads)?;
             planners.install(|| threads::map(jobs.len(), plan))
         } else {
@@ -203,16 +203,33 @@ impl Batch {
         job: &Job,
         location: &Location,
         pool: &Arc<ThreadPool>,
+        watch: &Watch<'_>,
+    ) -> Result<Option<(Record, Needs)>, Error> {
+        let destination = Destination::of(&self.out_of(job))?;
+        let location = location.reopened()?;
+        let opened = location.clone();
+        let unseen = Unseen(watch);
+        let prepare = || self.prepare_opened(job, location, &destination, pool, &unseen);
+        let watch = Watch::new(&unseen);
+        cancelling(opened.storage(), Some(&destination), &watch, prepare)
+    }
+
+    fn prepare_opened(
+        &self,
+        job: &Job,
+        location: Location,
+        destination: &Destination,
+        pool: &Arc<ThreadPool>,
         progress: &dyn Progress,
     ) -> Result<Option<(Record, Needs)>, Error> {
-        let record = job.settings.record(location)?;
-        let replaces = match self.look(job, &record)? {
+        let record = job.settings.record(&location)?;
+        let replaces = match self.look(job, &record, destination)? {
             Existing::Same if !self.options.redo => return Ok(None),
             Existing::Nothing => false,
             Existing::Same | Existing::Other(_) => true,
         };
         let settings = &job.settings;
-        let checkpoint = Checkpoint::open_by(location.reopened()?, settings.read_by)?;
+        let checkpoint = Checkpoint::open_by(location, settings.read_by)?;
         let checkpoint = ElectraCheckpoint::new(checkpoint, &settings.renames)?;
         let conversion = settings.conversion(&checkpoint)?;
         let plans = match conversion.plan_by_index() {
@@ -225,6 +242,7 @@ impl Batch {
             }
             plans => plans?,
         };
+        let location = checkpoint.checkpoint().location();
         let graph = graph_len(location);
         let mut needs = Needs {
             bytes: 0,
@@ -253,12 +271,16 @@ impl Batch {
     ///
     /// # Errors
     /// [`BatchError::Mismatch`] if it holds another export that must not be replaced.
-    pub(super) fn look(&self, job: &Job, record: &Record) -> Result<Existing, Error> {
-        let out = self.out_of(job);
-        let existing = existing::look(&Destination::of(&out)?, job.settings.models, record)?;
-        match existing {
+    pub(super) fn look(
+        &self,
+        job: &Job,
+        record: &Record,
+        destination: &Destination,
+    ) -> Result<Existing, Error> {
+        match existing::look(destination, job.settings.models, record)? {
             Existing::Other(what) if !self.options.replace => {
-                Err(BatchError::Mismatch { path: out, what }.into())
+                let path = self.out_of(job);
+                Err(BatchError::Mismatch { path, what }.into())
             }
             existing => Ok(existing),
         }
@@ -348,6 +370,18 @@ impl PlannedBatch {
     /// Returns what the user should know although nothing failed.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+}
+
+/// The progress of planning one of many jobs, which may only be cancelled.
+struct Unseen<'a>(&'a Watch<'a>);
+
+impl Progress for Unseen<'_> {
+    fn advance(&self, _units: u64) -> ControlFlow<()> {
+        match self.0.check() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(Stopped) => ControlFlow::Break(()),
+        }
     }
 }
 

@@ -17,15 +17,16 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rayon::ThreadPool;
-use tf_checkpoint::Checkpoint;
+use tf_checkpoint::{Checkpoint, Location};
 
 use super::error::Error as BatchError;
 use super::existing::Existing;
 use super::jobs::Job;
 use super::plan::{Batch, Decision, Needs, PlannedBatch, Prepared};
+use crate::conversion::cancelling;
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::{Error, ErrorKind};
-use crate::export;
+use crate::export::{self, Destination};
 use crate::progress::{Phase, Progress, Watch};
 use crate::report::ConversionReport;
 use crate::threads;
@@ -291,40 +292,55 @@ impl Running<'_> {
         prepared: &Prepared,
         pool: Arc<ThreadPool>,
     ) -> Result<Option<Converted>, Error> {
-        let converted = self.convert_once(job, prepared, pool);
-        let exists = |error: &Error| {
-            use export::Error as E;
-            matches!(error, Error::Export(E::Exists { .. } | E::Leftover { .. }))
+        let location = prepared.location.reopened()?;
+        let destination = Destination::of(&self.batch.out_of(job))?;
+        let progress = JobProgress {
+            running: self,
+            is_converting: AtomicBool::new(false),
+            fetched: AtomicU64::new(0),
         };
-        match converted {
-            // Another process may have finished it in the meantime.
-            Err(error) if exists(&error) => match self.batch.look(job, &prepared.record) {
-                Ok(Existing::Same) => Ok(None),
-                _ => Err(error),
-            },
-            converted => converted,
-        }
+        let watch = Watch::new(&progress);
+        let opened = location.clone();
+        let convert = || {
+            let converted =
+                self.convert_opened(job, prepared, location, &destination, pool, &progress);
+            let exists = |error: &Error| {
+                use export::Error as E;
+                matches!(error, Error::Export(E::Exists { .. } | E::Leftover { .. }))
+            };
+            match converted {
+                // Another process may have finished it in the meantime.
+                Err(error) if exists(&error) => {
+                    match self.batch.look(job, &prepared.record, &destination) {
+                        Ok(Existing::Same) => Ok(None),
+                        _ => Err(error),
+                    }
+                }
+                converted => converted,
+            }
+        };
+        cancelling(opened.storage(), Some(&destination), &watch, convert)
     }
 
-    fn convert_once(
+    fn convert_opened(
         &self,
         job: &Job,
         prepared: &Prepared,
+        location: Location,
+        destination: &Destination,
         pool: Arc<ThreadPool>,
+        progress: &dyn Progress,
     ) -> Result<Option<Converted>, Error> {
         let start = Instant::now();
-        let Prepared {
-            location,
-            record,
-            needs,
-        } = prepared;
+        let Prepared { record, needs, .. } = prepared;
         let options = &self.batch.options;
-        let existing = self.batch.look(job, record)?;
+        destination.check_free()?;
+        let existing = self.batch.look(job, record, destination)?;
         if existing == Existing::Same && !options.redo {
             return Ok(None);
         }
         let settings = &job.settings;
-        let checkpoint = Checkpoint::open_by(location.reopened()?, settings.read_by)?;
+        let checkpoint = Checkpoint::open_by(location, settings.read_by)?;
         // The index that is recorded is the one that was opened: a change in between is noticed after the conversion.
         let found = settings.record(checkpoint.location())?;
         if let Some(what) = found.difference(record) {
@@ -332,19 +348,14 @@ impl Running<'_> {
             return Err(BatchError::ChangedSincePlanning { checkpoint, what }.into());
         }
         let checkpoint = ElectraCheckpoint::new(checkpoint, &settings.renames)?;
-        let progress = JobProgress {
-            running: self,
-            is_converting: AtomicBool::new(false),
-            fetched: AtomicU64::new(0),
-        };
         let conversion = settings
             .conversion(&checkpoint)?
             .replace(needs.replaces || options.replace)
             .record(Some(record.clone()))
             .pool(pool);
-        let conversion = conversion.plan_with(&progress)?;
+        let conversion = conversion.plan_with(progress)?;
         let mut warnings = conversion.warnings();
-        let exports = conversion.run(self.batch.out_of(job), &progress)?;
+        let exports = conversion.run(self.batch.out_of(job), progress)?;
         warnings.extend(exports.iter().flat_map(|export| export.warnings.clone()));
         let report = ConversionReport::new(&checkpoint, &exports, start.elapsed().as_secs_f64());
         Ok(Some(Converted { report, warnings }))

@@ -3,7 +3,8 @@
 //! A [`Conversion`] is a builder over an open checkpoint. [`plan`](Conversion::plan) turns it into a
 //! [`PlannedConversion`], which shows what will be done, and [`run`](PlannedConversion::run) does it: the
 //! tensors are streamed into a staging directory, verified there, and published
-//! together. On any error the output directory is as it was before.
+//! together. On any error the output directory is as it was before, with two exceptions
+//! ([`run`](PlannedConversion::run)).
 //!
 //! | file | contents |
 //! |---|---|
@@ -18,5 +19,6 @@ mod request;
 mod run;
 
 pub use planned::{ComputedTensor, PlannedConversion};
+pub(crate) use reading::cancelling;
 pub use request::{Conversion, Models, TextRequest};
 pub use run::Export;

@@ -13,7 +13,7 @@ use crate::progress::{Phase, Stopped, Watch};
 use crate::threads;
 
 /// Runs `work`, and ends reads and uploads that wait for a network as soon as `watch` cancels it.
-pub(super) fn cancelling<T>(
+pub(crate) fn cancelling<T>(
     storage: &dyn Storage,
     destination: Option<&Destination>,
     watch: &Watch<'_>,

@@ -1,12 +1,13 @@
-//! Signals while an export is uploaded.
+//! Signals while an export is uploaded, and while a batch is planned.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use testkit::bucket_server::{Action, Fault, Operation};
-use testkit::{Run, send_signal};
+use testkit::{Run, fixture, send_signal};
 
+use crate::read::put;
 use crate::world::{OUT, World};
 
 /// Generous, because tests run beside each other without optimisation.
@@ -70,6 +71,36 @@ fn a_signal_leaves_the_bucket_as_it_was() {
             assert_eq!(world.server.open_uploads(), 0, "{what}");
         }
     }
+}
+
+#[test]
+fn a_signal_ends_the_planning_of_a_batch() {
+    let world = World::new();
+    put(&world, &fixture("tiny_default"), "run");
+    let slow = Action::Delay(Duration::from_secs(10));
+    let fault = Fault::every(Operation::Get, ".index", slow);
+    world.server.add_fault(fault);
+    let out = world.folder.path().join("out");
+    let args: [&dyn AsRef<std::ffi::OsStr>; 5] = [
+        &"batch",
+        &"--model",
+        &"discriminator",
+        &"s3://models/run",
+        &out,
+    ];
+    let mut command = world.command(&args);
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    world.server.wait_for(Operation::Get, ".index", 1);
+    let started = Instant::now();
+    send_signal(&child, "INT");
+    let output = child.wait_with_output().unwrap();
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    assert_eq!(output.status.signal(), Some(2), "{output:?}");
+    assert!(!out.exists());
 }
 
 #[test]

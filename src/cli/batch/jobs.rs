@@ -15,8 +15,8 @@ use tf_checkpoint::address::without_query;
 use super::args::{BatchArgs, JobArgs};
 use crate::Error;
 use crate::batch::{
-    Error as BatchError, FoundJob, FoundJobs, JobOptions, MAX_MANIFEST_LEN, ManifestLine, Settings,
-    find_jobs, parse_manifest,
+    Error as BatchError, FoundJobs, JobOptions, MAX_MANIFEST_LEN, ManifestLine, Settings,
+    find_jobs, jobs_of_lines, parse_manifest,
 };
 use crate::cli::caller::Caller;
 use crate::cli::command::Cli;
@@ -54,17 +54,16 @@ pub(super) fn of_args(
         given: given(caller),
         known: HashMap::new(),
     };
-    let jobs = parse_manifest(path, &text).map_err(Error::from)?;
-    let jobs = jobs.iter().map(|line| {
-        let settings = lines.settings(line)?;
-        let options = JobOptions {
-            steps: None,
-            template: &args.name_template,
-            settings: &settings,
-        };
-        Ok(FoundJob::of_line(line, options))
-    });
-    Ok(FoundJobs::new(jobs.collect::<anyhow::Result<_>>()?))
+    let with_settings = |line: ManifestLine| {
+        let settings = lines.settings(&line)?;
+        Ok((line, settings))
+    };
+    let parsed = parse_manifest(path, &text).map_err(Error::from)?;
+    let parsed: Vec<_> = parsed
+        .into_iter()
+        .map(with_settings)
+        .collect::<anyhow::Result<_>>()?;
+    Ok(jobs_of_lines(&parsed, &args.name_template)?)
 }
 
 fn missing_model(or: &str) -> anyhow::Error {

@@ -17,6 +17,7 @@ use super::files::find;
 #[cfg(feature = "cloud")]
 use super::in_bucket::{InBucket, below, failed};
 use super::journal::JOURNAL;
+use super::lock::LockedDirectory;
 use crate::export::Error;
 use crate::progress::Watch;
 
@@ -95,6 +96,20 @@ impl Destination {
             Self::Disk(out) => Ok(find(&out.join(STAGING).join(JOURNAL))?.is_some()),
             #[cfg(feature = "cloud")]
             Self::Bucket(_) => Ok(false),
+        }
+    }
+
+    /// Fails if another conversion is writing into the directory now, as [`Stage::new`] would after the checkpoint was
+    /// read.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub(crate) fn check_free(&self) -> Result<(), Error> {
+        match self {
+            Self::Disk(out) if find(&out.join(STAGING))?.is_some() => {
+                LockedDirectory::new(out).map(drop)
+            }
+            _ => Ok(()),
         }
     }
 
