@@ -1,10 +1,11 @@
 //! What is in the output directory of a job already.
 
+use std::io;
 use std::path::Path;
 
 use crate::conversion::Models;
 use crate::error::Error;
-use crate::export::{Destination, RECORD_FILE, WEIGHTS_FILE};
+use crate::export::{self, Destination, RECORD_FILE, WEIGHTS_FILE};
 use crate::record::Record;
 
 /// The greatest length of a record, in bytes.
@@ -56,10 +57,17 @@ fn difference(
     folder: &Path,
     expected: &Record,
 ) -> Result<Option<String>, Error> {
-    let Some(text) = destination.read(&folder.join(RECORD_FILE), MAX_RECORD_LEN)? else {
-        return Ok(Some(format!(
-            "it has no {RECORD_FILE}, so that its inputs are not known"
-        )));
+    let text = match destination.read(&folder.join(RECORD_FILE), MAX_RECORD_LEN) {
+        Ok(Some(text)) => text,
+        Ok(None) => {
+            return Ok(Some(format!(
+                "it has no {RECORD_FILE}, so that its inputs are not known"
+            )));
+        }
+        Err(export::Error::Read { source, .. }) if is_no_record(&source) => {
+            return Ok(Some(format!("{RECORD_FILE}: {source}")));
+        }
+        Err(error) => return Err(error.into()),
     };
     let (record, files) = match Record::parse(&text) {
         Ok(parsed) => parsed,
@@ -87,4 +95,10 @@ fn difference(
         }
     }
     Ok(None)
+}
+
+/// True for the error of reading something that no batch wrote.
+fn is_no_record(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, IsADirectory, Unsupported};
+    matches!(error.kind(), FileTooLarge | IsADirectory | Unsupported)
 }

@@ -124,6 +124,14 @@ pub enum Error {
         /// What loads it.
         why: &'static str,
     },
+    /// An I/O error of reading what is in the output directory.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
     /// An I/O error of writing.
     #[error("cannot write {}", path.display())]
     Write {
@@ -181,7 +189,13 @@ impl From<Stopped> for Error {
 }
 
 impl Error {
-    /// Returns a function that adds the path to an I/O error.
+    /// Returns a function that adds the path to an I/O error of reading.
+    pub(super) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::Read { path, source }
+    }
+
+    /// Returns a function that adds the path to an I/O error of writing.
     pub(super) fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         |source| Self::Write { path, source }

@@ -164,7 +164,7 @@ impl Publication<'_> {
         let files = self.stage.files.paths().iter();
         let staged = files.map(|path| {
             let file = self.stage.path(path);
-            let metadata = fs::metadata(&file).map_err(Error::writing(&file))?;
+            let metadata = fs::metadata(&file).map_err(Error::reading(&file))?;
             Ok(Staged {
                 path: below(path),
                 file,
@@ -194,7 +194,7 @@ impl Publication<'_> {
     fn send(&mut self, staged: &Staged) -> Result<(), Error> {
         self.watch.check()?;
         let outbox = &self.stage.outbox;
-        let file = File::open(&staged.file).map_err(Error::writing(&staged.file))?;
+        let file = File::open(&staged.file).map_err(Error::reading(&staged.file))?;
         let upload = Upload::begin(outbox, &staged.path).map_err(self.failed(&staged.path))?;
         self.uploads.push(upload);
         let upload = self.uploads.last().expect("pushed above");
@@ -222,7 +222,7 @@ impl Publication<'_> {
         let mut new = Vec::new();
         let mut changed = Vec::new();
         for file in small {
-            let bytes = fs::read(&file.file).map_err(Error::writing(&file.file))?;
+            let bytes = fs::read(&file.file).map_err(Error::reading(&file.file))?;
             match earlier.remove(&file.path) {
                 Some(stored) if *stored.bytes == *bytes => self.advance(file.len),
                 Some(stored) => {
@@ -278,7 +278,7 @@ impl Publication<'_> {
             completed.map_err(self.failed(path))?;
             self.uploads.remove(at);
         } else {
-            let bytes = fs::read(&staged.file).map_err(Error::writing(&staged.file))?;
+            let bytes = fs::read(&staged.file).map_err(Error::reading(&staged.file))?;
             let files = vec![(path.clone(), bytes)];
             let put = outbox.put_all(files, mode, &|len| self.advance(len));
             put.map_err(|(_, error)| self.failed(path)(error))?;
@@ -301,7 +301,7 @@ impl Publication<'_> {
         let total = weights.iter().map(|file| file.len).sum();
         self.watch.begin(Phase::ReadingBack, total);
         for staged in weights {
-            let file = File::open(&staged.file).map_err(Error::writing(&staged.file))?;
+            let file = File::open(&staged.file).map_err(Error::reading(&staged.file))?;
             let compared =
                 outbox.compare(&staged.path, &file, staged.len, &|len| self.advance(len));
             compared.map_err(self.failed(&staged.path))?;

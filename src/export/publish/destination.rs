@@ -15,7 +15,7 @@ use super::disk_stage::{DiskStage, STAGING};
 use super::export_files::ExportFiles;
 use super::files::find;
 #[cfg(feature = "cloud")]
-use super::in_bucket::{InBucket, below, failed};
+use super::in_bucket::{InBucket, below, unread};
 use super::journal::JOURNAL;
 use super::lock::LockedDirectory;
 use crate::export::Error;
@@ -64,14 +64,14 @@ impl Destination {
                     None => Ok(None),
                     Some(_) => regular::read(&path, limit).map(Some),
                 }
-                .map_err(Error::writing(&path))
+                .map_err(Error::reading(&path))
             }
             #[cfg(feature = "cloud")]
             Self::Bucket(outbox) => {
-                outbox.connect().map_err(failed(outbox, ""))?;
+                outbox.connect().map_err(unread(outbox, ""))?;
                 let path = below(file);
                 let read = outbox.read_all(std::slice::from_ref(&path), limit);
-                let mut read = read.map_err(|(path, error)| failed(outbox, &path)(error))?;
+                let mut read = read.map_err(|(path, error)| unread(outbox, &path)(error))?;
                 Ok(read.pop().flatten().map(|stored| stored.bytes.to_vec()))
             }
         }
@@ -83,9 +83,9 @@ impl Destination {
             Self::Disk(out) => Ok(find(&out.join(file))?.map(|found| found.len())),
             #[cfg(feature = "cloud")]
             Self::Bucket(outbox) => {
-                outbox.connect().map_err(failed(outbox, ""))?;
+                outbox.connect().map_err(unread(outbox, ""))?;
                 let path = below(file);
-                outbox.len(&path).map_err(failed(outbox, &path))
+                outbox.len(&path).map_err(unread(outbox, &path))
             }
         }
     }

@@ -14,7 +14,7 @@ pub(super) fn find(path: &Path) -> Result<Option<Metadata>, Error> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if is_absence(&error) => Ok(None),
-        Err(error) => Err(Error::writing(path)(error)),
+        Err(error) => Err(Error::reading(path)(error)),
     }
 }
 
@@ -68,12 +68,12 @@ pub(super) fn has_files(folder: &Path) -> Result<bool, Error> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(Error::writing(folder)(error)),
+        Err(error) => return Err(Error::reading(folder)(error)),
     };
     for entry in entries {
-        let entry = entry.map_err(Error::writing(folder))?;
+        let entry = entry.map_err(Error::reading(folder))?;
         let path = entry.path();
-        let kind = entry.file_type().map_err(Error::writing(&path))?;
+        let kind = entry.file_type().map_err(Error::reading(&path))?;
         if !kind.is_dir() || has_files(&path)? {
             return Ok(true);
         }

@@ -65,7 +65,7 @@ impl InBucket<'_> {
             let mut names: Vec<&str> = known_names().collect();
             names.extend(folders.iter().map(String::as_str));
             let found = self.outbox.existing(folder, &names);
-            let found = found.map_err(|source| Error::Write {
+            let found = found.map_err(|source| Error::Read {
                 path: self.outbox.url(folder).into(),
                 source,
             })?;
@@ -82,6 +82,12 @@ pub(super) fn failed(outbox: &Outbox, path: &str) -> impl FnOnce(io::Error) -> E
         io::ErrorKind::AlreadyExists => Error::Exists { path },
         _ => Error::Write { path, source },
     }
+}
+
+/// Returns a function that adds the URL of an object to an error of reading it.
+pub(super) fn unread(outbox: &Outbox, path: &str) -> impl FnOnce(io::Error) -> Error {
+    let path = PathBuf::from(outbox.url(path));
+    |source| Error::Read { path, source }
 }
 
 /// Returns a relative path with the separators of a bucket.

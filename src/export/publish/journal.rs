@@ -134,7 +134,7 @@ impl Journal {
                 "has a {JOURNAL} that is not a file of up to {MAX_LEN} bytes"
             )));
         }
-        let text = fs::read(&path).map_err(Error::writing(&path))?;
+        let text = fs::read(&path).map_err(Error::reading(&path))?;
         let value: serde_json::Value = serde_json::from_slice(&text)
             .map_err(|error| unknown(format!("has a damaged {JOURNAL} ({error})")))?;
         if value["version"] != VERSION {

@@ -156,6 +156,7 @@ fn an_incomplete_export_is_not_taken_for_a_finished_one() {
             "program is electra-convert 999",
         ),
         ("[".repeat(50_000), "is not a record"),
+        (" ".repeat((1 << 20) + 1), "are more than"),
     ] {
         fs::write(&record, damaged).unwrap();
         batch(&[], &source, &out).fails(2, &[]).stdout_has(&[words]);
