@@ -68,7 +68,7 @@ pub trait Progress: Sync {
         let _ = (phase, total);
     }
 
-    /// Is told how many bytes were fetched over a network so far, some times a second while a checkpoint in a bucket
+    /// Receives the number of bytes that were fetched over a network so far, some times a second while a checkpoint in a bucket
     /// is read.
     fn fetched(&self, bytes: u64) {
         let _ = bytes;

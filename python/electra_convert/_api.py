@@ -113,8 +113,8 @@ def convert(
     and the weights, even if verification fails. An existing page is replaced only with ``force``.
 
     ``progress(phase, done, total)`` is called on this thread, at most about twenty times a second. ``phase`` is
-    ``"reading"`` (unit: variables), ``"converting"``, ``"verifying"``, ``"comparing"``, ``"uploading"`` (bytes) or
-    ``"measuring"`` (sequences). An exception in it cancels the conversion, as Ctrl-C does: ``out`` stays as it was.
+    ``"opening"`` (a checkpoint in a bucket, without a total), ``"reading"`` (unit: variables), ``"converting"``,
+    ``"verifying"``, ``"comparing"``, ``"uploading"``, ``"reading back"`` (bytes) or ``"measuring"`` (sequences). An exception in it cancels the conversion, as Ctrl-C does: ``out`` stays as it was.
 
     Warnings are issued as `ConversionWarning`.
 
@@ -232,6 +232,7 @@ _PLAN_OPTIONS = frozenset(convert.__kwdefaults__ or ()) - {
     "license",
     "model_card",
     "progress",
+    "report",
     "seed",
     "text",
     "verify",

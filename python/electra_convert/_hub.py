@@ -37,7 +37,7 @@ def push_to_hub(
     ``repo_id`` is created if necessary, and ``private`` decides whether it is private. ``token``, ``revision``,
     ``commit_message``, ``create_pr`` and ``endpoint`` are those of ``huggingface_hub.HfApi``.
 
-    Needs huggingface_hub: ``pip install electra-convert[hub]``.
+    Needs huggingface_hub: ``pip install 'electra-convert[hub]'``.
 
     Raises `VerificationError` before anything is uploaded, `UsageError` without a model card, what huggingface_hub
     raises, and `ImportError` without it.
@@ -46,7 +46,7 @@ def push_to_hub(
         hub = importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise ImportError(
-            "this needs huggingface_hub: pip install electra-convert[hub]"
+            "this needs huggingface_hub: pip install 'electra-convert[hub]'"
         ) from error
     directory = os.fsdecode(directory)
     if verify:

@@ -25,8 +25,8 @@ def convert_many(
 ):
     """Converts many checkpoints, and yields a `JobResult` for each as it finishes.
 
-    A job is a mapping with ``checkpoint``, ``out``, ``model`` and other arguments of `convert`, except ``dry_run`` and
-    ``progress``. Jobs may come from a generator: no more are taken from it than can soon run. Two jobs must not have
+    A job is a mapping with ``checkpoint``, ``out``, ``model`` and other arguments of `convert`, except ``dry_run``,
+    ``progress`` and ``report``. Jobs may come from a generator: no more are taken from it than can soon run. Two jobs must not have
     the same ``out``.
 
     ``executor`` is ``"threads"``, any `concurrent.futures.Executor`, or ``"ray"`` (extra ``[ray]``), which uses the
@@ -141,7 +141,8 @@ class Task:
         from ._api import convert
 
         job = dict(job)
-        known = {"checkpoint", "out", *convert.__kwdefaults__, "model"} - {"dry_run", "progress"}
+        known = {"checkpoint", "out", "model", *convert.__kwdefaults__}
+        known -= {"dry_run", "progress", "report"}
         for name in job:
             if name not in known:
                 raise UsageError(f"{name!r} is not an argument of a job; expected {sorted(known)}")

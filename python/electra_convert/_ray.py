@@ -17,7 +17,7 @@ def _ray():
     try:
         import ray
     except ImportError as error:
-        what = 'executor="ray" needs Ray: pip install "electra-convert[ray]"'
+        what = "executor=\"ray\" needs Ray: pip install 'electra-convert[ray]'"
         raise FailureError(what) from error
     return ray
 

@@ -395,7 +395,7 @@ class Conversion:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What became of a job of `convert_many`.
+    """The result of a job of `convert_many`.
 
     ``status`` is ``"converted"``, ``"skipped"`` (a matching export was there) or ``"failed"``. ``index`` is the number
     of the job, and ``job`` the mapping that was given.

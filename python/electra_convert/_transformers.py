@@ -10,6 +10,10 @@ from ._call import run
 from ._errors import ModelError, UsageError
 
 
+# What `from_pretrained` would change after the export was verified.
+_SETTINGS = frozenset({"num_attention_heads", "hidden_act", "layer_norm_eps"})
+
+
 def load(checkpoint, *, model, cls=None, options=None, progress=None, **kwargs):
     """Returns a model of transformers with the weights of a checkpoint.
 
@@ -17,14 +21,16 @@ def load(checkpoint, *, model, cls=None, options=None, progress=None, **kwargs):
     ``model`` is ``"discriminator"``, ``"generator"`` or ``"finetuned"``. ``cls`` is the class to load, or its name;
     by default the class of the export. Another class of ELECTRA, such as ``ElectraForSequenceClassification``, loads
     the encoder, and transformers initialises its head. ``options`` are keyword arguments of `convert`, ``progress`` is
-    as there; the other keyword arguments go to ``cls.from_pretrained``.
+    as there; the other keyword arguments go to ``cls.from_pretrained``, except settings that the conversion decides.
 
-    Needs transformers and PyTorch: ``pip install electra-convert[transformers]``.
+    Needs transformers and PyTorch: ``pip install 'electra-convert[transformers]'``.
 
     Raises what `convert` raises, and `ImportError` without transformers.
     """
     transformers = _import()
     _refuse_both(model)
+    for name in _SETTINGS & kwargs.keys():
+        raise TypeError(f"{name} is a setting of the conversion: give options={{{name!r}: ...}}")
     with tempfile.TemporaryDirectory(
         prefix="electra-convert-load-", ignore_cleanup_errors=True
     ) as directory:
@@ -48,7 +54,7 @@ def load_tokenizer(checkpoint, *, model=None, options=None, **kwargs):
     ``options`` are keyword arguments of `convert` such as ``vocab`` or ``do_lower_case``; the other keyword arguments
     go to ``AutoTokenizer.from_pretrained``.
 
-    Needs transformers: ``pip install electra-convert[transformers]``.
+    Needs transformers: ``pip install 'electra-convert[transformers]'``.
 
     Raises what `convert` raises, `UsageError` if no vocabulary was found, and `ImportError` without transformers.
     """
@@ -86,5 +92,5 @@ def _import():
         return importlib.import_module("transformers")
     except ImportError as error:
         raise ImportError(
-            "this needs transformers and PyTorch: pip install electra-convert[transformers]"
+            "this needs transformers and PyTorch: pip install 'electra-convert[transformers]'"
         ) from error

@@ -117,4 +117,4 @@ def test_without_huggingface_hub_the_error_names_the_extra():
         "electra_convert.push_to_hub('out', 'user/model')"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install electra-convert[hub]" in finished.stderr
+    assert "pip install 'electra-convert[hub]'" in finished.stderr

@@ -53,6 +53,12 @@ def test_load_converts_into_a_temporary_directory(stand_in, fixtures):
     assert json.loads(other.files["config.json"])["dtype"] == "float16"
 
 
+def test_load_takes_settings_as_options_only(stand_in, fixtures):
+    for name in ("num_attention_heads", "hidden_act", "layer_norm_eps"):
+        with pytest.raises(TypeError, match="options="):
+            electra_convert.load(fixtures / "trained", model="generator", **{name: 4})
+
+
 def test_load_raises_what_convert_raises(stand_in, fixtures):
     with pytest.raises(electra_convert.ModelError):
         electra_convert.load(fixtures / "trained", model="finetuned")
@@ -88,7 +94,7 @@ def test_without_transformers_the_error_names_the_extra(fixtures):
         "electra_convert.load('fixtures/trained', model='generator')"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install electra-convert[transformers]" in finished.stderr
+    assert "pip install 'electra-convert[transformers]'" in finished.stderr
 
 
 def test_a_tokenizer_of_transformers(fixtures):

@@ -48,7 +48,7 @@ pub enum Error {
         /// Why.
         what: String,
     },
-    /// No checkpoint has a step that was asked for.
+    /// No checkpoint has a requested step.
     #[error("--steps: there is no step {missing} in {sources}; {found}")]
     MissingSteps {
         /// The steps.

@@ -14,8 +14,8 @@ use regex::Regex;
 /// Where the checkpoint is and how its variables are named.
 #[derive(Debug, Args)]
 pub(crate) struct SourceArgs {
-    /// The checkpoint: a prefix (model.ckpt-400), one of its files, a directory, a SavedModel, a zip or tar
-    /// archive, or a path in one (archive.zip!/directory)
+    /// The checkpoint: a prefix (model.ckpt-400), one of its files, a directory, a SavedModel, a tf_model.h5, a zip
+    /// or tar archive, a path in one (archive.zip!/directory), or with the feature `cloud` a URL of any of these
     #[arg(value_name = "CKPT", required = true)]
     pub(crate) checkpoint: Option<PathBuf>,
     /// Training step of the checkpoint to read [default: the latest]
@@ -70,7 +70,8 @@ pub(crate) struct StatedArgs {
     /// A Hugging Face or BERT config.json, checked against the shapes
     #[arg(long, value_name = "FILE", help_heading = SETTINGS)]
     pub(crate) config: Option<PathBuf>,
-    /// Number of attention heads [default: from the training graph or the weights, else hidden size / 64]
+    /// Number of attention heads (with `both`: of the discriminator) [default: from the training graph or the weights, else
+    /// hidden size / 64]
     #[arg(long, value_name = "N", help_heading = SETTINGS)]
     pub(crate) num_attention_heads: Option<usize>,
     /// Activation of the feed-forward layers [default: from the training graph, else gelu]

@@ -227,7 +227,7 @@ fn choose_model(
         })
         .collect();
     Err(Usage(format!(
-        "say which model to export with --model; {} holds\n{}",
+        "--model is required; {} holds\n{}",
         text::printable(&source.checkpoint().location().prefix().to_string_lossy()),
         columns(2, &rows).trim_end()
     ))

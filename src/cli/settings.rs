@@ -59,7 +59,7 @@ pub(super) fn read_by(args: &ReadingArgs) -> anyhow::Result<ReadBy> {
 pub(super) fn built_without(option: &str) -> String {
     format!(
         "{option} tensorflow: this program was built without it; build it with cargo install \
-         --features tensorflow"
+         --path . --features tensorflow"
     )
 }
 

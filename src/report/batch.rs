@@ -87,7 +87,7 @@ impl Outcome {
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct BatchReport {
-    /// The share, as `I/N`; `None` for the whole batch.
+    /// The shard, as `I/N`; `None` for the whole batch.
     pub shard: Option<String>,
     /// The exit code of the program: that of the worst failure.
     pub exit_code: u8,
@@ -125,7 +125,7 @@ impl BatchReport {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct BatchPlanReport {
-    /// The share, as `I/N`; `None` for the whole batch.
+    /// The shard, as `I/N`; `None` for the whole batch.
     pub shard: Option<String>,
     /// The exit code of the program: that of the worst failure.
     pub exit_code: u8,

@@ -25,7 +25,7 @@ pub struct InspectionReport {
     pub models: Vec<ModelReport>,
     /// The variables by role.
     pub roles: Vec<RoleReport>,
-    /// The variables that were asked for, by name.
+    /// The requested variables, by name.
     pub variables: Vec<VariableReport>,
     /// Why the variables are not those of an ELECTRA.
     #[serde(skip)]

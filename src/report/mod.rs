@@ -42,7 +42,7 @@ pub struct Document<T> {
     pub format_version: u32,
     /// The command that was run.
     pub command: Command,
-    /// What became of it.
+    /// Its result.
     pub status: Status,
     /// The report.
     #[serde(flatten)]
@@ -78,7 +78,7 @@ pub enum Command {
     Probe,
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

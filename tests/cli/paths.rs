@@ -531,7 +531,9 @@ fn addresses_are_not_taken_for_paths() {
         let is_bucket = ["gs:", "s3:"]
             .iter()
             .any(|start| address.starts_with(start));
-        let build = run.stderr.contains("cargo install --features cloud");
+        let build = run
+            .stderr
+            .contains("cargo install --path . --features cloud");
         assert_eq!(build, is_bucket, "{}", run.stderr);
         run!["inspect", address].fails(3, &[address, "an address"]);
         run!["verify", checkpoint, "--golden", address].fails(2, &["--golden", address]);

@@ -15,6 +15,7 @@
 //! | `pages` | the names in a directory, page by page |
 //! | `remote_file` | positioned reads of one file |
 //! | `parts` | which ranges are fetched, and in which order |
+//! | `compare` | reading an upload again, to compare it |
 //! | `fetch` | fetching one part: resuming, stalls, replaced files |
 //! | `outbox` | a directory in a bucket that is written to |
 //! | `objects` | small objects in it |

@@ -22,16 +22,21 @@ pub enum Use {
 }
 
 /// Scheme, and the commands that copy a checkpoint, copy a file, and upload a directory, in the order of
-/// [`Use`]. `{}` stands for the URL, quoted for a shell.
+/// [`Use`]. `{}` stands for the URL, `{above}` for it up to its last slash and `{name}` for the rest, quoted for a
+/// shell.
 const COMMANDS: &[(&str, [&str; 3])] = &[
     (
         "gs",
-        ["gsutil cp {}'*' .", "gsutil cp {} .", "gsutil cp -r DIR {}"],
+        [
+            "gsutil cp -r {}'*' .",
+            "gsutil cp {} .",
+            "gsutil cp -r DIR {}",
+        ],
     ),
     (
         "s3",
         [
-            "aws s3 cp --recursive {} DIR",
+            "aws s3 cp --recursive {above} . --exclude '*' --include {name}'*'",
             "aws s3 cp {} .",
             "aws s3 cp --recursive DIR {}",
         ],
@@ -79,7 +84,7 @@ pub fn without_query(path: &Path) -> &Path {
 /// use tf_checkpoint::address::{self, Use};
 ///
 /// let error = address::refuse(Path::new("gs://bucket/model.ckpt-400"), Use::Checkpoint).unwrap_err();
-/// assert!(error.to_string().contains("gsutil cp gs://bucket/model.ckpt-400'*' ."));
+/// assert!(error.to_string().contains("gsutil cp -r gs://bucket/model.ckpt-400'*' ."));
 /// assert!(address::refuse(Path::new("C:/model.ckpt-400"), Use::Checkpoint).is_ok());
 /// ```
 ///
@@ -107,8 +112,12 @@ pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
             .iter()
             .find(|(known, _)| scheme.eq_ignore_ascii_case(known));
         let command = row.map_or_else(String::new, |(_, commands)| {
-            let command =
-                commands[given_as as usize].replace("{}", &quoted(text.as_ref().as_ref()));
+            let (above, name) = text.rsplit_once('/').unwrap_or_default();
+            let above = format!("{above}/");
+            let mut command = commands[given_as as usize].to_owned();
+            for (field, value) in [("{}", &text[..]), ("{above}", &above), ("{name}", name)] {
+                command = command.replace(field, &quoted(value.as_ref()));
+            }
             format!(" ({command})")
         });
         let build = advice_to_build(scheme, given_as);
@@ -182,10 +191,10 @@ fn advice_to_build(scheme: &str, given_as: Use) -> &'static str {
         _ if cfg!(feature = "cloud") || !is_known => "",
         Use::Output if is_web => "",
         Use::Output => {
-            ", or build the program with cargo install --features cloud, which writes to buckets"
+            ", or build the program with cargo install --path . --features cloud, which writes to buckets"
         }
         Use::Checkpoint | Use::Input => {
-            ", or build the program with cargo install --features cloud, which reads it"
+            ", or build the program with cargo install --path . --features cloud, which reads it"
         }
     }
 }
@@ -219,7 +228,16 @@ mod tests {
             assert!(refuse(Path::new(path), Use::Input).is_ok(), "{path}");
         }
         for (address, given_as, words) in [
-            ("gs://b/m-4", Use::Checkpoint, "gsutil cp gs://b/m-4'*' ."),
+            (
+                "gs://b/m-4",
+                Use::Checkpoint,
+                "gsutil cp -r gs://b/m-4'*' .",
+            ),
+            (
+                "s3://b/a b/m-4",
+                Use::Checkpoint,
+                "aws s3 cp --recursive 's3://b/a b/' . --exclude '*' --include m-4'*'",
+            ),
             (
                 "s3://b/my v.txt",
                 Use::Input,

@@ -48,7 +48,7 @@ pub(crate) struct BatchArgs {
         help_heading = BATCH
     )]
     pub(crate) name_template: NameTemplate,
-    /// Convert share I of N, counted from 0, by the names of the output directories
+    /// Convert shard I of N, counted from 0, by the names of the output directories
     #[arg(long, value_name = "I/N", value_parser = Shard::parse, help_heading = BATCH)]
     pub(crate) shard: Option<Shard>,
     /// The most conversions at once [default: number of cores]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, CommandFactory as _, Parser as _};
+use clap::{ArgAction, ArgMatches, CommandFactory as _, Parser as _, ValueEnum as _};
 use serde_json::Value;
 use tf_checkpoint::address::without_query;
 
@@ -18,6 +18,7 @@ use crate::batch::{
     Error as BatchError, FoundJobs, JobOptions, MAX_MANIFEST_LEN, ManifestLine, Settings,
     find_jobs, jobs_of_lines, parse_manifest,
 };
+use crate::cli::args::ModelArg;
 use crate::cli::caller::Caller;
 use crate::cli::command::Cli;
 use crate::cli::exit::Usage;
@@ -67,11 +68,9 @@ pub(super) fn of_args(
 }
 
 fn missing_model(or: &str) -> anyhow::Error {
-    let models = "discriminator, generator, both or finetuned";
-    Usage(format!(
-        "say which model to export with --model{or}: {models}"
-    ))
-    .into()
+    let models = ModelArg::value_variants().iter().map(|model| model.key());
+    let models: Vec<&str> = models.collect();
+    Usage(format!("--model is required{or}: {}", models.join(", "))).into()
 }
 
 /// The option that a line of a manifest has as a key of its own.

@@ -6,6 +6,9 @@ use crate::batch::{BatchResult, JobResult, Outcome};
 use crate::cli::text::{ERROR, bytes, columns, count, printable};
 use crate::report::{BatchPlanReport, BatchReport};
 
+/// Why a job is skipped.
+const MATCHES: &str = "a matching export is there";
+
 /// Returns the table of a plan.
 pub(super) fn planned(report: &BatchPlanReport) -> String {
     let rows: Vec<[String; 4]> = report
@@ -17,7 +20,7 @@ pub(super) fn planned(report: &BatchPlanReport) -> String {
                 (None, Some(length), Some(memory)) => {
                     format!("{}, memory up to {}", bytes(length), bytes(memory))
                 }
-                _ => "a matching export is there".to_owned(),
+                _ => MATCHES.to_owned(),
             };
             [
                 job.action.to_owned(),
@@ -76,7 +79,7 @@ pub(super) fn summary(report: &BatchReport, result: &BatchResult, out: &Path) ->
         .map(|(number, what)| format!("{number} {what}"))
         .collect();
     let counts = match &counts[..] {
-        [] => "nothing to do in this share".to_owned(),
+        [] => "nothing to do in this shard".to_owned(),
         counts => counts.join(", "),
     };
     let out = printable(&out.to_string_lossy()).into_owned();
@@ -90,7 +93,7 @@ fn row(result: &JobResult) -> [String; 2] {
             bytes: length,
             seconds,
         } => ("converted", format!("{}, {seconds:.1} s", bytes(*length))),
-        Outcome::Skipped => ("skipped", "a matching export is there".to_owned()),
+        Outcome::Skipped => ("skipped", MATCHES.to_owned()),
         Outcome::Failed(error) => ("failed", one_line(&super::message(error))),
         Outcome::NotRun => ("not run", String::new()),
     };

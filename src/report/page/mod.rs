@@ -68,7 +68,7 @@ struct Subject<'a> {
     verification: Option<&'a VerificationReport>,
 }
 
-/// What became of a model.
+/// The result of one model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Verified,
@@ -174,7 +174,7 @@ impl<'a> Page<'a> {
         )
     }
 
-    /// What was converted or verified, and what became of it.
+    /// What was converted or verified, and the result.
     fn header(&self) -> Html {
         let mut html = tag("h1", self.name);
         let has_failed = self.subjects.iter().any(|one| one.state == State::Failed);
