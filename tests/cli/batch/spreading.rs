@@ -19,13 +19,13 @@ fn start(args: &[&dyn AsRef<OsStr>]) -> Child {
 }
 
 #[test]
-fn shares_are_disjoint_complete_and_stable() {
+fn shards_are_disjoint_complete_and_stable() {
     let folder = temp();
     let source = folder.path().join("a");
     let steps: Vec<u64> = (1..=12).map(|step| step * 100).collect();
     write_run(&source, &steps[..9]);
     let out = folder.path().join("out");
-    let share_of = |index: usize| {
+    let jobs_of = |index: usize| {
         let shard = format!("{index}/3");
         let run = run![
             "batch",
@@ -39,24 +39,24 @@ fn shares_are_disjoint_complete_and_stable() {
         ];
         statuses(&run.ok())
     };
-    let shares: Vec<BTreeMap<_, _>> = (0..3).map(share_of).collect();
-    assert_eq!(shares.iter().map(BTreeMap::len).sum::<usize>(), 9);
+    let shards: Vec<BTreeMap<_, _>> = (0..3).map(jobs_of).collect();
+    assert_eq!(shards.iter().map(BTreeMap::len).sum::<usize>(), 9);
     let expected = [
         "batch-0-of-3.json",
         "batch-1-of-3.json",
         "batch-2-of-3.json",
     ];
     assert_eq!(listing(&out).split_off(9), expected);
-    // A run that has grown: what was in a share stays there.
+    // A run that has grown: what was in a shard stays there.
     write_run(&source, &steps[9..]);
-    for (index, earlier) in shares.iter().enumerate() {
-        let now = share_of(index);
+    for (index, earlier) in shards.iter().enumerate() {
+        let now = jobs_of(index);
         assert!(earlier.keys().all(|name| now[name] == "skipped"));
         assert!(earlier.values().all(|status| status == "converted"));
     }
     let all = run!["batch", "--json", "--model", "discriminator", source, out].ok();
     assert!(statuses(&all).values().all(|status| status == "skipped"));
-    // A share may be empty.
+    // A shard may be empty.
     let all_shards: Vec<String> = (0..50).map(|index| format!("{index}/50")).collect();
     let empty = all_shards.iter().map(|shard| {
         run![
@@ -72,7 +72,7 @@ fn shares_are_disjoint_complete_and_stable() {
         ]
         .ok()
     });
-    let empty = empty.filter(|run| run.stdout.contains("nothing to do in this share"));
+    let empty = empty.filter(|run| run.stdout.contains("nothing to do in this shard"));
     assert_eq!(empty.count(), 49);
 }
 
