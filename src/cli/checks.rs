@@ -2,7 +2,7 @@
 
 use crate::report::{
     ChecksumsReport, ClassReport, ComparedOutputReport, GoldenReport, GraphCheckReport,
-    HeadCountVerdict, TextCheckReport, TokenizerCheckReport, VerificationReport,
+    HeadCountVerdict, TextCheckReport, TokenizerCheckReport, Verdict, VerificationReport,
 };
 
 use super::text::{FAINT, WARNING, columns, count, heading, printable};
@@ -144,8 +144,10 @@ fn checksums(checksums: &ChecksumsReport) -> String {
 fn heads(heads: &HeadCountVerdict) -> String {
     let configured = count(heads.configured, "attention head");
     let verdict = match (heads.verdict, heads.count) {
-        ("confirmed", _) => format!("the weights show the same (margin {:.0})", heads.margin),
-        ("contradicted", Some(count)) => {
+        (Verdict::Confirmed, _) => {
+            format!("the weights show the same (margin {:.0})", heads.margin)
+        }
+        (Verdict::Contradicted, Some(count)) => {
             format!("the weights show {count} (margin {:.0})", heads.margin)
         }
         _ => "the weights do not decide".to_owned(),

@@ -29,7 +29,8 @@ pub use sources::{AgreedReport, SourceReport};
 pub use verification::{
     ChecksumsReport, ClassReport, ComparedOutputReport, DeviationReport, GoldenReport,
     GraphCheckReport, HeadCountReport, HeadCountVerdict, HeadLogitsReport, MismatchReport,
-    NotEvaluatedReport, TextCheckReport, TokenizerCheckReport, VerificationReport, VerifyReport,
+    NotEvaluatedReport, TextCheckReport, TokenizerCheckReport, Verdict, VerificationReport,
+    VerifyReport,
 };
 
 /// The version of all documents.

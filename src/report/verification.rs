@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::probe::Answer;
 use crate::config::HeadCount;
-use crate::probe::text_check::{TextCheck, Verdict};
+use crate::probe::text_check::{self, TextCheck};
 use crate::verify::{self, Check, Failure, GraphReport, Report, WeightStatistics};
 
 /// A verified directory: the body of a document.
@@ -137,14 +137,26 @@ impl VerificationReport {
     }
 }
 
+/// Whether a measurement agrees with the head count in config.json.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It shows the same count.
+    Confirmed,
+    /// It shows no count clearly.
+    Undecided,
+    /// It shows another count.
+    Contradicted,
+}
+
 /// The head count in config.json, and what the weights show of it.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct HeadCountVerdict {
     /// The head count in config.json.
     pub configured: usize,
-    /// `confirmed`, `undecided` or `contradicted`.
-    pub verdict: &'static str,
+    /// Whether the weights agree.
+    pub verdict: Verdict,
     /// The count that explains the weights best; `None` if no structure is as good.
     pub count: Option<usize>,
     /// Its lead over the second best, in units of twice the log likelihood.
@@ -155,9 +167,11 @@ impl HeadCountVerdict {
     fn new(report: verify::HeadCountReport) -> Self {
         let configured = report.configured;
         let (verdict, count) = match report.found {
-            HeadCount::Decided { count, .. } if count == configured => ("confirmed", Some(count)),
-            HeadCount::Decided { count, .. } => ("contradicted", Some(count)),
-            HeadCount::Undecided { best, .. } => ("undecided", best),
+            HeadCount::Decided { count, .. } if count == configured => {
+                (Verdict::Confirmed, Some(count))
+            }
+            HeadCount::Decided { count, .. } => (Verdict::Contradicted, Some(count)),
+            HeadCount::Undecided { best, .. } => (Verdict::Undecided, best),
         };
         Self {
             configured,
@@ -413,8 +427,8 @@ pub struct TextCheckReport {
     /// The share of bootstrap samples in which the best count does better in the text than among words
     /// of another place.
     pub uses_context: f64,
-    /// `confirmed`, `undecided` or `contradicted`.
-    pub verdict: &'static str,
+    /// Whether the measurement agrees.
+    pub verdict: Verdict,
     /// The verdict in words.
     #[serde(skip)]
     pub explanation: String,
@@ -444,16 +458,18 @@ pub struct HeadCountReport {
 impl TextCheckReport {
     fn new(check: &TextCheck) -> Self {
         let (verdict, explanation) = match check.verdict {
-            Verdict::Confirmed => (
-                "confirmed",
+            text_check::Verdict::Confirmed => (
+                Verdict::Confirmed,
                 format!(
                     "confirmed: {} heads are clearly better than any other count",
                     check.configured
                 ),
             ),
-            Verdict::Undecided(why) => ("undecided", format!("undecided: {why}")),
-            Verdict::Contradicted { better, .. } => (
-                "contradicted",
+            text_check::Verdict::Undecided(why) => {
+                (Verdict::Undecided, format!("undecided: {why}"))
+            }
+            text_check::Verdict::Contradicted { better, .. } => (
+                Verdict::Contradicted,
                 format!("contradicted: {better} heads are better"),
             ),
         };

@@ -4,7 +4,8 @@ use super::figures::{count, decimal, integer, scientific, seconds, shape};
 use super::html::{Html, classed, code, joined, tag};
 use super::table::{details, list, note, prose_table, section, table};
 use crate::report::{
-    ClassReport, GraphCheckReport, HeadCountVerdict, TokenizerCheckReport, VerificationReport,
+    ClassReport, GraphCheckReport, HeadCountVerdict, TokenizerCheckReport, Verdict,
+    VerificationReport,
 };
 use crate::verify::Check;
 
@@ -98,9 +99,9 @@ pub(super) fn checks(id: &str, report: &VerificationReport, no_graph: &str) -> H
     }
     if let Some(text) = &report.text {
         let otherwise = match text.verdict {
-            "confirmed" => Outcome::Passed,
-            "contradicted" => Outcome::Failed,
-            _ => Outcome::Undecided,
+            Verdict::Confirmed => Outcome::Passed,
+            Verdict::Contradicted => Outcome::Failed,
+            Verdict::Undecided => Outcome::Undecided,
         };
         row(
             "Head count on text",
@@ -198,11 +199,11 @@ fn heads(heads: &HeadCountVerdict) -> (Outcome, Html) {
             .and(")")
     };
     match (heads.verdict, heads.count) {
-        ("confirmed", _) => {
+        (Verdict::Confirmed, _) => {
             let content = configured.and("the weights show the same").and(margin());
             (Outcome::Passed, content)
         }
-        ("contradicted", Some(found)) => {
+        (Verdict::Contradicted, Some(found)) => {
             let content = configured.and("the weights show ").and(integer(found));
             (Outcome::Failed, content.and(margin()))
         }

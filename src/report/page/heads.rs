@@ -6,7 +6,7 @@ use super::figures::{count, decimal, integer};
 use super::histograms::{MAX_LAYERS, layer_of};
 use super::html::{Html, breakable, classed, element, tag};
 use super::table::{note, section};
-use crate::report::{HeadCountVerdict, SourceReport, VerificationReport};
+use crate::report::{HeadCountVerdict, SourceReport, Verdict, VerificationReport};
 use crate::verify::UnitNorms;
 
 /// The largest number of cells of a row.
@@ -82,12 +82,12 @@ fn evidence(heads: &HeadCountVerdict, source: Option<&SourceReport>) -> Html {
     text.add(". ");
     let margin = || Html::from(" with a margin of ").and(decimal(heads.margin, 0));
     match (heads.verdict, heads.count) {
-        ("confirmed", _) => {
+        (Verdict::Confirmed, _) => {
             text.add("The weights show the same count");
             text.add(margin());
             text.add(" over the second best.");
         }
-        ("contradicted", Some(found)) => {
+        (Verdict::Contradicted, Some(found)) => {
             text.add("The weights show ");
             text.add(integer(found));
             text.add(" heads instead");
@@ -194,7 +194,9 @@ impl Map {
             }
         }
         let verdict = match (found.verdict, found.count) {
-            ("confirmed" | "contradicted", Some(count)) => format!("show {count} heads"),
+            (Verdict::Confirmed | Verdict::Contradicted, Some(count)) => {
+                format!("show {count} heads")
+            }
             _ => "do not decide the number of heads".to_owned(),
         };
         let title =
@@ -211,7 +213,7 @@ impl Map {
         if self.has_borders() {
             content.add(borders("border", self.heads, cells));
         }
-        if let ("contradicted", Some(other)) = (found.verdict, found.count) {
+        if let (Verdict::Contradicted, Some(other)) = (found.verdict, found.count) {
             content.add(borders("border other", other, cells));
         }
         let view = format!("0 0 {cells} {}", rows.len());

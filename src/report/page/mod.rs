@@ -27,6 +27,7 @@ use super::{
     VerifyReport,
 };
 use crate::config::HEADS;
+use crate::plan::Weights;
 
 /// Nothing is loaded and nothing is run: a name in a file that is taken for HTML would do no harm either.
 const POLICY: &str =
@@ -383,7 +384,7 @@ impl<'a> Subject<'a> {
             "Weights",
             bytes(plan.bytes as u64).and(format!(", {dtype}")),
         ));
-        if plan.weights == "average" {
+        if plan.weights == Weights::Average.key() {
             rows.push(("Exported", "moving averages of the weights".into()));
         }
         rows.extend(plan.task.as_ref().map(|task| {

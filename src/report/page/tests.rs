@@ -3,7 +3,7 @@
 use candle_electra::{ElectraConfig, ModelClass};
 
 use super::super::conversion::{LeftOutReport, TensorReport};
-use super::super::verification::{ChecksumsReport, ClassReport, HeadCountVerdict};
+use super::super::verification::{ChecksumsReport, ClassReport, HeadCountVerdict, Verdict};
 use super::*;
 use crate::verify::{BINS, TensorStatistics, UnitNorms, WeightStatistics};
 
@@ -83,7 +83,7 @@ fn verification(config: &ElectraConfig, weights: Option<WeightStatistics>) -> Ve
         constant: Vec::new(),
         head_count: HeadCountVerdict {
             configured: config.num_attention_heads,
-            verdict: "confirmed",
+            verdict: Verdict::Confirmed,
             count: Some(config.num_attention_heads),
             margin: 1234.5,
         },
