@@ -203,7 +203,7 @@ fn verification(report: Option<&Report>) -> String {
     if report
         .graph
         .as_ref()
-        .is_none_or(|graph| graph.outputs.is_empty())
+        .map_or(true, |graph| graph.outputs.is_empty())
     {
         text.push_str("- no output was compared with the training graph\n");
     }

@@ -5,22 +5,12 @@ use crate::report::{
     HeadCountVerdict, TextCheckReport, TokenizerCheckReport, Verdict, VerificationReport,
 };
 
+use crate::verify::NoGraph;
+
 use super::text::{FAINT, WARNING, columns, count, heading, printable};
 
-/// The reason why there is no comparison with a training graph.
-pub(crate) fn no_graph(is_left_out: bool, has_failed: bool) -> &'static str {
-    if is_left_out {
-        "--no-graph"
-    } else if has_failed {
-        "the checkpoint has no training graph (.meta, saved_model.pb), or another check failed"
-    } else {
-        "the checkpoint has no training graph (.meta, saved_model.pb)"
-    }
-}
-
-/// All checks of an export; `verbose` adds a table of the classes. `no_graph` is the reason to report if there is
-/// no comparison with a training graph.
-pub(crate) fn text(report: &VerificationReport, verbose: bool, no_graph: &str) -> String {
+/// All checks of an export; `verbose` adds a table of the classes.
+pub(crate) fn text(report: &VerificationReport, verbose: bool) -> String {
     let title = if report.passed {
         "Verified"
     } else {
@@ -56,7 +46,7 @@ pub(crate) fn text(report: &VerificationReport, verbose: bool, no_graph: &str) -
             count(task.sequences, "random sequence")
         ));
     }
-    out.push_str(&graph(report.graph.as_ref(), no_graph));
+    out.push_str(&graph(report.graph.as_ref().map_err(|reason| *reason)));
     if report.constant.is_empty() {
         out.push_str("  no tensor is constant\n");
     } else {
@@ -182,9 +172,10 @@ fn tokenizer(tokenizer: Option<&TokenizerCheckReport>) -> String {
 }
 
 /// The comparison with the training graph.
-fn graph(report: Option<&GraphCheckReport>, no_graph: &str) -> String {
-    let Some(report) = report else {
-        return format!("  not compared with a training graph: {no_graph}\n");
+fn graph(report: Result<&GraphCheckReport, NoGraph>) -> String {
+    let report = match report {
+        Ok(report) => report,
+        Err(reason) => return format!("  not compared with a training graph: {reason}\n"),
     };
     let mut text = String::new();
     let agrees = |output: &&ComparedOutputReport| output.deviation <= output.tolerance;

@@ -19,7 +19,7 @@ use super::page::PageFile;
 use super::progress::Signals;
 use super::settings::{read_by, settings};
 use super::text::{self, columns, count};
-use super::{checks, input, report};
+use super::{input, report};
 use crate::report::{
     CheckpointReport, Command, ConversionReport, Document, DryRunReport, Page, PlanReport, Status,
     VerificationReport,
@@ -84,17 +84,15 @@ fn run_until_signal(
     drop(bar);
     let exports = match (exports, &page) {
         (Err(error), Some(page)) => {
-            let no_graph = checks::no_graph(args.export.no_graph, true);
-            return Err(shown(error, page, (&source, &plans), no_graph));
+            return Err(shown(error, page, (&source, &plans)));
         }
         (exports, _) => exports?,
     };
-    let no_graph = checks::no_graph(args.export.no_graph, false);
     // The step was read before the export was published: a checkpoint that is gone now is no failure.
     let seconds = start.elapsed().as_secs_f64();
     let report = ConversionReport::new(&source, &exports, seconds);
     if let Some(page) = &page {
-        let html = Page::of_conversion(&report).no_graph(no_graph).html();
+        let html = Page::of_conversion(&report).html();
         let published = || format!("{} is complete and was published", out.display());
         page.write(&html).with_context(published)?;
     }
@@ -105,7 +103,7 @@ fn run_until_signal(
     if args.output.json {
         caller.document(&Document::new(Command::Convert, Status::Converted, report))?;
     } else if !args.output.quiet {
-        let mut text = report::conversion(&report, args.output.verbose, no_graph);
+        let mut text = report::conversion(&report, args.output.verbose);
         text.push_str(&report::page_line(page.as_ref()));
         report::print_text(&text)?;
     }
@@ -117,7 +115,6 @@ fn shown(
     error: Error,
     page: &PageFile,
     (source, plans): (&ElectraCheckpoint, &[PlanReport]),
-    no_graph: &str,
 ) -> anyhow::Error {
     let Error::Rejected { model, report } = &error else {
         return error.into();
@@ -126,7 +123,7 @@ fn shown(
     let checkpoint = CheckpointReport::new(source);
     let checkpoint = checkpoint.unwrap_or_else(|_| CheckpointReport::at_step(source, None));
     let verification = VerificationReport::new(report);
-    let html = Page::of_rejected(&checkpoint, plans, model.key(), &verification).no_graph(no_graph);
+    let html = Page::of_rejected(&checkpoint, plans, model.key(), &verification);
     match page.write(&html.html()) {
         Ok(()) => Shown {
             page: page.path().to_owned(),

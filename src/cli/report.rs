@@ -101,7 +101,7 @@ pub(crate) fn task_line(task: &TaskReport, config: &ElectraConfig) -> String {
 }
 
 /// The report of finished exports.
-pub(crate) fn conversion(report: &ConversionReport, verbose: bool, no_graph: &str) -> String {
+pub(crate) fn conversion(report: &ConversionReport, verbose: bool) -> String {
     let mut out = String::new();
     for export in &report.exports {
         out.push_str(&title("Exported", &report.checkpoint, &export.plan));
@@ -117,7 +117,7 @@ pub(crate) fn conversion(report: &ConversionReport, verbose: bool, no_graph: &st
             out.push_str(&columns(1, &rows));
         }
         out.push_str(&match &export.verification {
-            Some(verification) => checks::text(verification, verbose, no_graph),
+            Some(verification) => checks::text(verification, verbose),
             None => format!("\n{WARNING}Not verified{WARNING:#} (--no-verify)\n"),
         });
         out.push('\n');

@@ -3,7 +3,9 @@
 use crate::export::{CONFIG_FILE, WEIGHTS_FILE, WeightsFile, read_config};
 use crate::probe::text_check::Text;
 use crate::report::{Command, Document, Page, Status, VerifyReport};
-use crate::verify::{CompareWith, EvaluatedBy, Golden, References, Report, check_files, verify};
+use crate::verify::{
+    CompareWith, EvaluatedBy, Golden, NoGraph, References, Report, check_files, verify,
+};
 use crate::{Error, OpenOptions, with_threads};
 use anyhow::Context as _;
 use tf_checkpoint::address::{self, Use};
@@ -83,11 +85,12 @@ fn checked(args: &VerifyArgs, for_page: bool, caller: &Caller<'_>) -> anyhow::Re
         seed: args.seed,
     });
     let evaluated_by = evaluated_by(args.graph_by)?;
-    let graph = compared
-        .as_ref()
-        .and_then(|(source, _)| source.training_graph())
-        .filter(|_| !args.no_graph)
-        .map(|graph| graph.evaluated_by(evaluated_by));
+    let graph = match compared.as_ref().map(|(source, _)| source.training_graph()) {
+        None => Err(NoGraph::NoCheckpoint),
+        Some(_) if args.no_graph => Err(NoGraph::LeftOut),
+        Some(None) => Err(NoGraph::Missing),
+        Some(Some(graph)) => Ok(graph.evaluated_by(evaluated_by)),
+    };
     let references = References {
         golden,
         graph,
@@ -122,16 +125,8 @@ fn finish(
     let exit = Exit::Verification as u8;
     let failure = error.clone().map(|error| (exit, error));
     let document = VerifyReport::new(args.folder.to_string_lossy().into_owned(), report, failure);
-    let no_graph = match args.source {
-        Some(_) => checks::no_graph(args.no_graph, !report.passed()),
-        None => "--source CKPT gives one",
-    };
     if let Some(page) = page {
-        page.write(
-            &Page::of_verification(&document, args.source.as_deref())
-                .no_graph(no_graph)
-                .html(),
-        )?;
+        page.write(&Page::of_verification(&document, args.source.as_deref()).html())?;
     }
     let printed = if args.output.json {
         let status = match error {
@@ -142,7 +137,7 @@ fn finish(
     } else if args.output.quiet {
         Ok(())
     } else {
-        let mut text = checks::text(&document.verification, args.output.verbose, no_graph);
+        let mut text = checks::text(&document.verification, args.output.verbose);
         text.push_str(&super::report::page_line(page));
         super::report::print_text(text.trim_start())
     };

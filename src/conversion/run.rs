@@ -14,7 +14,7 @@ use crate::plan::{Plan, PlannedTensor};
 use crate::probe::text_check::Text;
 use crate::progress::{Phase, Watch};
 use crate::variables::Model;
-use crate::verify::{self, CompareWith, References, Report};
+use crate::verify::{self, CompareWith, NoGraph, References, Report};
 
 /// A published model.
 #[derive(Debug)]
@@ -163,10 +163,14 @@ impl Run<'_> {
             generator: generator.as_deref(),
             seed: text.seed,
         });
-        let graph = self.conversion.checkpoint.training_graph();
+        let graph = match self.conversion.checkpoint.training_graph() {
+            _ if !self.conversion.compare_with_graph => Err(NoGraph::LeftOut),
+            None => Err(NoGraph::Missing),
+            Some(graph) => Ok(graph),
+        };
         let references = References {
             golden: None,
-            graph: graph.filter(|_| self.conversion.compare_with_graph),
+            graph,
             text,
             for_page: self.conversion.for_page,
         };

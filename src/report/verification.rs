@@ -1,12 +1,12 @@
 //! What verification found.
 
 use candle_electra::ElectraConfig;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::probe::Answer;
 use crate::config::HeadCount;
 use crate::probe::text_check::{self, TextCheck};
-use crate::verify::{self, Check, Failure, GraphReport, Report, WeightStatistics};
+use crate::verify::{self, Check, Failure, GraphReport, NoGraph, Report, WeightStatistics};
 
 /// A verified directory: the body of a document.
 #[derive(Clone, Debug, Serialize)]
@@ -59,8 +59,9 @@ pub struct VerificationReport {
     pub head_count: HeadCountVerdict,
     /// The tokenizer files; `None` if there are none.
     pub tokenizer: Option<TokenizerCheckReport>,
-    /// The comparison with the training graph; `None` without one, and if it was switched off.
-    pub graph: Option<GraphCheckReport>,
+    /// The comparison with the training graph; `null` in JSON if there is none.
+    #[serde(serialize_with = "ok_or_null")]
+    pub graph: Result<GraphCheckReport, NoGraph>,
     /// The comparison with reference outputs.
     pub golden: Option<GoldenReport>,
     /// The measurement on text.
@@ -125,7 +126,11 @@ impl VerificationReport {
                 missing: tokenizer.missing.iter().map(ToString::to_string).collect(),
                 notes: tokenizer.notes.iter().map(ToString::to_string).collect(),
             }),
-            graph: report.graph.as_ref().map(GraphCheckReport::new),
+            graph: report
+                .graph
+                .as_ref()
+                .map(GraphCheckReport::new)
+                .map_err(|reason| *reason),
             golden,
             text: report.text.as_ref().map(TextCheckReport::new),
             failures: report.failures.iter().map(ToString::to_string).collect(),
@@ -135,6 +140,13 @@ impl VerificationReport {
             weights: report.weights.clone(),
         }
     }
+}
+
+fn ok_or_null<S: Serializer>(
+    graph: &Result<GraphCheckReport, NoGraph>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    graph.as_ref().ok().serialize(serializer)
 }
 
 /// Whether a measurement agrees with the head count in config.json.

@@ -69,7 +69,7 @@ pub use graph::{
 };
 pub(crate) use graph::{Doubts, decide};
 pub use head_count::HeadCountReport;
-pub use inputs::{CompareWith, GOLDEN_TOLERANCE, Golden, References};
+pub use inputs::{CompareWith, GOLDEN_TOLERANCE, Golden, NoGraph, References};
 pub use report::{ClassReport, Report};
 pub use run::verify;
 pub(crate) use run::watched;

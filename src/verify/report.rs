@@ -8,6 +8,7 @@ use super::forward::ClassOutput;
 use super::golden::GoldenReport;
 use super::graph::GraphReport;
 use super::head_count::HeadCountReport;
+use super::inputs::NoGraph;
 use super::structure::Structure;
 use super::task_head::TaskReport;
 use super::tokenizer::TokenizerReport;
@@ -46,8 +47,8 @@ pub struct Report {
     pub tokenizer: Option<TokenizerReport>,
     /// The comparison of a fine-tuned head with the checkpoint's own.
     pub task: Option<TaskReport>,
-    /// The comparison with the training graph; `None` without one.
-    pub graph: Option<GraphReport>,
+    /// The comparison with the training graph.
+    pub graph: Result<GraphReport, NoGraph>,
     /// The comparison with reference outputs, if they were given.
     pub golden: Option<GoldenReport>,
     /// The measurement on text, if one was given.

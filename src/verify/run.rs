@@ -10,7 +10,7 @@ use super::error::Error;
 use super::failure::Failure;
 use super::files::check_files;
 use super::forward::ClassOutput;
-use super::inputs::{CompareWith, References};
+use super::inputs::{CompareWith, NoGraph, References};
 use super::report::{ClassReport, Report};
 use super::structure::Structure;
 use super::tensors::{TensorChecks, TensorReport};
@@ -85,7 +85,12 @@ pub(crate) fn watched(
     let is_tokenizer_valid = failures.len() == before;
 
     let mut task = None;
-    let mut graph = None;
+    let mut graph = Err(match (compare_with, references.graph) {
+        (CompareWith::RecordedChecksums, _) => NoGraph::NoCheckpoint,
+        (_, Err(reason)) => reason,
+        // Unless it is compared below.
+        (_, Ok(_)) => NoGraph::OtherFailure,
+    });
     let mut golden = None;
     let mut text = None;
     if can_run(&failures) {
@@ -98,12 +103,12 @@ pub(crate) fn watched(
             .map(|golden| golden::check(&weights, &config, class, golden, watch, &mut failures))
             .transpose()?;
         watch.end()?;
-        if let (CompareWith::Checkpoint(checkpoint, plan), Some(training)) =
+        if let (CompareWith::Checkpoint(checkpoint, plan), Ok(training)) =
             (compare_with, references.graph)
         {
             let source = (plan, checkpoint);
             let compared = graph::check(&weights, &config, source, training, watch, &mut failures)?;
-            graph = Some(compared);
+            graph = Ok(compared);
             watch.end()?;
         }
         text = references

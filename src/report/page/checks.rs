@@ -7,7 +7,7 @@ use crate::report::{
     ClassReport, GraphCheckReport, HeadCountVerdict, TokenizerCheckReport, Verdict,
     VerificationReport,
 };
-use crate::verify::Check;
+use crate::verify::{Check, NoGraph};
 
 /// The outcome of a check.
 #[derive(Clone, Copy)]
@@ -31,8 +31,8 @@ impl Outcome {
     }
 }
 
-/// The section of the checks. `no_graph` is the reason if there is no comparison with a training graph.
-pub(super) fn checks(id: &str, report: &VerificationReport, no_graph: &str) -> Html {
+/// The section of the checks.
+pub(super) fn checks(id: &str, report: &VerificationReport) -> Html {
     let outcome = |check: Check, otherwise: Outcome| {
         if report.failed.contains(&check) {
             Outcome::Failed
@@ -77,7 +77,7 @@ pub(super) fn checks(id: &str, report: &VerificationReport, no_graph: &str) -> H
         });
         row("Head of the task", Check::Task, Outcome::Passed, content);
     }
-    let (ran, content) = graph(report.graph.as_ref(), no_graph);
+    let (ran, content) = graph(report.graph.as_ref().map_err(|reason| *reason));
     row("Training graph", Check::Graph, ran, content);
     let (ran, content) = tokenizer(report.tokenizer.as_ref());
     row("Tokenizer", Check::Tokenizer, ran, content);
@@ -244,9 +244,10 @@ fn forward(classes: &[ClassReport]) -> (Outcome, Html) {
     (Outcome::Passed, content)
 }
 
-fn graph(report: Option<&GraphCheckReport>, no_graph: &str) -> (Outcome, Html) {
-    let Some(report) = report else {
-        return (Outcome::NotRun, format!("not compared: {no_graph}").into());
+fn graph(report: Result<&GraphCheckReport, NoGraph>) -> (Outcome, Html) {
+    let report = match report {
+        Ok(report) => report,
+        Err(reason) => return (Outcome::NotRun, format!("not compared: {reason}").into()),
     };
     let mut lines = Vec::new();
     for output in &report.outputs {

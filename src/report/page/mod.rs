@@ -55,7 +55,6 @@ pub struct Page<'a> {
     compared_with: Option<&'a Path>,
     seconds: Option<f64>,
     subjects: Vec<Subject<'a>>,
-    no_graph: &'a str,
 }
 
 /// A model on a page.
@@ -88,7 +87,6 @@ impl<'a> Page<'a> {
             compared_with: None,
             seconds: Some(report.seconds),
             subjects: report.exports.iter().map(Subject::exported).collect(),
-            no_graph: "the checkpoint has no training graph",
         }
     }
 
@@ -119,7 +117,6 @@ impl<'a> Page<'a> {
             compared_with: None,
             seconds: None,
             subjects: subjects.collect(),
-            no_graph: "the checkpoint has no training graph, or another check failed",
         }
     }
 
@@ -142,15 +139,7 @@ impl<'a> Page<'a> {
                 files: &[],
                 verification: Some(&report.verification),
             }],
-            no_graph: "no checkpoint was given",
         }
-    }
-
-    /// Sets the reason to show if there is no comparison with a training graph.
-    #[must_use]
-    pub fn no_graph(mut self, reason: &'a str) -> Self {
-        self.no_graph = reason;
-        self
     }
 
     /// Returns the file.
@@ -165,7 +154,7 @@ impl<'a> Page<'a> {
         let mut body = self.header();
         for (at, subject) in self.subjects.iter().enumerate() {
             let is_only = self.subjects.len() == 1;
-            body.add(subject.html(&format!("m{at}"), is_only, self.no_graph));
+            body.add(subject.html(&format!("m{at}"), is_only));
         }
         let main = tag("main", body).and(footer());
         format!(
@@ -318,7 +307,7 @@ impl<'a> Subject<'a> {
             .collect()
     }
 
-    fn html(&self, id: &str, is_only: bool, no_graph: &str) -> Html {
+    fn html(&self, id: &str, is_only: bool) -> Html {
         let mut html = tag("h2", self.title());
         if !is_only {
             html.add(classed("p", "verdict", self.state.html()));
@@ -339,7 +328,7 @@ impl<'a> Subject<'a> {
             html.add(table::section(&format!("{id}-model"), "The model", drawn));
         }
         if let Some(report) = self.verification {
-            html.add(checks::checks(id, report, no_graph));
+            html.add(checks::checks(id, report));
         }
         html.add(match (self.plan, self.config()) {
             (Some(plan), _) => settings::settings(id, plan),

@@ -5,7 +5,7 @@ use candle_electra::{ElectraConfig, ModelClass};
 use super::super::conversion::{LeftOutReport, TensorReport};
 use super::super::verification::{ChecksumsReport, ClassReport, HeadCountVerdict, Verdict};
 use super::*;
-use crate::verify::{BINS, TensorStatistics, UnitNorms, WeightStatistics};
+use crate::verify::{BINS, NoGraph, TensorStatistics, UnitNorms, WeightStatistics};
 
 /// The largest page of a model of 48 layers, as documented.
 const MAX_LEN: usize = 2_000_000;
@@ -88,7 +88,7 @@ fn verification(config: &ElectraConfig, weights: Option<WeightStatistics>) -> Ve
             margin: 1234.5,
         },
         tokenizer: None,
-        graph: None,
+        graph: Err(NoGraph::Missing),
         golden: None,
         text: None,
         failures: Vec::new(),
