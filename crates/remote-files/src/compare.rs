@@ -10,11 +10,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::fetch::{Failure, Identity, Source};
 use crate::outbox::Outbox;
+use crate::parts::PART;
 use crate::remote_file::REQUESTS;
 use crate::sys;
-
-/// Bytes of a request.
-const PART: u64 = 8 << 20;
 
 impl Outbox {
     /// Returns true if the store itself compares what arrives with a checksum.

@@ -39,14 +39,11 @@ use tempfile::TempDir;
 
 use super::export_files::ExportFiles;
 use super::in_bucket::{InBucket, below, failed};
+use super::journal::NEW;
 use crate::export::files::WEIGHTS_FILE;
 use crate::export::{Error, STAGED_FOR_UPLOAD};
 use crate::progress::{Phase, Watch};
 
-/// The subdirectory for the files to upload.
-const NEW: &str = "new";
-/// The subdirectory for files that are not published.
-const SCRATCH: &str = "scratch";
 /// The most bytes of an earlier small file: it is kept in memory. The largest vocabulary has a tenth of it.
 const MAX_EARLIER: u64 = 64 << 20;
 
@@ -79,16 +76,13 @@ impl BucketStage {
         Ok(stage)
     }
 
-    /// Returns where to write a file, given by its path below the output directory.
-    pub(crate) fn path(&self, file: &Path) -> PathBuf {
-        self.folder.path().join(NEW).join(file)
+    /// Returns the temporary directory.
+    pub(super) fn root(&self) -> &Path {
+        self.folder.path()
     }
 
-    /// Creates a directory for files that are needed during the conversion and are not published.
-    pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf, Error> {
-        let path = self.folder.path().join(SCRATCH).join(name);
-        fs::create_dir_all(&path).map_err(Error::writing(&path))?;
-        Ok(path)
+    fn path(&self, file: &Path) -> PathBuf {
+        self.root().join(NEW).join(file)
     }
 
     /// Uploads all files. Returns warnings about objects that stay beside them.

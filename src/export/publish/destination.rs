@@ -1,5 +1,6 @@
 //! Where an export goes: a directory on a disk, or one in a bucket (feature `cloud`).
 
+use std::fs;
 use std::path::{Path, PathBuf};
 #[cfg(feature = "cloud")]
 use std::sync::Arc;
@@ -16,10 +17,13 @@ use super::export_files::ExportFiles;
 use super::files::find;
 #[cfg(feature = "cloud")]
 use super::in_bucket::{InBucket, below, unread};
-use super::journal::JOURNAL;
+use super::journal::{JOURNAL, NEW};
 use super::lock::LockedDirectory;
 use crate::export::Error;
 use crate::progress::Watch;
+
+/// The subdirectory of the staging directory for files that are not published.
+const SCRATCH: &str = "scratch";
 
 /// The output directory.
 #[derive(Clone, Debug)]
@@ -183,19 +187,21 @@ impl Stage {
 
     /// Returns where to write a file, given by its path below the output directory.
     pub(crate) fn path(&self, file: &Path) -> PathBuf {
-        match self {
-            Self::Disk(stage) => stage.path(file),
-            #[cfg(feature = "cloud")]
-            Self::Bucket(stage) => stage.path(file),
-        }
+        self.root().join(NEW).join(file)
     }
 
     /// Creates a directory for files that are needed during the conversion and are not published.
     pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.root().join(SCRATCH).join(name);
+        fs::create_dir_all(&path).map_err(Error::writing(&path))?;
+        Ok(path)
+    }
+
+    fn root(&self) -> &Path {
         match self {
-            Self::Disk(stage) => stage.scratch(name),
+            Self::Disk(stage) => stage.root(),
             #[cfg(feature = "cloud")]
-            Self::Bucket(stage) => stage.scratch(name),
+            Self::Bucket(stage) => stage.root(),
         }
     }
 

@@ -13,8 +13,6 @@ use crate::export::Error;
 
 /// The name of the staging directory.
 pub(crate) const STAGING: &str = ".electra-convert";
-/// Its subdirectory for files that are not published.
-const SCRATCH: &str = "scratch";
 
 /// An export that is being written. Dropping it removes the staging directory.
 #[derive(Debug)]
@@ -115,16 +113,9 @@ impl DiskStage {
         })
     }
 
-    /// Returns where to write a file, given by its path below the output directory.
-    pub(crate) fn path(&self, file: &Path) -> PathBuf {
-        self.staging.path.join(NEW).join(file)
-    }
-
-    /// Creates a directory for files that are needed during the conversion and are not published.
-    pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf, Error> {
-        let path = self.staging.path.join(SCRATCH).join(name);
-        fs::create_dir_all(&path).map_err(Error::writing(&path))?;
-        Ok(path)
+    /// Returns the staging directory.
+    pub(super) fn root(&self) -> &Path {
+        &self.staging.path
     }
 
     /// Moves all files to their places. Returns warnings about files that stay beside them.

@@ -18,7 +18,7 @@ use crate::export::Error;
 use crate::export::files::{WEIGHTS_FILE, write_text};
 use crate::sys::file_number;
 
-/// Subdirectory of the staging directory for the files of the new export.
+/// Subdirectory of the staging directory for the files of the new export, also of one that is uploaded.
 pub(super) const NEW: &str = "new";
 /// Subdirectory of the staging directory for the files of the earlier export.
 pub(super) const OLD: &str = "old";
