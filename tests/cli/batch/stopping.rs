@@ -1,9 +1,11 @@
 //! Ctrl-C, kills, and files that change meanwhile.
 
 use std::fs;
+use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -102,6 +104,10 @@ fn a_killed_batch_is_resumed() {
 }
 
 fn plan(source: &Path, out: &Path) -> PlannedBatch {
+    plan_with(source, out, BatchOptions::default())
+}
+
+fn plan_with(source: &Path, out: &Path, batch_options: BatchOptions) -> PlannedBatch {
     let settings = Arc::new(Settings::new(Model::Discriminator));
     let options = JobOptions {
         steps: None,
@@ -109,7 +115,7 @@ fn plan(source: &Path, out: &Path) -> PlannedBatch {
         settings: &settings,
     };
     let found = find_jobs(&[source.to_owned()], options).unwrap();
-    let batch = Batch::new(out, found.jobs, BatchOptions::default()).unwrap();
+    let batch = Batch::new(out, found.jobs, batch_options).unwrap();
     batch.plan(&()).unwrap()
 }
 
@@ -174,6 +180,70 @@ fn a_checkpoint_that_changes_while_it_is_converted_is_never_mixed() {
     let failed = failures(&result);
     assert_eq!(failed.len(), 3, "{failed:?}");
     assert!(listing(&out).is_empty());
+}
+
+/// Counts how many exports are staged at once. The first conversions wait for `expected` of them, up to a time.
+struct Staged<'a> {
+    out: &'a Path,
+    expected: usize,
+    patience: Duration,
+    waits: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Progress for Staged<'_> {
+    fn advance(&self, units: u64) -> std::ops::ControlFlow<()> {
+        if units > 0 && self.waits.fetch_add(1, Ordering::Relaxed) < 3 {
+            let end = Instant::now() + self.patience;
+            while self.count() < self.expected && Instant::now() < end {
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+}
+
+impl Staged<'_> {
+    fn count(&self) -> usize {
+        let exports = fs::read_dir(self.out).unwrap();
+        let staged = exports.filter(|export| {
+            let path = export.as_ref().unwrap().path();
+            path.join(".electra-convert").exists()
+        });
+        let count = staged.count();
+        self.most.fetch_max(count, Ordering::Relaxed);
+        count
+    }
+}
+
+#[test]
+fn conversions_run_at_once_within_jobs_and_memory() {
+    let long = Duration::from_secs(20);
+    let short = Duration::from_millis(300);
+    for (jobs, memory, most, patience) in [
+        (3, None, 3, long),
+        (2, None, 2, short),
+        // Each exceeds the budget, and runs alone.
+        (3, Some(1), 1, short),
+    ] {
+        let (_folder, source, out) = world();
+        let mut options = BatchOptions::default();
+        options.jobs = NonZeroUsize::new(jobs);
+        options.threads = NonZeroUsize::new(3);
+        options.memory = memory;
+        let planned = plan_with(&source, &out, options);
+        fs::create_dir(&out).unwrap();
+        let progress = Staged {
+            out: &out,
+            expected: 3,
+            patience,
+            waits: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+        };
+        let result = planned.run(&progress, &|_, _| {});
+        assert!(failures(&result).is_empty(), "{result:?}");
+        assert_eq!(progress.most.into_inner(), most, "{jobs} {memory:?}");
+    }
 }
 
 #[test]
