@@ -31,7 +31,7 @@ pub struct Job {
     pub(super) settings: Arc<Settings>,
 }
 
-/// A job with its checkpoint, or the reason why there is none.
+/// A job with its checkpoint, or the error of looking for it.
 #[derive(Debug)]
 pub struct FoundJob {
     pub(super) job: Job,

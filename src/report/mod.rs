@@ -5,6 +5,7 @@
 //! meaning until [`FORMAT_VERSION`] grows, and new keys may appear without that.
 
 mod batch;
+mod comparisons;
 mod conversion;
 mod inspection;
 mod page;
@@ -15,6 +16,10 @@ mod verification;
 use serde::Serialize;
 
 pub use batch::{BatchPlanReport, BatchReport, JobOutcomeReport, JobReport, PlannedJobReport};
+pub use comparisons::{
+    ComparedOutputReport, DeviationReport, GoldenReport, GraphCheckReport, HeadCountReport,
+    NotEvaluatedReport, TextCheckReport, Verdict,
+};
 pub use conversion::{
     CheckpointReport, ConversionReport, DryRunReport, ExportReport, FileReport, LeftOutReport,
     PlanReport, TaskReport, TensorReport, TokenEvidence, TokenizerEvidence, TokenizerReport,
@@ -27,10 +32,8 @@ pub use page::Page;
 pub use probe::{Answer, MaskReport, PieceProbability, ProbeReport, TextReport, TokenReport};
 pub use sources::{AgreedReport, SourceReport};
 pub use verification::{
-    ChecksumsReport, ClassReport, ComparedOutputReport, DeviationReport, GoldenReport,
-    GraphCheckReport, HeadCountReport, HeadCountVerdict, HeadLogitsReport, MismatchReport,
-    NotEvaluatedReport, TextCheckReport, TokenizerCheckReport, Verdict, VerificationReport,
-    VerifyReport,
+    ChecksumsReport, ClassReport, HeadCountVerdict, HeadLogitsReport, MismatchReport,
+    TokenizerCheckReport, VerificationReport, VerifyReport,
 };
 
 /// The version of all documents.

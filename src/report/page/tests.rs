@@ -2,8 +2,9 @@
 
 use candle_electra::{ElectraConfig, ModelClass};
 
+use super::super::comparisons::Verdict;
 use super::super::conversion::{LeftOutReport, TensorReport};
-use super::super::verification::{ChecksumsReport, ClassReport, HeadCountVerdict, Verdict};
+use super::super::verification::{ChecksumsReport, ClassReport, HeadCountVerdict};
 use super::*;
 use crate::verify::{BINS, NoGraph, TensorStatistics, UnitNorms, WeightStatistics};
 
