@@ -89,7 +89,7 @@ fn whole_files_that_always_break_off_end_in_an_error() {
     world.server.add_fault(fault);
     let out = world.folder.path().join("out");
     let url = format!("{}/models/run/model.ckpt-400", world.server.url());
-    convert_to(&world, &url, &out, &[]).fails(1, &["whole files break off"]);
+    convert_to(&world, &url, &out, &[]).fails(1, &["the transfer of the whole file broke off"]);
     assert!(!out.exists());
 }
 

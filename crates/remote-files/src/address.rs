@@ -93,6 +93,19 @@ impl Address {
         })
     }
 
+    /// Returns true for another spelling of the same object: `s3a://` for `s3://`. Containers of one name are taken for
+    /// the same, whatever their account.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let place = |address: &Self| {
+            let host = address.root.split_once("://").map_or("", |(_, host)| host);
+            match address.scheme {
+                Scheme::Azure => host.split('@').next().unwrap_or(host).to_owned(),
+                _ => host.to_owned(),
+            }
+        };
+        self.scheme == other.scheme && self.path == other.path && place(self) == place(other)
+    }
+
     /// Returns the kind of store.
     pub fn scheme(&self) -> Scheme {
         self.scheme

@@ -80,12 +80,24 @@ impl Bucket {
     /// # Errors
     /// If a setting in the environment cannot be used.
     pub fn open(address: &Address) -> io::Result<Self> {
-        let cancel = Arc::new(Cancel::default());
-        let connection = cancel.wait_for(connect(address, READING))??;
+        Self::open_until(address, &Cancel::default())
+    }
+
+    /// Opens another address of the same bucket, of which nothing is known yet. [`cancel`](Self::cancel) of this one ends
+    /// the wait for credentials.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn reopened(&self, address: &Address) -> io::Result<Self> {
+        Self::open_until(address, &self.client.cancel)
+    }
+
+    fn open_until(address: &Address, opening: &Cancel) -> io::Result<Self> {
+        let connection = opening.wait_for(connect(address, READING))??;
         let client = Client {
             store: Arc::clone(&connection.store),
             requests: Arc::new(Semaphore::new(REQUESTS)),
-            cancel,
+            cancel: Arc::default(),
             fetched: Arc::default(),
         };
         Ok(Self {

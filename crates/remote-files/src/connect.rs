@@ -24,6 +24,7 @@ use object_store::{
     BackoffConfig, ClientConfigKey, ClientOptions, CredentialProvider, ObjectStore, RetryConfig,
 };
 use parking_lot::Mutex;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use crate::address::{Address, Scheme};
@@ -70,10 +71,12 @@ pub(crate) struct Connection {
     pub(crate) unsigned: Option<String>,
     /// True if the store compares each request with a checksum.
     pub(crate) verifies_uploads: bool,
+    /// True after nothing was reached for [`FIRST_PATIENCE`].
+    has_failed: Arc<AtomicBool>,
 }
 
 /// Connects to the store of an address, or returns the connection that was made to it shortly before with the same
-/// settings: many jobs ask for credentials once.
+/// settings: many jobs ask for credentials once. Only what works is kept.
 ///
 /// # Errors
 /// If a setting in the environment cannot be used.
@@ -84,25 +87,37 @@ pub(crate) async fn connect(address: &Address, waits: Waits) -> io::Result<Conne
         settings: Settings::of(address.scheme()),
         waits,
     };
-    {
+    let connection = {
         let mut kept = CONNECTIONS.lock();
-        kept.retain(|kept| kept.since.elapsed() < KEPT);
+        kept.retain(Kept::is_usable);
         if let Some(kept) = kept.iter().find(|kept| kept.key == key) {
-            return Ok(kept.connection.clone());
+            Arc::clone(&kept.connection)
+        } else {
+            let connection = Arc::default();
+            kept.push(Kept {
+                key: key.clone(),
+                since: Instant::now(),
+                connection: Arc::clone(&connection),
+            });
+            connection
         }
-    }
+    };
+    let make = || make(address, &key.settings, waits);
+    connection.get_or_try_init(make).await.cloned()
+}
+
+async fn make(address: &Address, settings: &Settings, waits: Waits) -> io::Result<Connection> {
+    let connector = Connector::default();
     let connection = match address.scheme() {
-        Scheme::S3 => s3(address, &key.settings, waits).await,
-        Scheme::Gcs => gcs(address, &key.settings, waits).await,
-        Scheme::Azure => azure(address, &key.settings, waits).await,
-        Scheme::Http => http(address, waits),
+        Scheme::S3 => s3(address, settings, waits, &connector).await,
+        Scheme::Gcs => gcs(address, settings, waits, &connector).await,
+        Scheme::Azure => azure(address, settings, waits, &connector).await,
+        Scheme::Http => http(address, waits, &connector),
     }?;
-    CONNECTIONS.lock().push(Kept {
-        key,
-        since: Instant::now(),
-        connection: connection.clone(),
-    });
-    Ok(connection)
+    Ok(Connection {
+        has_failed: connector.has_failed,
+        ..connection
+    })
 }
 
 static CONNECTIONS: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
@@ -110,11 +125,21 @@ static CONNECTIONS: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
 struct Kept {
     key: Key,
     since: Instant,
-    connection: Connection,
+    /// Empty until the first caller has connected, for which the others wait.
+    connection: Arc<OnceCell<Connection>>,
+}
+
+impl Kept {
+    fn is_usable(&self) -> bool {
+        let works = |connection: &Connection| {
+            connection.unsigned.is_none() && !connection.has_failed.load(Ordering::Relaxed)
+        };
+        self.since.elapsed() < KEPT && self.connection.get().is_none_or(works)
+    }
 }
 
 /// What a connection depends on.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Key {
     root: String,
     query: Option<String>,
@@ -167,13 +192,18 @@ async fn has_credentials<T: Send + Sync>(
     )
 }
 
-async fn s3(address: &Address, settings: &Settings, waits: Waits) -> io::Result<Connection> {
+async fn s3(
+    address: &Address,
+    settings: &Settings,
+    waits: Waits,
+    connector: &Connector,
+) -> io::Result<Connection> {
     let mut builder = AmazonS3Builder::new()
         // Not all stores with this interface delete several objects by one request.
         .with_disable_bulk_delete(true)
-        .with_client_options(options(waits))
+        .with_client_options(options(waits).with_allow_http(settings.has_http_endpoint()))
         .with_retry(retry(waits))
-        .with_http_connector(Connector { query: None })
+        .with_http_connector(connector.clone())
         .with_url(address.root());
     for (key, value) in &settings.values {
         if let Ok(key) = key.parse::<AmazonS3ConfigKey>() {
@@ -212,12 +242,17 @@ async fn s3(address: &Address, settings: &Settings, waits: Waits) -> io::Result<
     Ok(Connection::of(store, Some(tried)))
 }
 
-async fn gcs(address: &Address, settings: &Settings, waits: Waits) -> io::Result<Connection> {
+async fn gcs(
+    address: &Address,
+    settings: &Settings,
+    waits: Waits,
+    connector: &Connector,
+) -> io::Result<Connection> {
     // As in `object_store`: a service account may state the address of a server without encryption.
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_client_options(options(waits).with_allow_http(true))
         .with_retry(retry(waits))
-        .with_http_connector(Connector { query: None })
+        .with_http_connector(connector.clone())
         .with_url(address.root());
     for (key, value) in &settings.values {
         if let Ok(key) = key.parse::<GoogleConfigKey>() {
@@ -238,11 +273,16 @@ async fn gcs(address: &Address, settings: &Settings, waits: Waits) -> io::Result
     Ok(Connection::of(store, Some(tried.to_owned())))
 }
 
-async fn azure(address: &Address, settings: &Settings, waits: Waits) -> io::Result<Connection> {
+async fn azure(
+    address: &Address,
+    settings: &Settings,
+    waits: Waits,
+    connector: &Connector,
+) -> io::Result<Connection> {
     let mut builder = MicrosoftAzureBuilder::new()
-        .with_client_options(options(waits))
+        .with_client_options(options(waits).with_allow_http(settings.has_http_endpoint()))
         .with_retry(retry(waits))
-        .with_http_connector(Connector { query: None })
+        .with_http_connector(connector.clone())
         .with_url(address.root());
     for (key, value) in &settings.values {
         if let Ok(key) = key.parse::<AzureConfigKey>() {
@@ -274,14 +314,17 @@ async fn azure(address: &Address, settings: &Settings, waits: Waits) -> io::Resu
     Ok(Connection::of(store, Some(tried.to_owned())))
 }
 
-fn http(address: &Address, waits: Waits) -> io::Result<Connection> {
+fn http(address: &Address, waits: Waits, connector: &Connector) -> io::Result<Connection> {
     let builder = HttpBuilder::new()
         .with_url(address.root())
         .with_client_options(options(waits).with_config(ClientConfigKey::AllowHttp, "true"))
         .with_retry(retry(waits));
     let query = address.query().map(str::to_owned);
     let store = builder
-        .with_http_connector(Connector { query })
+        .with_http_connector(Connector {
+            query,
+            ..connector.clone()
+        })
         .build()
         .map_err(unusable)?;
     Ok(Connection {
@@ -289,6 +332,7 @@ fn http(address: &Address, waits: Waits) -> io::Result<Connection> {
         pages: None,
         unsigned: None,
         verifies_uploads: false,
+        has_failed: Arc::default(),
     })
 }
 
@@ -300,15 +344,17 @@ impl Connection {
             pages: Some(store),
             unsigned,
             verifies_uploads: false,
+            has_failed: Arc::default(),
         }
     }
 }
 
 /// Makes clients that give up early where nothing was ever reached, and that add the query of a signed web address to
 /// every request: `object_store` has no place for it.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 struct Connector {
     query: Option<String>,
+    has_failed: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -317,6 +363,7 @@ struct Service {
     query: Option<String>,
     first: OnceLock<Instant>,
     has_answered: AtomicBool,
+    has_failed: Arc<AtomicBool>,
 }
 
 impl HttpConnector for Connector {
@@ -326,6 +373,7 @@ impl HttpConnector for Connector {
             query: self.query.clone(),
             first: OnceLock::new(),
             has_answered: AtomicBool::new(false),
+            has_failed: Arc::clone(&self.has_failed),
         }))
     }
 }
@@ -361,6 +409,7 @@ impl HttpService for Service {
                     && !self.has_answered.load(Ordering::Relaxed)
                     && first.elapsed() > FIRST_PATIENCE =>
             {
+                self.has_failed.store(true, Ordering::Relaxed);
                 Err(HttpError::new(HttpErrorKind::Unknown, error))
             }
             Err(error) => Err(error),

@@ -15,7 +15,7 @@ use crate::address::Scheme;
 const MAX_LEN: u64 = 1 << 20;
 
 /// Settings by the names of variables, in lower case.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Settings {
     pub(crate) values: Vec<(String, String)>,
     /// Why a profile was left out.
@@ -77,6 +77,12 @@ impl Settings {
     /// Returns true for a setting that is switched on.
     pub(crate) fn is_on(&self, key: &str) -> bool {
         self.get(key).is_some_and(is_true)
+    }
+
+    /// Returns true if the address of a server without encryption is stated.
+    pub(crate) fn has_http_endpoint(&self) -> bool {
+        let mut values = self.values.iter();
+        values.any(|(key, value)| key.contains("endpoint") && value.starts_with("http://"))
     }
 
     pub(crate) fn has_any(&self, keys: &[&str]) -> bool {

@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::hdf5;
 use crate::limits::Limits;
 use crate::sstable;
-use crate::storage::Storage;
 use crate::storage::regular::{Kind, is_absence};
+use crate::storage::{ReadAt, Storage};
 
 /// The models of transformers that need no conversion.
 const PYTORCH: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
@@ -182,8 +182,14 @@ impl Finder {
         if self.kind(path)? != Some(Kind::File) {
             return Ok(false);
         }
+        // A look at the end of a compressed member inflates all of it, which is worth keeping. Of other files, such as
+        // many in a bucket, nothing is kept.
+        let read = match self.storage.archive() {
+            Some(_) => ReadAt::read_exact_at,
+            None => ReadAt::read_once,
+        };
         let found = self.storage.open(path);
-        let found = found.and_then(|file| sstable::has_magic(&file));
+        let found = found.and_then(|file| sstable::has_magic(&file, read));
         found.map_err(|source| Error::reading(path, source))
     }
 

@@ -80,8 +80,10 @@ impl Location {
     pub fn reopened(&self) -> Result<Self, Error> {
         let mut location = self.clone();
         if self.storage.archive().is_none() && self.storage.lists_directories() {
-            let (storage, _) = storage::of(self.prefix.path(), Use::Checkpoint)?;
-            location.storage = storage;
+            location.storage = match self.storage.reopened(self.prefix.path()) {
+                Some(storage) => storage?,
+                None => storage::of(self.prefix.path(), Use::Checkpoint)?.0,
+            };
         }
         Ok(location)
     }

@@ -31,12 +31,15 @@ const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
 pub(crate) const MAX_BLOCK_LEN: u64 = 64 << 20;
 
 /// Returns true if the file ends in the magic number of a table.
-pub(crate) fn has_magic(source: &impl ReadAt) -> io::Result<bool> {
+pub(crate) fn has_magic<R: ReadAt>(
+    source: &R,
+    read: impl Fn(&R, &mut [u8], u64) -> io::Result<()>,
+) -> io::Result<bool> {
     let mut magic = [0; size_of::<u64>()];
     let Some(start) = source.len().checked_sub(magic.len() as u64) else {
         return Ok(false);
     };
-    source.read_once(&mut magic, start)?;
+    read(source, &mut magic, start)?;
     Ok(u64::from_le_bytes(magic) == MAGIC)
 }
 

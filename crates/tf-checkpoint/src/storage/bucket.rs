@@ -117,6 +117,17 @@ impl Storage for BucketStorage {
         Ok(changed.map(|inside| self.path_of(&inside)))
     }
 
+    fn reopened(&self, path: &Path) -> Option<Result<Arc<dyn Storage>, Error>> {
+        let address = match Address::parse(path.to_str()?)? {
+            Ok(address) => address,
+            Err(error) => return Some(Err(address::unusable(error))),
+        };
+        let root = self.root.clone();
+        let bucket = self.bucket.reopened(&address);
+        let bucket = bucket.map_err(|source| Error::reading(path, source));
+        Some(bucket.map(|bucket| Arc::new(Self { root, bucket }) as _))
+    }
+
     fn is_remote(&self) -> bool {
         true
     }

@@ -99,6 +99,15 @@ pub trait Storage: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
+    /// Opens the storage of `path` again, so that nothing is remembered of it; `None` if that needs no connection.
+    ///
+    /// # Errors
+    /// If the client of a store cannot be set up, or [`cancel`](Self::cancel) was called.
+    fn reopened(&self, path: &Path) -> Option<Result<Arc<dyn Storage>, Error>> {
+        let _ = path;
+        None
+    }
+
     /// Returns one of the opened files for which `is_part` is true and that was changed or replaced since
     /// it was opened. A removed file counts as unchanged: whoever has it open reads it to its end. An
     /// archive is one file.
