@@ -112,8 +112,10 @@ pub fn refuse(path: &Path, given_as: Use) -> Result<(), Error> {
             .iter()
             .find(|(known, _)| scheme.eq_ignore_ascii_case(known));
         let command = row.map_or_else(String::new, |(_, commands)| {
-            let (above, name) = text.rsplit_once('/').unwrap_or_default();
-            let above = format!("{above}/");
+            let (above, name) = match rest.rsplit_once('/') {
+                Some((above, name)) => (format!("{scheme}://{above}/"), name),
+                None => (format!("{text}/"), ""),
+            };
             let mut command = commands[given_as as usize].to_owned();
             for (field, value) in [("{}", &text[..]), ("{above}", &above), ("{name}", name)] {
                 command = command.replace(field, &quoted(value.as_ref()));
@@ -232,6 +234,11 @@ mod tests {
                 "gs://b/m-4",
                 Use::Checkpoint,
                 "gsutil cp -r gs://b/m-4'*' .",
+            ),
+            (
+                "s3://b",
+                Use::Checkpoint,
+                "aws s3 cp --recursive s3://b/ . --exclude '*' --include '''*'",
             ),
             (
                 "s3://b/a b/m-4",

@@ -166,6 +166,8 @@ fn what_an_unfinished_save_or_copy_leaves_is_no_checkpoint() {
         let name = format!("model.ckpt-200.part-{shard}-of-00002");
         checkpoint(SMALL, 200).write(&source.join(name));
     }
+    // The data file comes first.
+    fs::remove_file(source.join("model.ckpt-200.part-00001-of-00002.index")).unwrap();
     run!["batch", "--model", "discriminator", source, out].ok();
     assert_exports(&out, &["a-100-discriminator"]);
 
@@ -465,4 +467,20 @@ fn a_hundred_thousand_steps_are_listed_and_selected() {
     // A second, when nothing else runs.
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
     assert_exports(&out, &["a-5-discriminator"]);
+}
+
+#[test]
+fn a_link_to_a_directory_above_is_not_followed() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    write_run(&folder.path().join("other"), &[100]);
+    symlink("..", runs.join("Above")).unwrap();
+    let out = folder.path().join("out");
+    run!["batch", "--model", "discriminator", runs, out].ok();
+    let names = [
+        "a-100-discriminator",
+        "a-200-discriminator",
+        "group-b-100-discriminator",
+    ];
+    assert_exports(&out, &names);
 }

@@ -168,7 +168,7 @@ pub(crate) fn is_unfinished_save(folder: &Path, names: &[OsString]) -> bool {
 
 /// Returns true for the base name of a shard that a Saver writes to S3 before it merges them:
 /// `model.ckpt-400.part-00000-of-00001`.
-fn is_unfinished_shard(base: &OsStr) -> bool {
+pub(crate) fn is_unfinished_shard(base: &OsStr) -> bool {
     table_shard(base).is_some_and(|(base, _)| base.as_encoded_bytes().ends_with(b".part"))
 }
 

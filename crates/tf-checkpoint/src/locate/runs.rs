@@ -2,7 +2,7 @@
 //!
 //! A run is a directory that holds checkpoints. Directories below it are searched too, except hidden ones, those of
 //! a SavedModel and those in which a save was interrupted. A link to a directory is followed if it leads out of the given
-//! directory: what is inside is found under its own path. The order is that of the names, so that two searches of the
+//! directory, but not to one above it: what is inside is found under its own path. The order is that of the names, so that two searches of the
 //! same files give the same list.
 
 use std::collections::HashSet;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::finder::Finder;
 use super::location::Location;
-use super::prefix::{INDEX, Prefix, is_part, is_unfinished_save, step_of};
+use super::prefix::{INDEX, Prefix, is_part, is_unfinished_save, is_unfinished_shard, step_of};
 use crate::address::Use;
 use crate::error::Error;
 use crate::formats::Format;
@@ -98,7 +98,9 @@ impl Search {
             for folder in self.finder.folders(&start)? {
                 self.add(&folder, &self.names(&folder)?)?;
             }
-        } else if self.finder.kind(&start)? == Some(Kind::Directory) {
+        } else if self.finder.storage.lists_directories()
+            && self.finder.kind(&start)? == Some(Kind::Directory)
+        {
             self.real_start = self.real(&start)?;
             self.walk(&start, 0)?;
         }
@@ -202,7 +204,9 @@ impl Search {
         };
         let above = self.real(above)?.unwrap_or_default();
         let is_link = real.parent() != Some(&above) || real.file_name() != folder.file_name();
-        let leads_in = |start: &PathBuf| is_link && real.starts_with(start);
+        // Into the given directory, or above it, where it is found again.
+        let leads_in =
+            |start: &PathBuf| is_link && (real.starts_with(start) || start.starts_with(&real));
         Ok(!self.real_start.as_ref().is_some_and(leads_in) && self.searched.insert(real))
     }
 }
@@ -220,7 +224,8 @@ fn incomplete(folder: &Path, names: &[OsString]) -> Vec<Incomplete> {
         let is_listed = found
             .last()
             .is_some_and(|last| last.prefix == prefix.path());
-        if !is_data || is_hidden || is_listed || has(&index) {
+        let is_left_over = is_hidden || is_unfinished_shard(prefix.base());
+        if !is_data || is_left_over || is_listed || has(&index) {
             continue;
         }
         found.push(Incomplete {
