@@ -43,7 +43,9 @@ impl<'a> Conversion<'a> {
     /// As [`plan`](Self::plan), with cancellation.
     fn plan_watched(self, watch: &Watch<'_>) -> Result<PlannedConversion<'a>, Error> {
         if self.text.is_some() && self.options.tokenizer.setup().is_none() {
-            return Err(tokenizer::Error::Needed { what: "--text" }.into());
+            let what = "--text";
+            let looked = self.options.tokenizer.looked_for();
+            return Err(tokenizer::Error::Needed { what, looked }.into());
         }
         let plan = |model| {
             let options = self.options_of(model)?;

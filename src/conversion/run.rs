@@ -1,6 +1,9 @@
 //! Writes, verifies and publishes what is planned.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tf_checkpoint::Location;
 
 use super::reading::{explained, make_ready};
 use super::request::Conversion;
@@ -37,6 +40,28 @@ pub(super) struct Run<'a> {
     pub(super) conversion: &'a Conversion<'a>,
     pub(super) destination: &'a Destination,
     pub(super) watch: &'a Watch<'a>,
+}
+
+/// Returns the directories whose files belong to a checkpoint.
+fn directories(location: &Location) -> Vec<PathBuf> {
+    let own = location.folder();
+    let above = |path: &Path| match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let is_local = !location.storage().is_remote();
+    let files = location.identifying_files().into_iter();
+    let linked = files.filter_map(|file| fs::canonicalize(file).ok());
+    let archive = own.ancestors().find_map(|path| {
+        let archive = path.to_str()?.strip_suffix('!')?;
+        Some(above(Path::new(archive)))
+    });
+    let mut directories = vec![own.to_owned()];
+    if is_local {
+        directories.extend(linked.map(|file| above(&file)));
+    }
+    directories.extend(archive);
+    directories
 }
 
 impl Run<'_> {
@@ -107,10 +132,9 @@ impl Run<'_> {
             (folder, parts)
         });
         let location = self.conversion.checkpoint.checkpoint().location();
-        let tokenizer = plans.iter().find_map(|plan| plan.tokenizer.as_ref());
         let inputs = Inputs {
-            checkpoint: location.folder().to_owned(),
-            vocabulary: tokenizer.map(|tokenizer| tokenizer.vocabulary.path().to_owned()),
+            directories: directories(location),
+            files: plans.iter().flat_map(|plan| plan.read.clone()).collect(),
         };
         ExportFiles::new(models, inputs)
     }

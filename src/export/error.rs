@@ -103,14 +103,16 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// A file beside the checkpoint, or the vocabulary, that the export would replace or remove.
+    /// A file beside the checkpoint, or one that is read, in the place of a file of the export.
     #[error(
-        "{} is beside the checkpoint or read by this conversion, which would replace it: choose another directory",
+        "{} {why} and would be replaced or removed: choose another directory, or move it away",
         path.display()
     )]
     Input {
         /// The file.
         path: PathBuf,
+        /// Why it must stay.
+        why: &'static str,
     },
     /// A file that no export writes and that transformers may load instead.
     #[error(
@@ -177,7 +179,7 @@ pub enum Error {
 /// Returns the message of an error of writing with the error of the system.
 fn with_cause(error: &Error) -> String {
     match error {
-        Error::Write { source, .. } => format!("{error}: {source}"),
+        Error::Read { source, .. } | Error::Write { source, .. } => format!("{error}: {source}"),
         error => error.to_string(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use tf_checkpoint::MetaGraph;
 
@@ -15,8 +16,8 @@ use crate::plan::options::{PlanOptions, Weights};
 use crate::plan::tensors::{plan_architecture, plan_task_head};
 use crate::plan::types::{LeftOut, Plan, PlannedTensor};
 use crate::plan::warnings::{
-    about_averages, about_electric, about_heads, about_model_garden, about_renames, about_rounding,
-    about_tokenizer,
+    about_averages, about_electric, about_head_count, about_heads, about_model_garden,
+    about_renames, about_rounding, about_tokenizer,
 };
 use crate::tasks::TaskHead;
 use crate::tokenizer::{PAD, TokenizerSetup};
@@ -84,11 +85,16 @@ impl Plan {
         warnings.extend(about_averages(inventory, options));
         warnings.extend(about_electric(inventory, model));
         warnings.extend(about_model_garden(inventory, &resolved));
+        warnings.extend(about_head_count(&resolved));
         warnings.extend(about_rounding(&tensors, options.dtype));
         warnings.extend(task.as_ref().and_then(|task| task.warning.clone()));
         warnings.extend(tokenizer.iter().flat_map(TokenizerSetup::warnings));
         warnings.extend(about_tokenizer(&options.tokenizer));
 
+        let vocabulary = tokenizer.as_ref().map(|setup| setup.vocabulary.path());
+        let config = options.config.file.as_ref().map(|file| &*file.path);
+        let read = vocabulary.into_iter().chain(config);
+        let read = read.map(Path::to_owned).collect();
         let mut plan = Self {
             model,
             class,
@@ -98,6 +104,7 @@ impl Plan {
             left_out,
             warnings,
             tokenizer,
+            read,
             inexact,
             task,
             weights: options.weights,

@@ -44,6 +44,16 @@ impl TokenizerChoice {
             Self::NotFound(_) | Self::Omit => None,
         }
     }
+
+    /// Returns where a vocabulary was looked for, such as ` (looked for a/vocab.txt)`; empty if it was not.
+    pub(crate) fn looked_for(&self) -> String {
+        let Self::NotFound(places) = self else {
+            return String::new();
+        };
+        let places = places.iter().map(|path| path.display().to_string());
+        let places: Vec<String> = places.collect();
+        format!(" (looked for {})", places.join(", "))
+    }
 }
 
 /// The values of a variable to write.

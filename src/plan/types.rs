@@ -1,5 +1,7 @@
 //! The plan of an export, as data.
 
+use std::path::PathBuf;
+
 use candle_electra::{ElectraConfig, ModelClass};
 use safetensors::Dtype;
 use tf_checkpoint::{Checkpoint, Variable};
@@ -100,6 +102,8 @@ pub struct Plan {
     pub warnings: Vec<String>,
     /// The tokenizer to write; `None` without a vocabulary.
     pub tokenizer: Option<TokenizerSetup>,
+    /// The vocabulary and the config.json that were read.
+    pub read: Vec<PathBuf>,
     /// How the export differs from the original graph; `None` if it does not.
     pub inexact: Option<String>,
     /// The head of a fine-tuned model.

@@ -2,7 +2,8 @@
 
 use candle_electra::ModelClass;
 
-use crate::config::ResolvedConfig;
+use crate::config::candidate::ValueSource;
+use crate::config::{HEADS, ResolvedConfig};
 use crate::plan::cast::TargetDtype;
 use crate::plan::options::{PlanOptions, TokenizerChoice, Weights};
 use crate::plan::types::PlannedTensor;
@@ -19,6 +20,19 @@ const ELECTRIC: &str = "an Electric discriminator adds the log probability of ea
 const ELECTRA_OR_BERT: &str = "does not show whether the encoder was trained as an ELECTRA or as a BERT, \
     which compute the same";
 
+/// Warns about a head count that is a default.
+pub(super) fn about_head_count(resolved: &ResolvedConfig) -> Option<String> {
+    let source = resolved.sources.get(HEADS)?;
+    let ValueSource::OriginalCode(_) = source else {
+        return None;
+    };
+    let heads = resolved.config.num_attention_heads;
+    let note = resolved.notes.get(HEADS)?;
+    Some(format!(
+        "the head count {heads} comes from {source}; {note}"
+    ))
+}
+
 /// Warns about renames that change no variable's name.
 pub(super) fn about_renames(inventory: &Inventory) -> Vec<String> {
     let idle = inventory.idle_renames();
@@ -29,16 +43,12 @@ pub(super) fn about_renames(inventory: &Inventory) -> Vec<String> {
 
 /// Warns that no vocabulary was found.
 pub(super) fn about_tokenizer(choice: &TokenizerChoice) -> Option<String> {
-    let TokenizerChoice::NotFound(places) = choice else {
+    let TokenizerChoice::NotFound(_) = choice else {
         return None;
     };
-    let places: Vec<String> = places
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
+    let looked = choice.looked_for();
     Some(format!(
-        "no vocabulary found, so no tokenizer is written (looked for {}); give --vocab FILE",
-        places.join(", ")
+        "no vocabulary found, so no tokenizer is written{looked}; give --vocab FILE"
     ))
 }
 

@@ -60,10 +60,12 @@ pub enum Error {
         seen: String,
     },
     /// The request needs a tokenizer, and there is no vocabulary.
-    #[error("{what} needs a tokenizer, and there is no vocabulary: give --vocab FILE")]
+    #[error("{what} needs a tokenizer, and there is no vocabulary{looked}: give --vocab FILE")]
     Needed {
         /// What was requested.
         what: &'static str,
+        /// Where a vocabulary was looked for, in parentheses; empty if it was not.
+        looked: String,
     },
     /// The `tokenizers` crate returned an error.
     #[error("the tokenizer cannot be built: {0}")]

@@ -160,8 +160,10 @@ fn the_files_beside_a_checkpoint_are_never_replaced_or_removed() {
         for options in [&[][..], &["--force"], &["--force", "--vocab", "none"]] {
             let mut command = command(&[&"--model", &"discriminator"]);
             command.args(options).args([folder.path(), &out]);
-            Run::from(command.output().unwrap())
-                .fails(2, &["beside the checkpoint", "another directory"]);
+            Run::from(command.output().unwrap()).fails(
+                2,
+                &["would be replaced or removed: choose another directory"],
+            );
             assert_eq!(snapshot(folder.path()), before);
         }
         // Two models go into directories of their own, where it is in nobody's way.
@@ -171,45 +173,86 @@ fn the_files_beside_a_checkpoint_are_never_replaced_or_removed() {
 }
 
 #[test]
-fn the_vocabulary_that_is_read_is_never_replaced() {
-    let folder = temp();
-    let out = folder.path();
-    let text = fs::read_to_string(fixture("tiny_default/vocab.txt")).unwrap();
-    fs::write(out.join("vocab.txt"), text.replace('\n', "\r\n")).unwrap();
-    let before = snapshot(out);
-    let vocabulary = out.join("vocab.txt");
-    let args = ["--force", "--model", "discriminator", "--vocab"];
-    let checkpoint = fixture("tiny_default");
-    run![
-        args[0], args[1], args[2], args[3], vocabulary, checkpoint, out
-    ]
-    .fails(2, &["vocab.txt", "another directory"]);
-    assert_eq!(snapshot(out), before);
+fn the_directory_of_an_archive_and_of_linked_files_is_that_of_the_checkpoint() {
+    let folder = copy_of("tiny_default");
+    let path = folder.path();
+    fs::write(path.join("config.json"), "mine").unwrap();
+    fs::copy(fixture("fmt_zip.zip"), path.join("a.zip")).unwrap();
+    let links = temp();
+    for name in listing(path) {
+        if name.starts_with("model") {
+            let link = links.path().join(&name);
+            std::os::unix::fs::symlink(path.join(name), link).unwrap();
+        }
+    }
+    let before = snapshot(path);
+    for checkpoint in [path.join("a.zip"), links.path().join("model.ckpt-400")] {
+        let args = ["--force", "--vocab", "none", "--model", "discriminator"];
+        run![
+            args[0], args[1], args[2], args[3], args[4], checkpoint, path
+        ]
+        .fails(2, &["config.json is beside the checkpoint"]);
+        assert_eq!(snapshot(path), before);
+    }
 }
 
 #[test]
-fn an_export_beside_its_checkpoint_is_replaced() {
+fn files_that_are_read_are_never_replaced() {
+    for (option, name, text) in [
+        ("--vocab", "vocab.txt", crlf_vocabulary()),
+        (
+            "--config",
+            "config.json",
+            r#"{"num_attention_heads": 2}"#.to_owned(),
+        ),
+    ] {
+        let folder = temp();
+        let out = folder.path();
+        let file = out.join(name);
+        fs::write(&file, text).unwrap();
+        let before = snapshot(out);
+        let args = ["--force", "--model", "discriminator", option];
+        let checkpoint = fixture("tiny_default");
+        run![args[0], args[1], args[2], args[3], file, checkpoint, out]
+            .fails(2, &[name, "is read by this conversion"]);
+        assert_eq!(snapshot(out), before);
+    }
+}
+
+/// A vocabulary that is written in another form than it is read.
+fn crlf_vocabulary() -> String {
+    let text = fs::read_to_string(fixture("tiny_default/vocab.txt")).unwrap();
+    text.replace('\n', "\r\n")
+}
+
+#[test]
+fn an_export_beside_its_checkpoint_is_replaced_but_no_file_of_the_user() {
     let folder = copy_of("tiny_default");
-    fs::remove_file(folder.path().join("vocab.txt")).unwrap();
-    let vocabulary = fixture("tiny_default/vocab.txt");
-    let args = ["--model", "discriminator", "--vocab"];
-    run![
-        args[0],
-        args[1],
-        args[2],
-        vocabulary,
-        folder.path(),
-        folder.path()
-    ]
-    .ok();
-    run![
-        "--force",
-        "--model",
-        "discriminator",
-        folder.path(),
-        folder.path()
-    ]
-    .ok();
+    let path = folder.path();
+    let own = path.join("vocab.txt");
+    fs::remove_file(&own).unwrap();
+    let force = |options: &[&str]| {
+        let mut command = command(&[&"--force", &"--model"]);
+        Run::from(command.args(options).args([path, path]).output().unwrap())
+    };
+    force(&["discriminator"]).ok();
+    // A vocabulary that the user adds to the export does not belong to it.
+    fs::write(&own, crlf_vocabulary()).unwrap();
+    let before = snapshot(path);
+    for options in [
+        &["discriminator"][..],
+        &["discriminator", "--vocab", "none"],
+        &["both"],
+    ] {
+        force(options).fails(2, &["vocab.txt", "would be replaced or removed"]);
+        assert_eq!(snapshot(path), before);
+    }
+    // With the other tokenizer files it does.
+    fs::remove_file(&own).unwrap();
+    let elsewhere = fixture("tiny_default/vocab.txt");
+    force(&["discriminator", "--vocab", elsewhere.to_str().unwrap()]).ok();
+    force(&["discriminator"]).ok();
+    force(&["discriminator", "--vocab", "none"]).ok();
 }
 
 /// A journal of this version, for the files that it names.

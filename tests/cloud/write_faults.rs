@@ -84,6 +84,7 @@ fn a_failure_of_any_step_leaves_the_bucket_as_it_was() {
                     .server
                     .add_fault(Fault::every(operation, "", Action::Status(action)).times(2));
             }
+            let verb = if operation == Get { "read" } else { "write" };
             let was_met = operation != Get || !force.is_empty() || skip == 0;
             if !was_met {
                 continue;
@@ -91,7 +92,7 @@ fn a_failure_of_any_step_leaves_the_bucket_as_it_was() {
             world.convert(&checkpoint, force).fails(
                 1,
                 &[
-                    &format!("cannot write {OUT}{ending}"),
+                    &format!("cannot {verb} {OUT}{ending}"),
                     "403",
                     "credentials must allow",
                 ],

@@ -38,7 +38,7 @@ use remote_files::{MULTIPART_FROM, Mode, Outbox, Stored, Undo, Upload};
 use tempfile::TempDir;
 
 use super::export_files::ExportFiles;
-use super::in_bucket::{InBucket, below, failed};
+use super::in_bucket::{InBucket, below, failed, unread};
 use super::journal::NEW;
 use crate::export::files::WEIGHTS_FILE;
 use crate::export::{Error, STAGED_FOR_UPLOAD};
@@ -245,7 +245,8 @@ impl Publication<'_> {
     fn compare(&self, files: &[(String, Vec<u8>)]) -> Result<(), Error> {
         let paths: Vec<String> = files.iter().map(|(path, _)| path.clone()).collect();
         let read = self.stage.outbox.read_all(&paths, MAX_EARLIER);
-        let read = read.map_err(|(path, error)| self.failed(&path)(error))?;
+        let outbox = &self.stage.outbox;
+        let read = read.map_err(|(path, error)| unread(outbox, &path)(error))?;
         for ((path, bytes), stored) in files.iter().zip(read) {
             if stored.is_none_or(|stored| *stored.bytes != **bytes) {
                 let what = "the object differs from the file after the upload";
@@ -364,7 +365,7 @@ impl Publication<'_> {
             ),
             _ => error,
         };
-        self.failed(path)(error)
+        unread(&self.stage.outbox, path)(error)
     }
 
     fn failed(&self, path: &str) -> impl FnOnce(io::Error) -> Error {

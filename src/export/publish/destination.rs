@@ -18,7 +18,6 @@ use super::files::find;
 #[cfg(feature = "cloud")]
 use super::in_bucket::{InBucket, below, unread};
 use super::journal::{JOURNAL, NEW};
-use super::lock::LockedDirectory;
 use crate::export::Error;
 use crate::progress::Watch;
 
@@ -103,17 +102,15 @@ impl Destination {
         }
     }
 
-    /// Fails if another conversion is writing into the directory now, as [`Stage::new`] would after the checkpoint was
-    /// read.
+    /// Finishes or takes back what a killed conversion left in the directory, as [`Stage::new`] would.
     ///
     /// # Errors
-    /// [`Error::Busy`].
-    pub(crate) fn check_free(&self) -> Result<(), Error> {
+    /// [`Error::Busy`] if another conversion is writing into it now, or an error of the disk.
+    pub(crate) fn recover(&self) -> Result<(), Error> {
         match self {
-            Self::Disk(out) if find(&out.join(STAGING))?.is_some() => {
-                LockedDirectory::new(out).map(drop)
-            }
-            _ => Ok(()),
+            Self::Disk(out) => DiskStage::recover(out),
+            #[cfg(feature = "cloud")]
+            Self::Bucket(_) => Ok(()),
         }
     }
 

@@ -76,6 +76,23 @@ impl DiskStage {
         })
     }
 
+    /// Recovers `out` from a killed conversion.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if another conversion is writing into it.
+    pub(super) fn recover(out: &Path) -> Result<(), Error> {
+        let path = out.join(STAGING);
+        if !find(&path)?.is_some_and(|found| found.is_dir()) {
+            return Ok(());
+        }
+        let mut locked = LockedDirectory::new(out)?;
+        locked.created.keep();
+        if !locked.lock.is_exclusive() {
+            return Err(Error::Unlocked { path });
+        }
+        journal::recover(out, &path)
+    }
+
     fn prepare(out: &Path) -> Result<(LockedDirectory, StagingDirectory), Error> {
         let path = out.join(STAGING);
         for _ in 0..ATTEMPTS {

@@ -14,6 +14,7 @@ use crate::export::Error;
 #[cfg(feature = "cloud")]
 use crate::export::files::CARD_FILE;
 use crate::export::files::{EXPORT_FILES, Parts, WEIGHTS_FILE, written_files};
+use crate::tokenizer::{TOKENIZER_FILE, VOCAB_FILE};
 use crate::variables::Model;
 
 /// Files that no export writes and that transformers 4 and 5 may load from the same directory, each with
@@ -109,13 +110,13 @@ pub(crate) struct ExportFiles {
     inputs: Inputs,
 }
 
-/// What a conversion reads. It is not replaced or removed, not even with `--force`.
+/// What a conversion reads. It is not replaced or removed, not even with `--force`, unless an export wrote it.
 #[derive(Clone, Debug)]
 pub(crate) struct Inputs {
-    /// The directory of the checkpoint.
-    pub(crate) checkpoint: PathBuf,
-    /// The vocabulary.
-    pub(crate) vocabulary: Option<PathBuf>,
+    /// The directories of the checkpoint: its own, those to which its files are linked, that of its archive.
+    pub(crate) directories: Vec<PathBuf>,
+    /// The vocabulary, and the config.json.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 /// Files of earlier exports and other programs in the output directory.
@@ -164,7 +165,8 @@ impl ExportFiles {
         force: bool,
     ) -> Result<ExistingFiles, Error> {
         let mut existing = ExistingFiles::default();
-        for folder in &self.folders {
+        let others = Self::other_folders(&self.folders, place, &mut existing.warnings)?;
+        for folder in self.folders.iter().chain(&others) {
             self.check_inputs(folder, place)?;
         }
         for file in &self.paths {
@@ -172,7 +174,6 @@ impl ExportFiles {
                 existing.replaced.push(file.clone());
             }
         }
-        let others = Self::other_folders(&self.folders, place, &mut existing.warnings)?;
         for folder in self.folders.iter().chain(&others) {
             let files = EXPORT_FILES.iter().map(|file| folder.join(file));
             for file in files.filter(|file| !self.paths.contains(file)) {
@@ -201,20 +202,29 @@ impl ExportFiles {
         Ok(existing)
     }
 
-    /// Fails if a file in `folder` is an input. Where there are weights, the files are those of an earlier export.
+    /// Fails if a file in `folder` is an input. An export has weights, and all tokenizer files or none: other files are
+    /// not those of an export.
     fn check_inputs(&self, folder: &Path, place: &dyn Place) -> Result<(), Error> {
-        if place.find(&folder.join(WEIGHTS_FILE))?.is_some() {
-            return Ok(());
-        }
-        let is_checkpoint = place.is_same(folder, &self.inputs.checkpoint);
-        for file in EXPORT_FILES.map(|file| folder.join(file)) {
-            let vocabulary = self.inputs.vocabulary.as_deref();
-            let is_input =
-                is_checkpoint || vocabulary.is_some_and(|path| place.is_same(&file, path));
-            if is_input && place.find(&file)?.is_some() {
-                let path = place.path(&file);
-                return Err(Error::Input { path });
+        let has = |name: &str| Ok::<_, Error>(place.find(&folder.join(name))?.is_some());
+        let has_weights = has(WEIGHTS_FILE)?;
+        let mut directories = self.inputs.directories.iter();
+        let is_checkpoint = directories.any(|directory| place.is_same(folder, directory));
+        for name in EXPORT_FILES {
+            let is_exported = has_weights && (name != VOCAB_FILE || has(TOKENIZER_FILE)?);
+            if is_exported || !has(name)? {
+                continue;
             }
+            let file = folder.join(name);
+            let mut inputs = self.inputs.files.iter();
+            let why = if inputs.any(|input| place.is_same(&file, input)) {
+                "is read by this conversion"
+            } else if is_checkpoint {
+                "is beside the checkpoint"
+            } else {
+                continue;
+            };
+            let path = place.path(&file);
+            return Err(Error::Input { path, why });
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use remote_files::Outbox;
+use remote_files::{Address, Outbox};
 
 use super::export_files::{Entry, Place, known_names};
 use crate::export::Error;
@@ -52,7 +52,9 @@ impl Place for InBucket<'_> {
     }
 
     fn is_same(&self, file: &Path, path: &Path) -> bool {
-        self.path(file) == path
+        let parse = |path: &Path| Address::parse(path.to_str()?)?.ok();
+        let own = parse(&self.path(file));
+        own.is_some_and(|own| parse(path).is_some_and(|path| own.is_same(&path)))
     }
 }
 
