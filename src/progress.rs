@@ -68,8 +68,8 @@ pub trait Progress: Sync {
         let _ = (phase, total);
     }
 
-    /// Receives the number of bytes that were fetched over a network so far, some times a second while a checkpoint in a bucket
-    /// is read.
+    /// Receives the number of bytes that were fetched over a network so far, some times a second while a checkpoint in a
+    /// bucket is read.
     fn fetched(&self, bytes: u64) {
         let _ = bytes;
     }

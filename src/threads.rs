@@ -2,10 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use std::{io, thread};
 
+use parking_lot::Mutex;
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -71,6 +73,39 @@ pub(crate) fn each<S, J>(
     });
 }
 
+/// As [`map`], on up to `threads` threads of its own, which may wait for a network or for a pool.
+pub(crate) fn map_waiting<T: Send, E: Send>(
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    let run = || loop {
+        let at = next.fetch_add(1, Ordering::Relaxed);
+        if at >= count {
+            break;
+        }
+        let result = work(at);
+        if result.is_err() {
+            next.store(count, Ordering::Relaxed);
+        }
+        done.lock().push((at, result));
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads.min(count) {
+            // If the system allows no more threads, these do the work.
+            if thread::Builder::new().spawn_scoped(scope, run).is_err() {
+                break;
+            }
+        }
+        run();
+    });
+    let mut done = done.into_inner();
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
 /// How often [`observed`] looks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -106,11 +141,20 @@ pub(crate) fn map<T: Send, E: Send>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use parking_lot::Mutex;
-
     use super::*;
+
+    #[test]
+    fn waiting_jobs_run_beside_each_other_and_an_error_ends_them() {
+        let waiting = std::sync::Barrier::new(3);
+        let results = map_waiting(3, 3, |at| {
+            waiting.wait();
+            Ok::<_, ()>(at * 2)
+        });
+        assert_eq!(results, Ok(vec![0, 2, 4]));
+        let results = map_waiting(2, 1000, |at| if at == 5 { Err(at) } else { Ok(at) });
+        assert_eq!(results, Err(5));
+        assert_eq!(map_waiting(2, 0, Ok::<_, ()>), Ok(vec![]));
+    }
 
     #[test]
     fn every_job_is_done_once() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Converts all checkpoints below RUNS with several processes on this machine, each with a share.
+# Converts all checkpoints below RUNS with several processes on this machine, each with a shard.
 #
 #   examples/xargs/convert.sh RUNS OUT [PROCESSES]
 #

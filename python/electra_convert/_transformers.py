@@ -21,7 +21,8 @@ def load(checkpoint, *, model, cls=None, options=None, progress=None, **kwargs):
     ``model`` is ``"discriminator"``, ``"generator"`` or ``"finetuned"``. ``cls`` is the class to load, or its name;
     by default the class of the export. Another class of ELECTRA, such as ``ElectraForSequenceClassification``, loads
     the encoder, and transformers initialises its head. ``options`` are keyword arguments of `convert`, ``progress`` is
-    as there; the other keyword arguments go to ``cls.from_pretrained``, except settings that the conversion decides.
+    as there; the other keyword arguments go to ``cls.from_pretrained``, except
+    ``num_attention_heads``, ``hidden_act`` and ``layer_norm_eps``, which are options of the conversion.
 
     Needs transformers and PyTorch: ``pip install 'electra-convert[transformers]'``.
 
@@ -29,8 +30,8 @@ def load(checkpoint, *, model, cls=None, options=None, progress=None, **kwargs):
     """
     transformers = _import()
     _refuse_both(model)
-    for name in _SETTINGS & kwargs.keys():
-        raise TypeError(f"{name} is a setting of the conversion: give options={{{name!r}: ...}}")
+    for name in sorted(_SETTINGS & kwargs.keys()):
+        raise UsageError(f"{name} is an option of the conversion: give options={{{name!r}: ...}}")
     with tempfile.TemporaryDirectory(
         prefix="electra-convert-load-", ignore_cleanup_errors=True
     ) as directory:

@@ -55,7 +55,7 @@ def test_load_converts_into_a_temporary_directory(stand_in, fixtures):
 
 def test_load_takes_settings_as_options_only(stand_in, fixtures):
     for name in ("num_attention_heads", "hidden_act", "layer_norm_eps"):
-        with pytest.raises(TypeError, match="options="):
+        with pytest.raises(electra_convert.UsageError, match="options="):
             electra_convert.load(fixtures / "trained", model="generator", **{name: 4})
 
 

@@ -113,6 +113,15 @@ pub enum Error {
         /// What changed.
         what: String,
     },
+    /// A file that no batch wrote is in the place of the summary.
+    #[error(
+        "{} is not the summary of a batch, which would replace it: move it away, or choose another directory",
+        path.display()
+    )]
+    NoSummary {
+        /// The file.
+        path: PathBuf,
+    },
     /// The summary cannot be written.
     #[error("cannot write {}", path.display())]
     Summary {

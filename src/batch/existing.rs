@@ -16,6 +16,8 @@ const MAX_RECORD_LEN: u64 = 1 << 20;
 pub(super) enum Existing {
     /// No weights: no export is complete.
     Nothing,
+    /// No weights, and the record of the same inputs: an upload that was killed. The same files replace it.
+    Unfinished,
     /// A complete export of the same inputs.
     Same,
     /// Another export; how it differs, in words.
@@ -34,6 +36,13 @@ pub(super) fn look(
         has_weights.push(destination.len(&weights)?.is_some());
     }
     if !has_weights.contains(&true) {
+        for model in models.list() {
+            let folder = models.below_out(model, "");
+            if destination.is_remote() && record_difference(destination, &folder, expected)?.is_ok()
+            {
+                return Ok(Existing::Unfinished);
+            }
+        }
         return Ok(Existing::Nothing);
     }
     let mut other = has_weights
@@ -52,30 +61,43 @@ pub(super) fn look(
     }
 }
 
-fn difference(
+/// Returns the files that a record names, or how its inputs differ.
+fn record_difference(
     destination: &Destination,
     folder: &Path,
     expected: &Record,
-) -> Result<Option<String>, Error> {
+) -> Result<Result<Vec<(String, u64)>, String>, Error> {
     let text = match destination.read(&folder.join(RECORD_FILE), MAX_RECORD_LEN) {
         Ok(Some(text)) => text,
         Ok(None) => {
-            return Ok(Some(format!(
+            return Ok(Err(format!(
                 "it has no {RECORD_FILE}, so that its inputs are not known"
             )));
         }
         Err(export::Error::Read { source, .. }) if is_no_record(&source) => {
-            return Ok(Some(format!("{RECORD_FILE}: {source}")));
+            return Ok(Err(format!("{RECORD_FILE}: {source}")));
         }
         Err(error) => return Err(error.into()),
     };
     let (record, files) = match Record::parse(&text) {
         Ok(parsed) => parsed,
-        Err(what) => return Ok(Some(format!("{RECORD_FILE}: {what}"))),
+        Err(what) => return Ok(Err(format!("{RECORD_FILE}: {what}"))),
     };
-    if let Some(what) = record.difference(expected) {
-        return Ok(Some(what));
-    }
+    Ok(match record.difference(expected) {
+        Some(what) => Err(what),
+        None => Ok(files),
+    })
+}
+
+fn difference(
+    destination: &Destination,
+    folder: &Path,
+    expected: &Record,
+) -> Result<Option<String>, Error> {
+    let files = match record_difference(destination, folder, expected)? {
+        Ok(files) => files,
+        Err(what) => return Ok(Some(what)),
+    };
     for (name, len) in files {
         // A name comes from a file, and must not lead elsewhere.
         let is_plain = Path::new(&name).file_name() == Some(name.as_ref());

@@ -1,7 +1,7 @@
 //! Jobs: one checkpoint each, with its options and its output name.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroUsize;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct Job {
 pub struct FoundJob {
     pub(super) job: Job,
     pub(super) source: Result<Location, tf_checkpoint::Error>,
+    /// True if the user gave the name of the output directory.
+    pub(super) is_named: bool,
 }
 
 /// How jobs are made of checkpoints.
@@ -60,15 +62,10 @@ pub struct FoundJobs {
 }
 
 /// Makes a job of each line of a manifest, with the settings of the line. Many checkpoints are looked for at once.
-///
-/// # Errors
-/// If the system allows no threads.
 pub fn jobs_of_lines(
     lines: &[(ManifestLine, Arc<Settings>)],
     template: &NameTemplate,
-) -> Result<FoundJobs, Error> {
-    let threads = NonZeroUsize::new(lines.len().clamp(1, PLANNERS));
-    let pool = threads::pool(threads).map_err(Error::Threads)?;
+) -> FoundJobs {
     let job = |at: usize| {
         let (line, settings) = &lines[at];
         let options = JobOptions {
@@ -76,13 +73,25 @@ pub fn jobs_of_lines(
             template,
             settings,
         };
-        Ok::<_, Error>(FoundJob::of_line(line, options))
+        Ok::<_, Infallible>(FoundJob::of_line(line, options))
     };
-    let jobs = pool.install(|| threads::map(lines.len(), job))?;
-    Ok(FoundJobs::new(jobs))
+    match threads::map_waiting(PLANNERS, lines.len(), job) {
+        Ok(jobs) => FoundJobs::new(jobs),
+        Err(error) => match error {},
+    }
 }
 
 impl FoundJob {
+    /// Returns the job.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Returns the reason why there is no checkpoint; `None` if there is one.
+    pub fn error(&self) -> Option<&tf_checkpoint::Error> {
+        self.source.as_ref().err()
+    }
+
     fn of_line(line: &ManifestLine, options: JobOptions<'_>) -> Self {
         let source = tf_checkpoint::locate(&line.checkpoint, line.step);
         let (path, name, step) = if let Ok(location) = &source {
@@ -104,7 +113,11 @@ impl FoundJob {
             step,
             settings: Arc::clone(options.settings),
         };
-        Self { job, source }
+        Self {
+            job,
+            source,
+            is_named: line.out.is_some(),
+        }
     }
 }
 
@@ -228,7 +241,11 @@ impl FoundJobs {
                 settings: Arc::clone(options.settings),
             };
             let source = Ok(location);
-            self.jobs.push(FoundJob { job, source });
+            self.jobs.push(FoundJob {
+                job,
+                source,
+                is_named: false,
+            });
         }
         for incomplete in run.incomplete {
             if is_meant(incomplete.step) {
@@ -240,7 +257,11 @@ impl FoundJobs {
                     settings: Arc::clone(options.settings),
                 };
                 let source = Err(incomplete.error);
-                self.jobs.push(FoundJob { job, source });
+                self.jobs.push(FoundJob {
+                    job,
+                    source,
+                    is_named: false,
+                });
             }
         }
         if unnumbered > 0 {

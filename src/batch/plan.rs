@@ -123,9 +123,10 @@ impl Batch {
     ) -> Result<Self, Error> {
         let out = out.into();
         Destination::of(&out)?;
-        // What is missing is not converted, so that its name may be anything.
-        let found = jobs.iter().filter(|found| found.source.is_ok());
-        let names = found.map(|found| (&found.job.name[..], &found.job.checkpoint[..]));
+        // Nothing is written for a missing checkpoint, whose template name may be anything.
+        let is_checked = |found: &&FoundJob| found.source.is_ok() || found.is_named;
+        let names = jobs.iter().filter(is_checked);
+        let names = names.map(|found| (&found.job.name[..], &found.job.checkpoint[..]));
         for (name, checkpoint) in names.clone() {
             names::check(name, checkpoint)?;
         }
@@ -149,7 +150,7 @@ impl Batch {
         watch.begin(Phase::Reading, jobs.len() as u64);
         let plan = |at: usize| {
             watch.check()?;
-            let FoundJob { job, source } = &jobs[at];
+            let FoundJob { job, source, .. } = &jobs[at];
             let planned = source
                 .as_ref()
                 .ok()
@@ -159,13 +160,12 @@ impl Batch {
         };
         let locations = jobs.iter().filter_map(|found| found.source.as_ref().ok());
         let is_remote = Destination::of(&self.out)?.is_remote() || locations.clone().any(is_remote);
-        let prepared = if is_remote {
-            let planners = NonZeroUsize::new(PLANNERS);
-            let planners = threads::pool(planners).map_err(Error::Threads)?;
-            planners.install(|| threads::map(jobs.len(), plan))
+        let planners = if is_remote {
+            PLANNERS
         } else {
-            pool.install(|| threads::map(jobs.len(), plan))
-        }?;
+            pool.current_num_threads()
+        };
+        let prepared = threads::map_waiting(planners, jobs.len(), plan)?;
         let planned = jobs.into_iter().zip(prepared).map(|(found, prepared)| {
             let decision = match (found.source, prepared) {
                 (Err(missing), _) => Decision::Fail(missing.into()),
@@ -206,11 +206,11 @@ impl Batch {
         watch: &Watch<'_>,
     ) -> Result<Option<(Record, Needs)>, Error> {
         let destination = Destination::of(&self.out_of(job))?;
-        let location = location.reopened()?;
-        let opened = location.clone();
         let unseen = Unseen(watch);
-        let prepare = || self.prepare_opened(job, location, &destination, pool, &unseen);
         let watch = Watch::new(&unseen);
+        let location = reopened(location, &watch)?;
+        let opened = location.clone();
+        let prepare = || self.prepare_opened(job, location, &destination, pool, &unseen);
         cancelling(opened.storage(), Some(&destination), &watch, prepare)
     }
 
@@ -226,7 +226,7 @@ impl Batch {
         let replaces = match self.look(job, &record, destination)? {
             Existing::Same if !self.options.redo => return Ok(None),
             Existing::Nothing => false,
-            Existing::Same | Existing::Other(_) => true,
+            Existing::Unfinished | Existing::Same | Existing::Other(_) => true,
         };
         let settings = &job.settings;
         let checkpoint = Checkpoint::open_by(location, settings.read_by)?;
@@ -383,6 +383,11 @@ impl Progress for Unseen<'_> {
             Err(Stopped) => ControlFlow::Break(()),
         }
     }
+}
+
+/// Opens the storage of a location again: see [`Location::reopened`].
+pub(super) fn reopened(location: &Location, watch: &Watch<'_>) -> Result<Location, Error> {
+    cancelling(location.storage(), None, watch, || Ok(location.reopened()?))
 }
 
 fn is_remote(location: &Location) -> bool {

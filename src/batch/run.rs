@@ -11,18 +11,19 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use rayon::ThreadPool;
+use tf_checkpoint::storage::fetched_bytes;
 use tf_checkpoint::{Checkpoint, Location};
 
 use super::error::Error as BatchError;
 use super::existing::Existing;
 use super::jobs::Job;
-use super::plan::{Batch, Decision, Needs, PlannedBatch, Prepared};
+use super::plan::{Batch, Decision, Needs, PlannedBatch, Prepared, reopened};
 use crate::conversion::cancelling;
 use crate::electra_checkpoint::ElectraCheckpoint;
 use crate::error::{Error, ErrorKind};
@@ -114,7 +115,7 @@ impl PlannedBatch {
             state: Mutex::default(),
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
-            fetched: AtomicU64::new(0),
+            fetched_before: fetched_bytes(),
             has_one_job: jobs.len() == 1,
             drivers,
         };
@@ -147,8 +148,8 @@ struct Running<'a> {
     changed: Condvar,
     /// No further job starts, and those that are running end soon.
     stop: AtomicBool,
-    /// How many bytes all jobs have fetched over a network.
-    fetched: AtomicU64,
+    /// How many bytes the process had fetched over a network before.
+    fetched_before: u64,
     /// The phases of the only job are those of the batch.
     has_one_job: bool,
     /// The most jobs at once.
@@ -176,7 +177,13 @@ impl Running<'_> {
         let mut total: u64 = 0;
         for (index, decision) in decisions.into_iter().enumerate() {
             let outcome = match decision {
-                Decision::Skip => Outcome::Skipped,
+                Decision::Skip => {
+                    // What a killed conversion left beside a complete export is of no use. If it cannot be removed, the
+                    // export is complete nevertheless.
+                    let out = self.batch.out_of(&self.jobs[index]);
+                    let _ = Destination::of(&out).and_then(|destination| destination.recover());
+                    Outcome::Skipped
+                }
                 Decision::Fail(error) => Outcome::Failed(error),
                 Decision::Convert(prepared) => {
                     total = total.saturating_add(prepared.needs.source_bytes);
@@ -292,14 +299,13 @@ impl Running<'_> {
         prepared: &Prepared,
         pool: Arc<ThreadPool>,
     ) -> Result<Option<Converted>, Error> {
-        let location = prepared.location.reopened()?;
         let destination = Destination::of(&self.batch.out_of(job))?;
         let progress = JobProgress {
             running: self,
             is_converting: AtomicBool::new(false),
-            fetched: AtomicU64::new(0),
         };
         let watch = Watch::new(&progress);
+        let location = reopened(&prepared.location, &watch)?;
         let opened = location.clone();
         let convert = || {
             let converted =
@@ -334,7 +340,7 @@ impl Running<'_> {
         let start = Instant::now();
         let Prepared { record, needs, .. } = prepared;
         let options = &self.batch.options;
-        destination.check_free()?;
+        destination.recover()?;
         let existing = self.batch.look(job, record, destination)?;
         if existing == Existing::Same && !options.redo {
             return Ok(None);
@@ -414,8 +420,6 @@ fn is_busy(error: &Error) -> bool {
 struct JobProgress<'a> {
     running: &'a Running<'a>,
     is_converting: AtomicBool,
-    /// How many bytes this job has fetched.
-    fetched: AtomicU64,
 }
 
 impl Progress for JobProgress<'_> {
@@ -427,11 +431,9 @@ impl Progress for JobProgress<'_> {
             .store(phase == Phase::Converting, Ordering::Relaxed);
     }
 
-    fn fetched(&self, bytes: u64) {
-        let before = self.fetched.swap(bytes, Ordering::Relaxed);
-        let more = bytes.saturating_sub(before);
-        let others = self.running.fetched.fetch_add(more, Ordering::Relaxed);
-        self.running.watch.fetched(others + more);
+    fn fetched(&self, _: u64) {
+        let fetched = fetched_bytes() - self.running.fetched_before;
+        self.running.watch.fetched(fetched);
     }
 
     fn advance(&self, units: u64) -> ControlFlow<()> {

@@ -1,12 +1,16 @@
 //! The summary of a batch: a file in its output directory.
 
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
+
+use tf_checkpoint::storage::regular;
 
 use super::error::Error;
 use super::shard::Shard;
 use crate::export::Destination;
 
+/// The command is named in this many bytes at the start of a summary.
+const START: u64 = 100;
 /// The name of the summary of a whole batch.
 const SUMMARY_FILE: &str = "batch.json";
 
@@ -51,14 +55,26 @@ pub fn write_summary(out: &Path, shard: Option<Shard>, text: &str) -> Result<(),
     write(out, &name, text).map_err(|error| failed(plain(error)))
 }
 
-/// Creates the output directory of a batch on a disk, and checks that files can be created in it, before the conversions
-/// start.
+/// Creates the output directory of a batch on a disk, and checks that the summary can be written there, before the
+/// conversions start.
 ///
 /// # Errors
-/// [`Error::Unwritable`].
-pub fn make_output(out: &Path) -> Result<(), Error> {
+/// [`Error::Unwritable`], or [`Error::NoSummary`] for a file of the user.
+pub fn make_output(out: &Path, shard: Option<Shard>) -> Result<(), Error> {
     if Destination::of(out).is_ok_and(|destination| destination.is_remote()) {
         return Ok(());
+    }
+    let path = out.join(file_name(shard));
+    let is_summary = match regular::open(&path) {
+        Ok(file) => {
+            let mut start = String::new();
+            let read = file.take(START).read_to_string(&mut start);
+            read.is_ok() && start.contains("\"command\": \"batch\"")
+        }
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    };
+    if !is_summary {
+        return Err(Error::NoSummary { path });
     }
     let made = std::fs::create_dir_all(out).and_then(|()| tempfile::tempfile_in(out));
     made.map(drop).map_err(|source| Error::Unwritable {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
-use testkit::bucket_server::Operation;
+use testkit::bucket_server::{Action, Fault, Operation};
 use testkit::bundle_writer::{SMALL, discriminator};
 use testkit::{Run, listing};
 
@@ -145,5 +147,41 @@ fn exports_in_a_bucket_are_skipped_by_their_records() {
             .filter(|seen| seen.operation == Operation::Delete)
             .count(),
         0
+    );
+}
+
+#[test]
+fn a_killed_upload_is_resumed() {
+    let world = World::new();
+    put_runs(&world);
+    let args: [&dyn AsRef<std::ffi::OsStr>; 6] = [
+        &"batch",
+        &"--no-verify",
+        &"--model",
+        &"discriminator",
+        &"s3://models/runs/a/model.ckpt-100",
+        &OUT,
+    ];
+    let slow = Action::Delay(Duration::from_secs(20));
+    let fault = Fault::every(Operation::Put, "/model.safetensors", slow).times(1);
+    world.server.add_fault(fault);
+    let mut child = world.command(&args).stdout(Stdio::null()).spawn().unwrap();
+    world
+        .server
+        .wait_for(Operation::Put, "/model.safetensors", 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left: Vec<String> = world.objects().into_keys().collect();
+    let files = ["config.json", "conversion.json"];
+    assert_eq!(
+        left,
+        files.map(|file| format!("a-100-discriminator/{file}"))
+    );
+    let command = world.command(&args).output().unwrap();
+    Run::from(command).ok();
+    assert!(
+        world
+            .objects()
+            .contains_key("a-100-discriminator/model.safetensors")
     );
 }

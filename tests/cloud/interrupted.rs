@@ -1,4 +1,4 @@
-//! Signals while an export is uploaded, and while a batch is planned.
+//! Signals while an export is uploaded, and while a batch opens a checkpoint.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
@@ -74,33 +74,53 @@ fn a_signal_leaves_the_bucket_as_it_was() {
 }
 
 #[test]
-fn a_signal_ends_the_planning_of_a_batch() {
-    let world = World::new();
-    put(&world, &fixture("tiny_default"), "run");
+fn a_signal_ends_a_batch_that_opens_a_checkpoint() {
+    let out = "out";
+    let batch = |world: &World| {
+        let out = world.folder.path().join(out);
+        let args: [&dyn AsRef<std::ffi::OsStr>; 6] = [
+            &"batch",
+            &"--no-verify",
+            &"--model",
+            &"discriminator",
+            &"s3://models/runs",
+            &out,
+        ];
+        let mut command = world.command(&args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let new_world = || {
+        let world = World::new();
+        for run in ["a", "b"] {
+            put(&world, &fixture("tiny_default"), &format!("runs/{run}"));
+        }
+        world
+    };
+    // Every index is read as often by the plan as by the conversion, which reads the second half.
+    let world = new_world();
+    assert!(batch(&world).wait().unwrap().success());
+    let seen = world.server.seen().into_iter();
+    let reads = seen.filter(|seen| {
+        seen.operation == Operation::Get && seen.key.ends_with("model.ckpt-400.index")
+    });
+    let reads = reads.count();
+
+    let world = new_world();
     let slow = Action::Delay(Duration::from_secs(10));
-    let fault = Fault::every(Operation::Get, ".index", slow);
+    let fault = Fault::every(Operation::Get, ".index", slow).after(reads / 2);
     world.server.add_fault(fault);
-    let out = world.folder.path().join("out");
-    let args: [&dyn AsRef<std::ffi::OsStr>; 5] = [
-        &"batch",
-        &"--model",
-        &"discriminator",
-        &"s3://models/run",
-        &out,
-    ];
-    let mut command = world.command(&args);
-    let child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    world.server.wait_for(Operation::Get, ".index", 1);
+    let child = batch(&world);
+    world
+        .server
+        .wait_for(Operation::Get, ".index", reads / 2 + 1);
     let started = Instant::now();
     send_signal(&child, "INT");
     let output = child.wait_with_output().unwrap();
     assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     assert_eq!(output.status.signal(), Some(2), "{output:?}");
-    assert!(!out.exists());
+    let summary = testkit::read_json(&world.folder.path().join(out).join("batch.json"));
+    assert_eq!(summary["not_run"], 2);
 }
 
 #[test]

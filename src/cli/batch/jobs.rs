@@ -64,7 +64,7 @@ pub(super) fn of_args(
         .into_iter()
         .map(with_settings)
         .collect::<anyhow::Result<_>>()?;
-    Ok(jobs_of_lines(&parsed, &args.name_template)?)
+    Ok(jobs_of_lines(&parsed, &args.name_template))
 }
 
 fn missing_model(or: &str) -> anyhow::Error {

@@ -63,7 +63,7 @@ fn run_until_signal(
         return dry_run(args, caller, &planned);
     }
     if args.job.is_none() {
-        make_output(out).map_err(Error::from)?;
+        make_output(out, args.shard).map_err(Error::from)?;
     }
     let (result, printed) = convert(args, caller, planned, progress, &bar);
     drop(bar);
@@ -174,7 +174,7 @@ fn end(
     };
     let document = Document::new(Command::Batch, status, &report);
     // A single job has no other to be summed up with.
-    let written = if args.job.is_none() {
+    let mut written = if args.job.is_none() {
         let mut text = serde_json::to_string_pretty(&document).context("cannot write JSON")?;
         text.push('\n');
         write_summary(out, args.shard, &text).map_err(Error::from)
@@ -188,6 +188,13 @@ fn end(
     } else {
         report::print_text(&table::summary(&report, result, out))
     };
+    if let Err(error) = &written
+        && (result.is_interrupted || report.failed > 0)
+    {
+        // The error that is returned is another one.
+        caller.warn([message(error)]);
+        written = Ok(());
+    }
     if result.is_interrupted {
         return Err(Error::from(crate::export::Error::Interrupted).into());
     }

@@ -311,3 +311,35 @@ fn options_of_convert_apply() {
     .ok();
     assert!(out.path().join("y/tokenizer.json").exists());
 }
+
+#[test]
+fn a_file_in_the_place_of_the_summary_stays() {
+    let folder = temp();
+    let runs = write_runs(folder.path());
+    let out = folder.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let summary = out.join("batch.json");
+    for text in [r#"{"my": "own"}"#, ""] {
+        fs::write(&summary, text).unwrap();
+        run!["batch", "--model", "discriminator", runs, out]
+            .fails(2, &["batch.json is not the summary of a batch"]);
+        assert_eq!(listing(&out), ["batch.json"]);
+        assert_eq!(fs::read_to_string(&summary).unwrap(), text);
+    }
+    fs::remove_file(&summary).unwrap();
+    for _ in 0..2 {
+        run!["batch", "--model", "discriminator", runs, out].ok();
+    }
+}
+
+#[test]
+fn a_default_of_the_head_count_is_a_warning() {
+    let out = temp();
+    let source = fixture("fmt_weights_only");
+    let run = run!["batch", "--model", "discriminator", source, out.path()].ok();
+    let words = "the head count 1 comes from the original code's rule";
+    assert!(run.stderr.contains(words), "{}", run.stderr);
+    let summary = testkit::read_json(&out.path().join("batch.json"));
+    let warning = summary["jobs"][0]["warnings"][0].as_str().unwrap();
+    assert!(warning.contains(words), "{warning}");
+}

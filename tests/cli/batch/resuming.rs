@@ -190,3 +190,18 @@ fn an_export_of_convert_is_not_replaced_and_convert_removes_the_record() {
     let files = testkit::listing(&out.join(NAME));
     assert_eq!(files, ["config.json", "model.safetensors"]);
 }
+
+#[test]
+fn what_a_killed_conversion_left_beside_a_complete_export_is_removed() {
+    let folder = temp();
+    let [source, out] = ["a", "out"].map(|name| folder.path().join(name));
+    write_run(&source, &[100]);
+    batch(&[], &source, &out).ok();
+    let staging = out.join(NAME).join(".electra-convert/new");
+    fs::create_dir_all(&staging).unwrap();
+    fs::write(staging.join("model.safetensors"), "half").unwrap();
+    let again = batch(&[], &source, &out).ok();
+    assert_eq!(statuses(&again)[NAME], "skipped");
+    assert_exports(&out, &[NAME]);
+    assert!(!staging.exists());
+}
