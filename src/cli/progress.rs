@@ -27,6 +27,9 @@ pub(crate) struct Signals {
 impl Signals {
     pub(crate) fn catch() -> anyhow::Result<Self> {
         let signals = Self::not_caught();
+        for &signal in sys::IGNORED {
+            flag::register(signal, Arc::default()).context("cannot listen for signals")?;
+        }
         for &signal in sys::SIGNALS {
             if !is_ignored(signal) {
                 signals

@@ -12,6 +12,12 @@ pub(super) const SIGNALS: &[i32] = &[
 #[cfg(not(unix))]
 pub(super) const SIGNALS: &[i32] = &[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
 
+/// Signals that would end the process where an error of writing explains more: files longer than `ulimit -f` allows.
+#[cfg(unix)]
+pub(super) const IGNORED: &[i32] = &[signal_hook::consts::SIGXFSZ];
+#[cfg(not(unix))]
+pub(super) const IGNORED: &[i32] = &[];
+
 /// Replaces this process by a command under the name that it was started with. Returns only on failure.
 #[cfg(unix)]
 pub(super) fn replace_process(mut command: Command) {
