@@ -36,12 +36,8 @@ pub(super) fn look(
         has_weights.push(destination.len(&weights)?.is_some());
     }
     if !has_weights.contains(&true) {
-        for model in models.list() {
-            let folder = models.below_out(model, "");
-            if destination.is_remote() && record_difference(destination, &folder, expected)?.is_ok()
-            {
-                return Ok(Existing::Unfinished);
-            }
+        if destination.is_remote() && has_record(destination, models, expected)? {
+            return Ok(Existing::Unfinished);
         }
         return Ok(Existing::Nothing);
     }
@@ -59,6 +55,17 @@ pub(super) fn look(
         Some(_) if destination.is_unfinished()? => Ok(Existing::Nothing),
         Some(what) => Ok(Existing::Other(what)),
     }
+}
+
+/// Returns true if the record of one of the models has the expected inputs.
+fn has_record(destination: &Destination, models: Models, expected: &Record) -> Result<bool, Error> {
+    for model in models.list() {
+        let folder = models.below_out(model, "");
+        if record_difference(destination, &folder, expected)?.is_ok() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Returns the files that a record names, or how its inputs differ.

@@ -70,8 +70,8 @@ pub(crate) struct StatedArgs {
     /// A Hugging Face or BERT config.json, checked against the shapes
     #[arg(long, value_name = "FILE", help_heading = SETTINGS)]
     pub(crate) config: Option<PathBuf>,
-    /// Number of attention heads; of two models that of the discriminator [default: from the training graph or the weights, else
-    /// hidden size / 64]
+    /// Number of attention heads; of two models that of the discriminator [default: from the training graph or the
+    /// weights, else hidden size / 64]
     #[arg(long, value_name = "N", help_heading = SETTINGS)]
     pub(crate) num_attention_heads: Option<usize>,
     /// Activation of the feed-forward layers [default: from the training graph, else gelu]

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use testkit::{copy_of, fixture, run, temp};
+use testkit::{copy_of, fixture, listing, run, temp};
 
 fn name(document: &Value) -> &str {
     document["checkpoint"]["name"].as_str().unwrap()
@@ -102,6 +102,18 @@ fn paths_that_are_no_checkpoint_say_what_is_near() {
     let zip = folder.path().join("electra_small.zip");
     fs::write(&zip, "PK").unwrap();
     run!["inspect", zip].fails(3, &["electra_small.zip", "cannot read"]);
+}
+
+#[test]
+fn a_report_beside_runs_does_not_hide_them() {
+    let folder = temp();
+    fs::write(folder.path().join("report.html"), "<!doctype html>").unwrap();
+    let run = folder.path().join("a");
+    fs::create_dir(&run).unwrap();
+    for file in listing(&fixture("fmt_weights_only")) {
+        fs::copy(fixture("fmt_weights_only").join(&file), run.join(&file)).unwrap();
+    }
+    run!["inspect", folder.path()].fails(3, &["did you mean", "/a?"]);
 }
 
 #[test]

@@ -115,7 +115,8 @@ impl Source<'_> {
                         return Err(Failure::NoRanges);
                     }
                     if restarts == RESTARTS {
-                        let what = "the server sends no ranges, and the transfer of the whole file broke off each time; copy it by other means";
+                        let what = "the server sends no ranges, and the transfer of the whole file broke off each \
+                                    time; copy it by other means";
                         return Err(Failure::Io(io::Error::other(what)));
                     }
                     // The whole file can only be fetched again from its start.

@@ -150,7 +150,8 @@ fn among_files(finder: &Finder, folder: &Path) -> Result<(Option<Error>, Vec<Pat
     for path in names.iter().map(|name| folder.join(name)) {
         match finder.kind(&path)? {
             Some(Kind::Directory) => directories.push(path),
-            Some(Kind::File) => {
+            // A page under its own name, such as a report, is in no other file's place.
+            Some(Kind::File) if !is_page(&path) => {
                 let Some((rank, error)) = start(finder, &path, |start| start.beside())? else {
                     continue;
                 };
@@ -162,6 +163,11 @@ fn among_files(finder: &Finder, folder: &Path) -> Result<(Option<Error>, Vec<Pat
         }
     }
     Ok((best.map(|(_, error)| error), directories))
+}
+
+fn is_page(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("html"))
 }
 
 /// Returns the error for a prefix whose own files are not those of a checkpoint.

@@ -2,8 +2,8 @@
 //!
 //! A run is a directory that holds checkpoints. Directories below it are searched too, except hidden ones, those of
 //! a SavedModel and those in which a save was interrupted. A link to a directory is followed if it leads out of the given
-//! directory, but not to one above it: what is inside is found under its own path. The order is that of the names, so that two searches of the
-//! same files give the same list.
+//! directory, but not to one above it: what is inside is found under its own path. The order is that of the names, so that
+//! two searches of the same files give the same list.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
