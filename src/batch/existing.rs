@@ -16,7 +16,8 @@ const MAX_RECORD_LEN: u64 = 1 << 20;
 pub(super) enum Existing {
     /// No weights: no export is complete.
     Nothing,
-    /// No weights, and the record of the same inputs: an upload that was killed. The same files replace it.
+    /// Weights are missing, and the records are those of the same inputs: an upload that was killed. The same files replace
+    /// it.
     Unfinished,
     /// A complete export of the same inputs.
     Same,
@@ -35,10 +36,13 @@ pub(super) fn look(
         let weights = models.below_out(model, WEIGHTS_FILE);
         has_weights.push(destination.len(&weights)?.is_some());
     }
+    let is_killed_upload = destination.is_remote()
+        && has_weights.contains(&false)
+        && have_records(destination, models, &has_weights, expected)?;
+    if is_killed_upload {
+        return Ok(Existing::Unfinished);
+    }
     if !has_weights.contains(&true) {
-        if destination.is_remote() && has_record(destination, models, expected)? {
-            return Ok(Existing::Unfinished);
-        }
         return Ok(Existing::Nothing);
     }
     let mut other = has_weights
@@ -57,15 +61,25 @@ pub(super) fn look(
     }
 }
 
-/// Returns true if the record of one of the models has the expected inputs.
-fn has_record(destination: &Destination, models: Models, expected: &Record) -> Result<bool, Error> {
-    for model in models.list() {
+/// Returns true if each model has the record of the expected inputs, and those with weights all files.
+fn have_records(
+    destination: &Destination,
+    models: Models,
+    has_weights: &[bool],
+    expected: &Record,
+) -> Result<bool, Error> {
+    for (model, has_weights) in models.list().into_iter().zip(has_weights) {
         let folder = models.below_out(model, "");
-        if record_difference(destination, &folder, expected)?.is_ok() {
-            return Ok(true);
+        let matches = if *has_weights {
+            difference(destination, &folder, expected)?.is_none()
+        } else {
+            record_difference(destination, &folder, expected)?.is_ok()
+        };
+        if !matches {
+            return Ok(false);
         }
     }
-    Ok(false)
+    Ok(true)
 }
 
 /// Returns the files that a record names, or how its inputs differ.

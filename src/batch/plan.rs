@@ -97,7 +97,7 @@ pub struct Needs {
     pub source_bytes: u64,
     /// The estimated peak memory, in bytes.
     pub memory: u64,
-    /// True if an export that does not match is replaced.
+    /// True if files are replaced: those of another export, or of an upload that was killed.
     pub replaces: bool,
 }
 

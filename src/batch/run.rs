@@ -96,7 +96,8 @@ impl PlannedBatch {
     /// Converts the jobs. The failure of a job is part of the result.
     ///
     /// `progress` covers the conversion of all jobs as one phase, and may stop them; its end does not mean that the
-    /// last job is verified. A batch of one job has all phases of a conversion.
+    /// last job is verified. A batch of one job has all phases of a conversion. The bytes that are fetched over a network
+    /// are those of the whole process.
     pub fn run(self, progress: &dyn Progress, finished: &Finished<'_>) -> BatchResult {
         let planned = self.jobs.into_iter();
         let (jobs, decisions): (Vec<Job>, Vec<Decision>) = planned
@@ -178,10 +179,11 @@ impl Running<'_> {
         for (index, decision) in decisions.into_iter().enumerate() {
             let outcome = match decision {
                 Decision::Skip => {
-                    // What a killed conversion left beside a complete export is of no use. If it cannot be removed, the
-                    // export is complete nevertheless.
+                    // What a killed conversion left beside a complete export, which may be its own, is of no use. If it
+                    // cannot be removed, the export is complete nevertheless.
                     let out = self.batch.out_of(&self.jobs[index]);
-                    let _ = Destination::of(&out).and_then(|destination| destination.recover());
+                    let _ =
+                        Destination::of(&out).and_then(|destination| destination.recover(false));
                     Outcome::Skipped
                 }
                 Decision::Fail(error) => Outcome::Failed(error),
@@ -340,7 +342,7 @@ impl Running<'_> {
         let start = Instant::now();
         let Prepared { record, needs, .. } = prepared;
         let options = &self.batch.options;
-        destination.recover()?;
+        destination.recover(true)?;
         let existing = self.batch.look(job, record, destination)?;
         if existing == Existing::Same && !options.redo {
             return Ok(None);

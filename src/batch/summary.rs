@@ -59,28 +59,39 @@ pub fn write_summary(out: &Path, shard: Option<Shard>, text: &str) -> Result<(),
 /// conversions start.
 ///
 /// # Errors
-/// [`Error::Unwritable`], or [`Error::NoSummary`] for a file of the user.
+/// [`Error::Unwritable`], [`Error::NoSummary`] for a file of the user, or [`Error::Summary`] for one that cannot be read.
 pub fn make_output(out: &Path, shard: Option<Shard>) -> Result<(), Error> {
     if Destination::of(out).is_ok_and(|destination| destination.is_remote()) {
         return Ok(());
     }
     let path = out.join(file_name(shard));
-    let is_summary = match regular::open(&path) {
-        Ok(file) => {
-            let mut start = String::new();
-            let read = file.take(START).read_to_string(&mut start);
-            read.is_ok() && start.contains("\"command\": \"batch\"")
-        }
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    };
-    if !is_summary {
-        return Err(Error::NoSummary { path });
+    match is_summary_or_absent(&path) {
+        Ok(true) => {}
+        Ok(false) => return Err(Error::NoSummary { path }),
+        Err(source) => return Err(Error::Summary { path, source }),
     }
     let made = std::fs::create_dir_all(out).and_then(|()| tempfile::tempfile_in(out));
     made.map(drop).map_err(|source| Error::Unwritable {
         path: out.to_owned(),
         source: plain(source),
     })
+}
+
+/// Returns false for a file that is no summary.
+fn is_summary_or_absent(path: &Path) -> io::Result<bool> {
+    let file = match regular::open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            return match error.kind() {
+                io::ErrorKind::NotFound => Ok(true),
+                io::ErrorKind::IsADirectory | io::ErrorKind::Unsupported => Ok(false),
+                _ => Err(error),
+            };
+        }
+    };
+    let mut start = Vec::new();
+    file.take(START).read_to_end(&mut start)?;
+    Ok(String::from_utf8_lossy(&start).contains("\"command\": \"batch\""))
 }
 
 /// Returns the error without the name of a temporary file.

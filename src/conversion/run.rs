@@ -52,15 +52,21 @@ fn directories(location: &Location) -> Vec<PathBuf> {
     let is_local = !location.storage().is_remote();
     let files = location.identifying_files().into_iter();
     let linked = files.filter_map(|file| fs::canonicalize(file).ok());
-    let archive = own.ancestors().find_map(|path| {
-        let archive = path.to_str()?.strip_suffix('!')?;
-        Some(above(Path::new(archive)))
-    });
+    // The path of a member begins with that of the archive and an exclamation mark.
+    let mut archives = own
+        .ancestors()
+        .filter(|_| location.storage().archive().is_some());
+    let archive = archives.find_map(|path| Some(PathBuf::from(path.to_str()?.strip_suffix('!')?)));
     let mut directories = vec![own.to_owned()];
     if is_local {
+        let linked = linked.chain(
+            archive
+                .as_ref()
+                .and_then(|path| fs::canonicalize(path).ok()),
+        );
         directories.extend(linked.map(|file| above(&file)));
     }
-    directories.extend(archive);
+    directories.extend(archive.map(|path| above(&path)));
     directories
 }
 

@@ -85,7 +85,7 @@ impl Plan {
         warnings.extend(about_averages(inventory, options));
         warnings.extend(about_electric(inventory, model));
         warnings.extend(about_model_garden(inventory, &resolved));
-        warnings.extend(about_head_count(&resolved));
+        warnings.extend(about_head_count(model, scopes, &resolved));
         warnings.extend(about_rounding(&tensors, options.dtype));
         warnings.extend(task.as_ref().and_then(|task| task.warning.clone()));
         warnings.extend(tokenizer.iter().flat_map(TokenizerSetup::warnings));

@@ -7,7 +7,7 @@ use crate::config::{HEADS, ResolvedConfig};
 use crate::plan::cast::TargetDtype;
 use crate::plan::options::{PlanOptions, TokenizerChoice, Weights};
 use crate::plan::types::PlannedTensor;
-use crate::variables::{Code, Inventory, Model, Role};
+use crate::variables::{Code, Inventory, Model, Role, Scopes, follows_head_rule};
 
 /// The difference of an exported Electric discriminator from the original. Source:
 /// `pretrain/run_pretraining.py` in google-research/electra, `_get_discriminator_output`.
@@ -20,16 +20,23 @@ const ELECTRIC: &str = "an Electric discriminator adds the log probability of ea
 const ELECTRA_OR_BERT: &str = "does not show whether the encoder was trained as an ELECTRA or as a BERT, \
     which compute the same";
 
-/// Warns about a head count that is a default.
-pub(super) fn about_head_count(resolved: &ResolvedConfig) -> Option<String> {
+/// Warns about a head count that is a default. That of a generator with an encoder of its own is computed by the
+/// original code.
+pub(super) fn about_head_count(
+    model: Model,
+    scopes: Scopes,
+    resolved: &ResolvedConfig,
+) -> Option<String> {
     let source = resolved.sources.get(HEADS)?;
-    let ValueSource::OriginalCode(_) = source else {
+    let is_default = matches!(source, ValueSource::OriginalCode(_));
+    if !is_default || follows_head_rule(model, scopes) {
         return None;
-    };
+    }
     let heads = resolved.config.num_attention_heads;
     let note = resolved.notes.get(HEADS)?;
+    let model = model.key();
     Some(format!(
-        "the head count {heads} comes from {source}; {note}"
+        "the head count {heads} of --model {model} comes from {source}; {note}"
     ))
 }
 

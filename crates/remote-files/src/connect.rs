@@ -40,6 +40,8 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PATIENCE: Duration = Duration::from_secs(8);
 /// How long a client is used again. Files with credentials may change.
 const KEPT: Duration = Duration::from_mins(1);
+/// How long one without credentials is. Somebody may add them.
+const KEPT_UNSIGNED: Duration = Duration::from_secs(10);
 
 /// How long a client waits.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,17 +98,17 @@ pub(crate) async fn connect(address: &Address, waits: Waits) -> io::Result<Conne
             let connection = Arc::default();
             kept.push(Kept {
                 key: key.clone(),
-                since: Instant::now(),
                 connection: Arc::clone(&connection),
             });
             connection
         }
     };
     let make = || make(address, &key.settings, waits);
-    connection.get_or_try_init(make).await.cloned()
+    let kept = connection.get_or_try_init(make).await?;
+    Ok(kept.connection.clone())
 }
 
-async fn make(address: &Address, settings: &Settings, waits: Waits) -> io::Result<Connection> {
+async fn make(address: &Address, settings: &Settings, waits: Waits) -> io::Result<Made> {
     let connector = Connector::default();
     let connection = match address.scheme() {
         Scheme::S3 => s3(address, settings, waits, &connector).await,
@@ -114,9 +116,12 @@ async fn make(address: &Address, settings: &Settings, waits: Waits) -> io::Resul
         Scheme::Azure => azure(address, settings, waits, &connector).await,
         Scheme::Http => http(address, waits, &connector),
     }?;
-    Ok(Connection {
-        has_failed: connector.has_failed,
-        ..connection
+    Ok(Made {
+        since: Instant::now(),
+        connection: Connection {
+            has_failed: connector.has_failed,
+            ..connection
+        },
     })
 }
 
@@ -124,17 +129,24 @@ static CONNECTIONS: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
 
 struct Kept {
     key: Key,
-    since: Instant,
     /// Empty until the first caller has connected, for which the others wait.
-    connection: Arc<OnceCell<Connection>>,
+    connection: Arc<OnceCell<Made>>,
+}
+
+struct Made {
+    since: Instant,
+    connection: Connection,
 }
 
 impl Kept {
     fn is_usable(&self) -> bool {
-        let works = |connection: &Connection| {
-            connection.unsigned.is_none() && !connection.has_failed.load(Ordering::Relaxed)
-        };
-        self.since.elapsed() < KEPT && self.connection.get().is_none_or(works)
+        self.connection.get().is_none_or(|made| {
+            let time = match made.connection.unsigned {
+                Some(_) => KEPT_UNSIGNED,
+                None => KEPT,
+            };
+            made.since.elapsed() < time && !made.connection.has_failed.load(Ordering::Relaxed)
+        })
     }
 }
 

@@ -102,13 +102,14 @@ impl Destination {
         }
     }
 
-    /// Finishes or takes back what a killed conversion left in the directory, as [`Stage::new`] would.
+    /// Removes what a killed conversion left in the directory, as [`Stage::new`] would. If it had begun to move files, that
+    /// is done only if `takes_back`: afterwards the directory is as it was before the killed conversion.
     ///
     /// # Errors
     /// [`Error::Busy`] if another conversion is writing into it now, or an error of the disk.
-    pub(crate) fn recover(&self) -> Result<(), Error> {
+    pub(crate) fn recover(&self, takes_back: bool) -> Result<(), Error> {
         match self {
-            Self::Disk(out) => DiskStage::recover(out),
+            Self::Disk(out) => DiskStage::recover(out, takes_back),
             #[cfg(feature = "cloud")]
             Self::Bucket(_) => Ok(()),
         }

@@ -7,7 +7,7 @@ use tf_checkpoint::storage::FileId;
 
 use super::export_files::{ExportFiles, OnDisk};
 use super::files::find;
-use super::journal::{self, Journal, NEW, OLD};
+use super::journal::{self, JOURNAL, Journal, NEW, OLD};
 use super::lock::{ATTEMPTS, LockedDirectory};
 use crate::export::Error;
 
@@ -76,16 +76,22 @@ impl DiskStage {
         })
     }
 
-    /// Recovers `out` from a killed conversion.
+    /// Recovers `out` from a killed conversion; one that had begun to move files only if `takes_back`: its moves are
+    /// taken back.
     ///
     /// # Errors
     /// [`Error::Busy`] if another conversion is writing into it.
-    pub(super) fn recover(out: &Path) -> Result<(), Error> {
+    pub(super) fn recover(out: &Path, takes_back: bool) -> Result<(), Error> {
         let path = out.join(STAGING);
-        if !find(&path)?.is_some_and(|found| found.is_dir()) {
+        let is_there = || Ok::<_, Error>(find(&path)?.is_some_and(|found| found.is_dir()));
+        if !is_there()? {
             return Ok(());
         }
         let mut locked = LockedDirectory::new(out)?;
+        // Another conversion may have removed it before the lock was free.
+        if !is_there()? || (!takes_back && find(&path.join(JOURNAL))?.is_some()) {
+            return Ok(());
+        }
         locked.created.keep();
         if !locked.lock.is_exclusive() {
             return Err(Error::Unlocked { path });

@@ -337,9 +337,20 @@ fn a_default_of_the_head_count_is_a_warning() {
     let out = temp();
     let source = fixture("fmt_weights_only");
     let run = run!["batch", "--model", "discriminator", source, out.path()].ok();
-    let words = "the head count 1 comes from the original code's rule";
+    let words = "the head count 1 of --model discriminator comes from the original code's rule";
     assert!(run.stderr.contains(words), "{}", run.stderr);
     let summary = testkit::read_json(&out.path().join("batch.json"));
     let warning = summary["jobs"][0]["warnings"][0].as_str().unwrap();
     assert!(warning.contains(words), "{warning}");
+    // The original code computes that of a generator.
+    let generated = run![
+        "--no-verify",
+        "--vocab",
+        "none",
+        "--model",
+        "generator",
+        fixture("fmt_weights_only"),
+        out.path().join("generator")
+    ];
+    assert_eq!(generated.ok().stderr, "");
 }
