@@ -102,8 +102,8 @@ impl Destination {
         }
     }
 
-    /// Removes what a killed conversion left in the directory, as [`Stage::new`] would. If it had begun to move files, that
-    /// is done only if `takes_back`: afterwards the directory is as it was before the killed conversion.
+    /// Removes what a killed conversion left in the directory, as [`Stage::new`] would. If it had moved some of its files,
+    /// that is done only if `takes_back`: afterwards the directory is as it was before the killed conversion.
     ///
     /// # Errors
     /// [`Error::Busy`] if another conversion is writing into it now, or an error of the disk.

@@ -7,7 +7,7 @@ use tf_checkpoint::storage::FileId;
 
 use super::export_files::{ExportFiles, OnDisk};
 use super::files::find;
-use super::journal::{self, JOURNAL, Journal, NEW, OLD};
+use super::journal::{self, Journal, NEW, OLD};
 use super::lock::{ATTEMPTS, LockedDirectory};
 use crate::export::Error;
 
@@ -76,8 +76,8 @@ impl DiskStage {
         })
     }
 
-    /// Recovers `out` from a killed conversion; one that had begun to move files only if `takes_back`: its moves are
-    /// taken back.
+    /// Recovers `out` from a killed conversion; from one that had moved some of its files only if `takes_back`: these
+    /// moves are taken back.
     ///
     /// # Errors
     /// [`Error::Busy`] if another conversion is writing into it.
@@ -89,7 +89,7 @@ impl DiskStage {
         }
         let mut locked = LockedDirectory::new(out)?;
         // Another conversion may have removed it before the lock was free.
-        if !is_there()? || (!takes_back && find(&path.join(JOURNAL))?.is_some()) {
+        if !is_there()? || !(takes_back || journal::is_done(out, &path)?) {
             return Ok(());
         }
         locked.created.keep();

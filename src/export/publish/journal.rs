@@ -254,6 +254,14 @@ fn of_kind<'a>(
     files.filter(move |file| is_weights(file) == weights)
 }
 
+/// Returns true if a killed conversion had moved none of its files, or all.
+pub(super) fn is_done(out: &Path, staging: &Path) -> Result<bool, Error> {
+    match Journal::read(staging)? {
+        None => Ok(true),
+        Some(journal) => Ok(matches!(journal.progress(out, staging)?, Progress::Done)),
+    }
+}
+
 /// Rolls back the moves of a killed conversion, or removes the earlier files if its moves were complete;
 /// then removes the staging directory.
 pub(super) fn recover(out: &Path, staging: &Path) -> Result<(), Error> {
