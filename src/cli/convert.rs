@@ -48,6 +48,7 @@ fn run_until_signal(
         return Err(Usage(format!("--report {page} and OUT are the same path")).into());
     }
     let source = open(&args.source, &*caller.progress(hidden, None))?;
+    // The options are the same for every model, so that one may be chosen afterwards.
     let model = args.model.unwrap_or(ModelArg::Both);
     let mut settings = settings(model, &args.source.reading, &args.export)?;
     if args.model.is_none() {
